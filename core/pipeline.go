@@ -1,0 +1,140 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Verdict is what a stage that did not fail decides.
+type Verdict int
+
+// The verdicts.
+const (
+	Continue Verdict = iota // go on to the next stage
+	Settled                 // answer success now, go no further
+)
+
+func (v Verdict) String() string {
+	if v == Settled {
+		return "settled"
+	}
+	return "continue"
+}
+
+// Stage is one step of a chain. Process judges the event or adds to it; it never calls the stage
+// after it, writes no HTTP and starts no goroutine. It is called from many requests at once. An
+// error ends the walk; its Kind decides the answer.
+type Stage interface {
+	Process(ctx context.Context, ev *Event) (Verdict, error)
+}
+
+// Blind marks a Stage that judges a request by its envelope alone: address, headers, raw bytes.
+// The source names an event right before the first stage that is not Blind, so that a stranger's
+// body is not looked at before he has been let in.
+type Blind interface{ Blind() }
+
+// Listener handles stored events: a Go function, a script, a plugin. The context always has a
+// deadline. It may be called again for the same event; ev.ID then is the same. An Error of Kind
+// Permanent says that another attempt would not help.
+type Listener interface {
+	Handle(ctx context.Context, ev Event) error
+}
+
+// ListenerFunc makes a Listener of a function.
+type ListenerFunc func(ctx context.Context, ev Event) error
+
+// Handle calls f.
+func (f ListenerFunc) Handle(ctx context.Context, ev Event) error { return f(ctx, ev) }
+
+// Source knows one sender's bodies. Name fills the second block of an Event from its Header and
+// Body and nothing else, so that it gives the same for a stored event again. It keeps objects and
+// actions it does not know; an Error of Kind Malformed says that the body is not readable at all.
+type Source interface {
+	Name(ev *Event) error
+}
+
+// Checker is a Source that can tell whether a named event has the shape its sender documents. The
+// Error is of Kind Invalid and names the field.
+type Checker interface {
+	Check(ev *Event) error
+}
+
+// Step is a Stage and the name it goes by in logs.
+type Step struct {
+	Name  string
+	Stage Stage
+}
+
+// Pipeline is one chain: its source, its steps in order, and the store that makes their plans
+// durable.
+type Pipeline struct {
+	Name      string
+	Source    Source
+	Steps     []Step
+	Committer Committer
+	Log       *slog.Logger // debug shows each step's verdict and time
+}
+
+// Run walks the steps until one fails or settles, then commits what they planned. An event that
+// passed persist is stored even if a later step fails. The returned error names the pipeline and
+// the step.
+func (p *Pipeline) Run(ctx context.Context, ev *Event) (Receipt, error) {
+	walkErr := p.walk(ctx, ev)
+	if walkErr != nil && !ev.Plan.Store {
+		return Receipt{}, walkErr
+	}
+	start := time.Now()
+	receipt, err := ev.Commit(ctx, p.Committer)
+	p.trace(ctx, ev, "commit", start, receiptWord(receipt), err)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("pipeline %s: commit: %w", p.Name, err)
+	}
+	return receipt, walkErr
+}
+
+func (p *Pipeline) walk(ctx context.Context, ev *Event) error {
+	named := false
+	for _, step := range p.Steps {
+		if _, blind := step.Stage.(Blind); !blind && !named {
+			if err := p.Source.Name(ev); err != nil {
+				return fmt.Errorf("pipeline %s: source %s: %w", p.Name, ev.Source, err)
+			}
+			named = true
+		}
+		start := time.Now()
+		verdict, err := step.Stage.Process(ctx, ev)
+		p.trace(ctx, ev, step.Name, start, verdict.String(), err)
+		if err != nil {
+			return fmt.Errorf("pipeline %s: stage %s: %w", p.Name, step.Name, err)
+		}
+		if verdict == Settled {
+			break
+		}
+	}
+	return nil
+}
+
+func (p *Pipeline) trace(ctx context.Context, ev *Event, step string, start time.Time, verdict string, err error) {
+	if !p.Log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("pipeline", p.Name), slog.String("stage", step), slog.String("event", ev.ID),
+		slog.Duration("took", time.Since(start)),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("verdict", "failed"), slog.Any("err", err))
+	} else {
+		attrs = append(attrs, slog.String("verdict", verdict))
+	}
+	p.Log.LogAttrs(ctx, slog.LevelDebug, "stage", attrs...)
+}
+
+func receiptWord(r Receipt) string {
+	if r.Duplicate {
+		return "duplicate"
+	}
+	return "accepted"
+}
