@@ -44,3 +44,9 @@ func (p Pattern) Match(ev *Event) bool {
 
 // String is the pattern in canonical words.
 func (p Pattern) String() string { return p.action + "." + p.object }
+
+// Action is the canonical action, or "*"; empty for the zero Pattern.
+func (p Pattern) Action() string { return p.action }
+
+// Object is the object, or "*"; empty for the zero Pattern.
+func (p Pattern) Object() string { return p.object }

@@ -1,0 +1,109 @@
+package store
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql"
+	"errors"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun/driver/pgdriver"
+)
+
+// connectPostgres opens a pool with the settings without which pgdriver surprises: it knows no
+// cancellation, so every statement has a time limit on the server and, a little later, on the
+// socket; and error texts longer than its buffer would be lost. A timeout of 0 means none.
+func connectPostgres(loc location, timeout time.Duration, params map[string]any) (*sql.DB, error) {
+	tlsConf, err := tlsConfig(loc.pg)
+	if err != nil {
+		return nil, err
+	}
+	if params == nil {
+		params = map[string]any{}
+	}
+	params["timezone"] = "UTC"
+	options := []pgdriver.Option{
+		pgdriver.WithTLSConfig(tlsConf),
+		pgdriver.WithDatabase(strings.Trim(loc.pg.Path, "/")),
+		pgdriver.WithApplicationName("pipehook"),
+		pgdriver.WithBufferSize(64 << 10),
+		pgdriver.WithReadTimeout(0), pgdriver.WithWriteTimeout(0),
+	}
+	if timeout > 0 {
+		params["statement_timeout"] = timeout.Milliseconds()
+		params["lock_timeout"] = (timeout / 2).Milliseconds()
+		options = append(options, pgdriver.WithReadTimeout(timeout+5*time.Second), pgdriver.WithWriteTimeout(timeout))
+	}
+	options = append(options, pgdriver.WithConnParams(params))
+	network, addr := address(loc.pg)
+	options = append(options, pgdriver.WithNetwork(network), pgdriver.WithAddr(addr))
+	if user := loc.pg.User; user != nil {
+		password, _ := user.Password()
+		options = append(options, pgdriver.WithUser(user.Username()), pgdriver.WithPassword(password))
+	}
+	db := sql.OpenDB(pgdriver.NewConnector(options...))
+	db.SetConnMaxLifetime(30 * time.Minute)
+	return db, nil
+}
+
+func address(u *url.URL) (network, addr string) {
+	host, port := u.Hostname(), u.Port()
+	if q := u.Query().Get("host"); q != "" {
+		host = q
+	}
+	if port == "" {
+		port = "5432"
+	}
+	if strings.HasPrefix(host, "/") {
+		return "unix", host + "/.s.PGSQL." + port
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	return "tcp", net.JoinHostPort(host, port)
+}
+
+// tlsConfig reads sslmode and sslrootcert with the meaning libpq gives them, but for the default:
+// a server on this machine is spoken to in the clear, any other must prove who it is.
+func tlsConfig(u *url.URL) (*tls.Config, error) {
+	host := u.Hostname()
+	if q := u.Query().Get("host"); q != "" {
+		host = q
+	}
+	mode := u.Query().Get("sslmode")
+	if mode == "" && local(host) {
+		mode = "disable"
+	}
+	conf := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	if file := u.Query().Get("sslrootcert"); file != "" {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, invalid("store.url: sslrootcert: %v", err)
+		}
+		if conf.RootCAs = x509.NewCertPool(); !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, invalid("store.url: sslrootcert: %s holds no PEM certificate", file)
+		}
+	}
+	switch mode {
+	case "disable":
+		return nil, nil
+	case "require":
+		conf.InsecureSkipVerify = true // what libpq's "require" means: encrypted, not verified
+		return conf, nil
+	case "", "verify-full":
+		return conf, nil
+	default:
+		return nil, invalid("store.url: sslmode=%s is not supported: use verify-full, require or disable", mode)
+	}
+}
+
+// serverSaid reports whether the error is the server's own answer, so that the connection and the
+// outcome are known.
+func serverSaid(err error) bool {
+	_, ok := errors.AsType[pgdriver.Error](err)
+	return ok
+}

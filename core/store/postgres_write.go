@@ -1,0 +1,313 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// writeBatch stores events, the deliveries of those that were not duplicates, and the results of
+// attempts, all in one statement. Bodies come as one value and are cut on the server: an array
+// of them would be quoted twice. An event that conflicts, with a key or with itself, is not
+// returned.
+const writeBatch = `WITH stored AS (
+	INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body)
+	SELECT id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header,
+		CASE WHEN body_len >= 0 THEN substring($14::bytea FROM body_at FOR body_len) END
+	FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
+		$9::bytea[], $10::text[], $11::text[], $12::int[], $13::int[])
+		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len)
+	ON CONFLICT DO NOTHING RETURNING seq, id
+), delivered AS (
+	INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, owner)
+	SELECT stored.seq, d.listener, 0, 0, d.next_at, d.owner
+	FROM unnest($15::text[], $16::text[], $17::bigint[], $18::bigint[]) AS d (id, listener, next_at, owner)
+	JOIN stored ON stored.id = d.id
+), results AS MATERIALIZED (
+	SELECT * FROM unnest($19::bigint[], $20::text[], $21::int[], $22::int[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::text[])
+		AS r (seq, listener, state, number, next_at, started_at, finished_at, duration_us, error, code)
+), finished AS (
+	UPDATE deliveries d SET state = r.state, attempts = r.number, next_at = r.next_at, owner = 0,
+		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error
+	FROM results r WHERE d.event_seq = r.seq AND d.listener = r.listener AND d.owner = $29 AND d.state = 0
+	RETURNING r.seq, r.listener, r.number, r.started_at, r.duration_us, r.error, r.code
+), tried AS (
+	INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code) SELECT * FROM finished
+	ON CONFLICT DO NOTHING
+) SELECT seq, id FROM stored`
+
+// pgWriter is one writing connection with the statement prepared on it.
+type pgWriter struct {
+	db   *sql.DB
+	conn *sql.Conn
+	stmt *sql.Stmt
+}
+
+func (w *pgWriter) prepare(ctx context.Context) (err error) {
+	if w.stmt != nil {
+		return nil
+	}
+	if w.conn, err = w.db.Conn(ctx); err != nil {
+		return err
+	}
+	if w.stmt, err = w.conn.PrepareContext(ctx, writeBatch); err != nil {
+		w.drop()
+	}
+	return err
+}
+
+func (w *pgWriter) drop() {
+	if w.stmt != nil {
+		_ = w.stmt.Close() // the connection is given up, whatever it says
+	}
+	_ = w.conn.Close()
+	w.stmt, w.conn = nil, nil
+}
+
+func (w *pgWriter) write(b *batch, owner int64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), pgTimeout)
+	defer cancel()
+	if err := w.prepare(ctx); err != nil {
+		return err
+	}
+	plans, repeats := splitRepeats(b.plans)
+	seqs, err := w.run(ctx, plans, b, owner, keyed)
+	if err != nil {
+		w.drop()
+		return err
+	}
+	var lost []*plan
+	for _, p := range plans {
+		if seq, ok := seqs[p.ev.ID]; ok || p.ev.Plan.Empty() {
+			p.accept(seq)
+		} else {
+			lost = append(lost, p)
+		}
+	}
+	for _, p := range append(lost, repeats...) {
+		if err := w.duplicate(ctx, p, b.now, owner); err != nil {
+			w.drop()
+			return err
+		}
+	}
+	return nil
+}
+
+// splitRepeats takes out the plans whose key stands in the batch already: one statement can't see
+// its own rows.
+func splitRepeats(plans []*plan) (first, repeats []*plan) {
+	type key struct{ pipeline, key string }
+	seen := make(map[key]bool, len(plans))
+	first = make([]*plan, 0, len(plans))
+	for _, p := range plans {
+		k := key{p.ev.Pipeline, string(p.ev.Plan.Key)}
+		if p.ev.Plan.Key != nil && seen[k] {
+			repeats = append(repeats, p)
+			continue
+		}
+		seen[k] = true
+		first = append(first, p)
+	}
+	return first, repeats
+}
+
+// duplicate settles a plan whose insert conflicted: with an event that holds the key, with one
+// whose window is over, or with itself when an earlier run was committed after all.
+func (w *pgWriter) duplicate(ctx context.Context, p *plan, now time.Time, owner int64) error {
+	p.seq, p.deliver = 0, false
+	ev := p.ev
+	var seq, received int64
+	var id string
+	err := w.conn.QueryRowContext(ctx, `SELECT seq, id, received_at FROM events WHERE id = $1
+		UNION ALL SELECT seq, id, received_at FROM events WHERE pipeline = $2 AND dedupe_key = $3 LIMIT 1`,
+		ev.ID, ev.Pipeline, ev.Plan.Key).Scan(&seq, &id, &received)
+	switch {
+	case errors.Is(err, sql.ErrNoRows): // deleted in between
+	case err != nil:
+		return err
+	case id == ev.ID:
+		p.accept(seq)
+		return nil
+	case ev.Plan.Window == 0 || received >= now.Add(-ev.Plan.Window).UnixMicro():
+		return w.keepDuplicate(ctx, p, id, now, owner)
+	default:
+		if _, err := w.conn.ExecContext(ctx, "UPDATE events SET dedupe_key = NULL WHERE seq = $1", seq); err != nil {
+			return err
+		}
+	}
+	seqs, err := w.run(ctx, []*plan{p}, &batch{now: now}, owner, keyed)
+	if err != nil {
+		return err
+	}
+	if seq, ok := seqs[ev.ID]; ok {
+		p.accept(seq)
+		return nil
+	}
+	return errors.New("the dedupe key was taken by another process at the same time")
+}
+
+func (w *pgWriter) keepDuplicate(ctx context.Context, p *plan, first string, now time.Time, owner int64) error {
+	p.receipt = core.Receipt{ID: first, Duplicate: true}
+	if !p.ev.Plan.StoreDuplicate {
+		return nil
+	}
+	seqs, err := w.run(ctx, []*plan{p}, &batch{now: now}, owner, keyless)
+	p.seq, p.deliver = seqs[p.ev.ID], p.ev.Plan.DeliverDuplicate
+	return err
+}
+
+type keying bool
+
+const (
+	keyed   keying = true
+	keyless keying = false // a duplicate that is kept all the same
+)
+
+func (w *pgWriter) run(ctx context.Context, plans []*plan, b *batch, owner int64, k keying) (_ map[string]int64, err error) {
+	args := encodePlans(plans, b.now, owner, k)
+	args = append(args, encodeAttempts(b.attempts)...)
+	rows, err := w.stmt.QueryContext(ctx, append(args, owner)...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	seqs := make(map[string]int64, len(plans))
+	for rows.Next() {
+		var seq int64
+		var id string
+		if err := rows.Scan(&seq, &id); err != nil {
+			return nil, err
+		}
+		seqs[id] = seq
+	}
+	return seqs, rows.Err()
+}
+
+func encodePlans(plans []*plan, now time.Time, owner int64, k keying) []any {
+	var id, pipeline, source, action, object, objectID, occurred, received, key, remote, header, at, length array
+	var dID, dListener, dNext, dOwner array
+	var bodies bytes.Buffer
+	for _, p := range plans {
+		ev := p.ev
+		if ev.Plan.Empty() {
+			continue
+		}
+		id.text(ev.ID)
+		pipeline.text(ev.Pipeline)
+		source.text(ev.Source)
+		action.text(ev.Action)
+		object.text(ev.Object)
+		objectID.text(ev.ObjectID)
+		occurred.int(micros(ev.OccurredAt))
+		received.int(micros(ev.ReceivedAt))
+		remote.text(remoteText(ev.Remote))
+		header.text(headerText(ev.Header))
+		if k == keyed {
+			key.bytes(ev.Plan.Key)
+		} else {
+			key.bytes(nil)
+		}
+		at.int(int64(bodies.Len()) + 1)
+		if ev.Plan.Store {
+			length.int(int64(len(ev.Body)))
+			bodies.Write(ev.Body)
+		} else {
+			length.int(-1)
+		}
+		for i, listener := range ev.Plan.Listeners {
+			if !ev.Plan.Store || k == keyless && !ev.Plan.DeliverDuplicate {
+				break
+			}
+			dID.text(ev.ID)
+			dListener.text(listener)
+			if p.held[i] {
+				dNext.int(now.Add(Lease).UnixMicro())
+				dOwner.int(owner)
+			} else {
+				dNext.int(now.UnixMicro())
+				dOwner.int(0)
+			}
+		}
+	}
+	return append(literals(&id, &pipeline, &source, &action, &object, &objectID, &occurred, &received, &key, &remote, &header, &at, &length),
+		append([]any{bodies.Bytes()}, literals(&dID, &dListener, &dNext, &dOwner)...)...)
+}
+
+func encodeAttempts(attempts []core.Attempt) []any {
+	var seq, listener, state, number, next, started, finished, took, text, code array
+	for i := range attempts {
+		a := &attempts[i]
+		seq.int(a.Seq)
+		listener.text(a.Listener)
+		state.int(int64(a.State))
+		number.int(int64(a.Number))
+		nextAt, finishedAt := attemptTimes(a)
+		next.int(nextAt)
+		finished.int(finishedAt)
+		started.int(a.Started.UnixMicro())
+		took.int(a.Took.Microseconds())
+		text.text(a.Err)
+		code.text(a.Code)
+	}
+	return literals(&seq, &listener, &state, &number, &next, &started, &finished, &took, &text, &code)
+}
+
+// array builds PostgreSQL's text form of an array.
+type array struct{ b []byte }
+
+func (a *array) sep() {
+	if len(a.b) == 0 {
+		a.b = append(a.b, '{')
+	} else {
+		a.b = append(a.b, ',')
+	}
+}
+
+func (a *array) int(n int64) {
+	a.sep()
+	a.b = strconv.AppendInt(a.b, n, 10)
+}
+
+func (a *array) text(s string) {
+	a.sep()
+	a.b = append(a.b, '"')
+	for _, r := range []byte(plainText(s)) {
+		if r == '"' || r == '\\' {
+			a.b = append(a.b, '\\')
+		}
+		a.b = append(a.b, r)
+	}
+	a.b = append(a.b, '"')
+}
+
+func (a *array) bytes(v []byte) {
+	a.sep()
+	if v == nil {
+		a.b = append(a.b, "NULL"...)
+		return
+	}
+	a.b = append(a.b, `"\\x`...)
+	a.b = hex.AppendEncode(a.b, v)
+	a.b = append(a.b, '"')
+}
+
+func (a *array) literal() string {
+	if len(a.b) == 0 {
+		return "{}"
+	}
+	return string(append(a.b, '}'))
+}
+
+func literals(arrays ...*array) []any {
+	all := make([]any, len(arrays))
+	for i, a := range arrays {
+		all[i] = a.literal()
+	}
+	return all
+}

@@ -1,0 +1,203 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// Event is a stored event as the command line and the console read it. Times are unix
+// microseconds, 0 for unknown.
+type Event struct {
+	bun.BaseModel `bun:"table:events"`
+
+	Seq        int64  `bun:"seq,pk"`
+	ID         string `bun:"id"`
+	Pipeline   string `bun:"pipeline"`
+	Source     string `bun:"source"`
+	Action     string `bun:"action"`
+	Object     string `bun:"object"`
+	ObjectID   string `bun:"object_id"`
+	OccurredAt int64  `bun:"occurred_at"`
+	ReceivedAt int64  `bun:"received_at"`
+	DedupeKey  []byte `bun:"dedupe_key"`
+	Remote     string `bun:"remote"`
+	Header     string `bun:"header"`
+	Body       []byte `bun:"body"`
+
+	Deliveries []*Delivery `bun:"rel:has-many,join:seq=event_seq"`
+}
+
+// Delivery is where one event stands with one listener.
+type Delivery struct {
+	bun.BaseModel `bun:"table:deliveries"`
+
+	EventSeq   int64      `bun:"event_seq,pk"`
+	Listener   string     `bun:"listener,pk"`
+	State      core.State `bun:"state"`
+	Attempts   int        `bun:"attempts"`
+	NextAt     int64      `bun:"next_at"`
+	Owner      int64      `bun:"owner"`
+	FinishedAt int64      `bun:"finished_at"`
+	DurationUS int64      `bun:"duration_us"`
+	LastError  string     `bun:"last_error"`
+}
+
+// Attempt is one try of a delivery.
+type Attempt struct {
+	bun.BaseModel `bun:"table:attempts"`
+
+	EventSeq   int64  `bun:"event_seq,pk"`
+	Listener   string `bun:"listener,pk"`
+	Number     int    `bun:"number,pk"`
+	StartedAt  int64  `bun:"started_at"`
+	DurationUS int64  `bun:"duration_us"`
+	Error      string `bun:"error"`
+	Code       string `bun:"code"`
+}
+
+// Filter chooses events; its zero value chooses all.
+type Filter struct {
+	Match    core.Pattern // zero for all
+	State    string       // "pending", "done" or "dead": events with such a delivery
+	Listener string       // with State or alone: events with a delivery to it
+	Since    time.Time
+	Limit    int // 0 for 50
+}
+
+// Reader reads a database without holding it: beside a running process, and without the right to
+// change anything.
+type Reader struct{ db *bun.DB }
+
+// OpenReader opens the database for reading. It makes no file and migrates nothing.
+func OpenReader(ctx context.Context, url string) (*Reader, error) {
+	loc, err := parseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	var db *bun.DB
+	if loc.sqlite {
+		if err := mustExist(loc.path); err != nil {
+			return nil, err
+		}
+		db, err = readSQLite(loc)
+	} else {
+		var conn *sql.DB
+		if conn, err = connectPostgres(loc, pgTimeout, map[string]any{"default_transaction_read_only": "on"}); err == nil {
+			db = bun.NewDB(conn, pgdialect.New(), bun.WithDiscardUnknownColumns())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", loc.shown, err)
+	}
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: %w", loc.shown, err), db.Close())
+	}
+	return &Reader{db: db}, nil
+}
+
+// Reader reads through the open store. It must not be closed.
+func (s *Store) Reader() *Reader { return &Reader{db: s.read} }
+
+// Close ends the connections.
+func (r *Reader) Close() error { return r.db.Close() }
+
+// Events lists the newest events first, without their bodies and headers, each with its
+// deliveries.
+func (r *Reader) Events(ctx context.Context, f Filter) ([]Event, error) {
+	var events []Event
+	q := r.db.NewSelect().Model(&events).ExcludeColumn("body", "header", "dedupe_key").
+		Relation("Deliveries", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Order("listener") }).
+		Order("seq DESC")
+	if f.Limit <= 0 {
+		f.Limit = 50
+	}
+	q = q.Limit(int64(f.Limit))
+	if action, object := f.Match.Action(), f.Match.Object(); action != "" {
+		if action != "*" {
+			q = q.Where("action = ?", action)
+		}
+		if object != "*" {
+			q = q.Where("object = ?", object)
+		}
+	}
+	if !f.Since.IsZero() {
+		q = q.Where("received_at >= ?", f.Since.UnixMicro())
+	}
+	if f.State != "" || f.Listener != "" {
+		sub := r.db.NewSelect().Model((*Delivery)(nil)).ColumnExpr("1").Where("delivery.event_seq = event.seq")
+		if f.Listener != "" {
+			sub = sub.Where("listener = ?", f.Listener)
+		}
+		if f.State != "" {
+			state, err := parseState(f.State)
+			if err != nil {
+				return nil, err
+			}
+			sub = sub.Where("state = ?", state)
+		}
+		q = q.Where("EXISTS (?)", sub)
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, fmt.Errorf("events: %w", err)
+	}
+	return events, nil
+}
+
+// Event returns one event whole with its deliveries and their attempts, or an Error of Kind
+// Invalid when there is none with that id.
+func (r *Reader) Event(ctx context.Context, id string) (Event, []Attempt, error) {
+	var ev Event
+	err := r.db.NewSelect().Model(&ev).Where("id = ?", id).
+		Relation("Deliveries", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Order("listener") }).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Event{}, nil, invalid("there is no event %q", id)
+	}
+	if err != nil {
+		return Event{}, nil, fmt.Errorf("event %s: %w", id, err)
+	}
+	var attempts []Attempt
+	err = r.db.NewSelect().Model(&attempts).Where("event_seq = ?", ev.Seq).Order("started_at", "listener", "number").Scan(ctx)
+	if err != nil {
+		return Event{}, nil, fmt.Errorf("attempts of %s: %w", id, err)
+	}
+	return ev, attempts, nil
+}
+
+// Counts is how many deliveries stand in each state, by listener.
+func (r *Reader) Counts(ctx context.Context) (map[string]map[core.State]int64, error) {
+	var rows []struct {
+		Listener string
+		State    core.State
+		N        int64
+	}
+	err := r.db.NewSelect().Model((*Delivery)(nil)).Column("listener", "state").ColumnExpr("count(*) AS n").
+		Group("listener", "state").Scan(ctx, &rows)
+	if err != nil {
+		return nil, fmt.Errorf("deliveries: %w", err)
+	}
+	counts := map[string]map[core.State]int64{}
+	for _, row := range rows {
+		if counts[row.Listener] == nil {
+			counts[row.Listener] = map[core.State]int64{}
+		}
+		counts[row.Listener][row.State] = row.N
+	}
+	return counts, nil
+}
+
+func parseState(s string) (core.State, error) {
+	for _, state := range []core.State{core.Pending, core.Done, core.Dead} {
+		if state.String() == s {
+			return state, nil
+		}
+	}
+	return 0, invalid("state %q is not pending, done or dead", s)
+}

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// row is a claimed delivery with its event, as both databases return it.
+type row struct {
+	seq, attempts            int64
+	id, pipeline, source     string
+	action, object, objectID string
+	occurred, received       int64
+	remote, header           string
+	body                     []byte
+}
+
+// columns is what row.scan expects, for a query over deliveries d and events e.
+const columns = `d.event_seq, d.attempts, e.id, e.pipeline, e.source, e.action, e.object, e.object_id,
+	e.occurred_at, e.received_at, e.remote, e.header, e.body`
+
+func (r *row) scan(scan func(...any) error) error {
+	return scan(&r.seq, &r.attempts, &r.id, &r.pipeline, &r.source, &r.action, &r.object, &r.objectID,
+		&r.occurred, &r.received, &r.remote, &r.header, &r.body)
+}
+
+func (r *row) delivery(listener string) core.Delivery {
+	return core.Delivery{
+		Seq: r.seq, Listener: listener, Attempt: int(r.attempts) + 1,
+		Event: restore(r),
+	}
+}
+
+// restore rebuilds what is stored of an event. What the source reads out of the body is for the
+// source to name again.
+func restore(r *row) core.Event {
+	ev := core.Event{
+		ID: r.id, Pipeline: r.pipeline, Source: r.source,
+		Action: r.action, Object: r.object, ObjectID: r.objectID,
+		OccurredAt: fromMicros(r.occurred), ReceivedAt: fromMicros(r.received),
+		Header: parseHeader(r.header), Body: r.body,
+	}
+	ev.Remote, _ = netip.ParseAddr(r.remote)
+	return ev
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+func remoteText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// headerText is the header as JSON, without what could be a credential.
+func headerText(h http.Header) string {
+	kept := make(map[string][]string, len(h))
+	for name, values := range h {
+		if !secretHeader(name) {
+			kept[name] = values
+		}
+	}
+	text, err := json.Marshal(kept)
+	if err != nil { // strings always encode
+		return "{}"
+	}
+	return string(text)
+}
+
+func secretHeader(name string) bool {
+	lower := strings.ToLower(name)
+	for _, word := range []string{"auth", "cookie", "token", "secret", "password", "api-key", "apikey"} {
+		if strings.Contains(lower, word) {
+			return true
+		}
+	}
+	return false
+}
+
+func parseHeader(text string) http.Header {
+	var h http.Header
+	if json.Unmarshal([]byte(text), &h) != nil {
+		return http.Header{}
+	}
+	return h
+}
+
+// plainText keeps names that a stranger chose fit for both databases: PostgreSQL's text takes
+// neither NUL nor broken UTF-8.
+func plainText(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// attemptTimes are a delivery's next_at and finished_at after the attempt.
+func attemptTimes(a *core.Attempt) (next, finished int64) {
+	if a.State == core.Pending {
+		return a.Next.UnixMicro(), 0
+	}
+	return 0, a.Started.Add(a.Took).UnixMicro()
+}
