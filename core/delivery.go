@@ -51,11 +51,11 @@ type Attempt struct {
 
 // Intake takes deliveries straight from the transaction that stored them, so that in the usual
 // case none is read back. The store calls it for every durable delivery: Reserve before the
-// transaction, then exactly one of Take and Release for what was reserved, or Wake for what was
+// transaction, then exactly one of Take and Release for what was reserved, or Due for what was
 // not. None of them blocks.
 type Intake interface {
-	Reserve(listener string) bool // false leaves the delivery on disk for a later claim
-	Release(listener string)      // the reserved delivery was not stored
-	Take(d Delivery)              // the reserved delivery was stored
-	Wake(listener string)         // a delivery that was not reserved was stored
+	Reserve(listener string) bool      // false leaves the delivery on disk for a later claim
+	Release(listener string)           // the reserved delivery was not stored
+	Take(d Delivery)                   // the reserved delivery was stored
+	Due(listener string, at time.Time) // a delivery can be claimed from then on
 }

@@ -150,12 +150,12 @@ func (s *Store) flush(b *batch) {
 	err := s.backend.write(b)
 	switch {
 	case err == nil:
-		s.settle(b.plans, nil)
-		b.attempts = b.attempts[:0]
+		s.settle(b.plans, b.now, nil)
+		s.announce(b)
 	case b.size() > 1:
 		err = s.flushSingly(b)
 	default:
-		s.settle(b.plans, err)
+		s.settle(b.plans, b.now, err)
 	}
 	if err != nil {
 		s.opts.Log.Error("the store could not write", "plans", len(b.plans), "results", len(b.attempts), "err", err)
@@ -169,17 +169,28 @@ func (s *Store) flushSingly(b *batch) error {
 	var errs []error
 	for _, p := range b.plans {
 		err := s.backend.write(&batch{now: b.now, plans: []*plan{p}})
-		s.settle([]*plan{p}, err)
+		s.settle([]*plan{p}, b.now, err)
 		errs = append(errs, err)
 	}
 	if len(b.attempts) > 0 {
 		err := s.backend.write(&batch{now: b.now, attempts: b.attempts})
 		if err == nil {
-			b.attempts = b.attempts[:0]
+			s.announce(b)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// announce says when the attempts that were saved and failed can be made again, and forgets them.
+func (s *Store) announce(b *batch) {
+	for i := range b.attempts {
+		if a := &b.attempts[i]; a.State == core.Pending {
+			s.intake.Due(a.Listener, a.Next)
+		}
+	}
+	clear(b.attempts)
+	b.attempts = b.attempts[:0]
 }
 
 func (s *Store) reserve(p *plan) {
@@ -194,15 +205,15 @@ func (s *Store) reserve(p *plan) {
 
 // settle hands the deliveries over and answers the waiting requests, in this order: the event
 // belongs to the request again once it is answered.
-func (s *Store) settle(plans []*plan, err error) {
+func (s *Store) settle(plans []*plan, now time.Time, err error) {
 	for _, p := range plans {
 		p.err = err
-		s.handOver(p)
+		s.handOver(p, now)
 		close(p.done)
 	}
 }
 
-func (s *Store) handOver(p *plan) {
+func (s *Store) handOver(p *plan, now time.Time) {
 	for i, held := range p.held {
 		listener := p.ev.Plan.Listeners[i]
 		switch stored := p.err == nil && p.deliver; {
@@ -211,7 +222,7 @@ func (s *Store) handOver(p *plan) {
 		case held:
 			s.intake.Release(listener)
 		case stored:
-			s.intake.Wake(listener)
+			s.intake.Due(listener, now)
 		}
 	}
 }

@@ -171,26 +171,22 @@ func (r *Reader) Event(ctx context.Context, id string) (Event, []Attempt, error)
 	return ev, attempts, nil
 }
 
-// Counts is how many deliveries stand in each state, by listener.
-func (r *Reader) Counts(ctx context.Context) (map[string]map[core.State]int64, error) {
+// Waiting is how many deliveries are pending, by listener.
+func (r *Reader) Waiting(ctx context.Context) (map[string]int64, error) {
 	var rows []struct {
 		Listener string
-		State    core.State
 		N        int64
 	}
-	err := r.db.NewSelect().Model((*Delivery)(nil)).Column("listener", "state").ColumnExpr("count(*) AS n").
-		Group("listener", "state").Scan(ctx, &rows)
+	err := r.db.NewSelect().Model((*Delivery)(nil)).Column("listener").ColumnExpr("count(*) AS n").
+		Where("state = 0").Group("listener").Scan(ctx, &rows)
 	if err != nil {
 		return nil, fmt.Errorf("deliveries: %w", err)
 	}
-	counts := map[string]map[core.State]int64{}
+	waiting := make(map[string]int64, len(rows))
 	for _, row := range rows {
-		if counts[row.Listener] == nil {
-			counts[row.Listener] = map[core.State]int64{}
-		}
-		counts[row.Listener][row.State] = row.N
+		waiting[row.Listener] = row.N
 	}
-	return counts, nil
+	return waiting, nil
 }
 
 func parseState(s string) (core.State, error) {

@@ -198,7 +198,7 @@ func micros(t time.Time) int64 {
 
 type noIntake struct{}
 
-func (noIntake) Reserve(string) bool { return false }
-func (noIntake) Release(string)      {}
-func (noIntake) Take(core.Delivery)  {}
-func (noIntake) Wake(string)         {}
+func (noIntake) Reserve(string) bool   { return false }
+func (noIntake) Release(string)        {}
+func (noIntake) Take(core.Delivery)    {}
+func (noIntake) Due(string, time.Time) {}

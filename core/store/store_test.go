@@ -62,7 +62,11 @@ func (i *intake) Reserve(string) bool {
 }
 
 func (i *intake) Release(string) { i.mu.Lock(); defer i.mu.Unlock(); i.released++ }
-func (i *intake) Wake(string)    { i.mu.Lock(); defer i.mu.Unlock(); i.woken++ }
+func (i *intake) Due(string, time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.woken++
+}
 
 func (i *intake) Take(d core.Delivery) {
 	i.mu.Lock()
