@@ -150,6 +150,7 @@ func (e *Engine) Offer(ev core.Event, listeners []string) error {
 		for _, reserved := range listeners[:i] {
 			e.Release(reserved)
 		}
+		e.Due(name, e.opts.Now()) // it may only not have looked whether it is behind
 		return &core.Error{Kind: core.Unavailable, Msg: "a listener has too much to do", Err: fmt.Errorf("listener %s", name)}
 	}
 	for _, name := range listeners {

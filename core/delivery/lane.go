@@ -183,6 +183,7 @@ func (l *lane) refill(ctx context.Context, now time.Time) time.Duration {
 		}
 		l.take(claimed, room)
 		if len(claimed) == room {
+			l.fallBehind() // there may be more
 			continue
 		}
 		if !l.caughtUp(ctx, now) {
@@ -190,6 +191,12 @@ func (l *lane) refill(ctx context.Context, now time.Time) time.Duration {
 		}
 	}
 	return l.untilDue(now)
+}
+
+func (l *lane) fallBehind() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.behind = true
 }
 
 // room reserves slots for a claim, when one is due.
