@@ -1,0 +1,133 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/store"
+)
+
+const defaultConfig = "pipeline.toml"
+
+// cli is what the subcommands share.
+type cli struct {
+	environ        []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	path string // --config
+	json bool   // --json
+}
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pipehook",
+		Short: "Receive webhooks and run your code on them",
+		Long: `pipehook receives webhooks, walks each through the stages that a TOML file lists,
+stores it before it answers, and runs your scripts on it.
+
+Start with:  pipehook dev`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("pipehook --help", "unknown command %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.PersistentFlags().StringVarP(&c.path, "config", "c", defaultConfig, "the configuration file")
+	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON with stable names")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef(cmd.CommandPath()+" --help", "%w", err)
+	})
+	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.triggerCommand(),
+		c.eventsCommand(), c.migrateCommand(), c.versionCommand())
+	for _, cmd := range root.Commands() {
+		usageArgs(cmd)
+	}
+	return root
+}
+
+// usageArgs makes wrong arguments a usage error, for the exit code.
+func usageArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usagef(cmd.CommandPath()+" --help", "%w", err)
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		usageArgs(sub)
+	}
+}
+
+// load reads the configuration that --config names.
+func (c *cli) load(flags map[string]any) (*config.Config, error) {
+	conf, err := config.Load(config.Options{Path: c.path, Environ: c.environ, Flags: flags})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, usagef("pipehook init, or name the file with --config", "there is no %s here", c.path)
+	}
+	if err != nil {
+		return nil, &usageError{err: err}
+	}
+	return conf, nil
+}
+
+// beside makes a path of the configuration relative to the configuration's folder.
+func beside(conf *config.Config, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(conf.Path), path)
+}
+
+func storeURL(conf *config.Config) string {
+	return store.Resolve(string(conf.Store.URL), func(path string) string { return beside(conf, path) })
+}
+
+func (c *cli) printJSON(v any) error {
+	enc := json.NewEncoder(c.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// complain prints an error as "pipehook: error: …" and, where there is one, "pipehook: hint: …".
+func (c *cli) complain(err error) {
+	mistakes, ok := errors.AsType[config.Mistakes](err)
+	if !ok {
+		fmt.Fprintf(c.stderr, "pipehook: error: %v\n", err)
+		if hint := hintOf(err); hint != "" {
+			fmt.Fprintf(c.stderr, "pipehook: hint: %s\n", hint)
+		}
+		return
+	}
+	for _, m := range mistakes {
+		hint := m.Hint
+		m.Hint = ""
+		fmt.Fprintf(c.stderr, "pipehook: error: %v\n", m)
+		if hint != "" {
+			fmt.Fprintf(c.stderr, "pipehook: hint: %s\n", hint)
+		}
+	}
+}
+
+func hintOf(err error) string {
+	if e, ok := errors.AsType[*usageError](err); ok && e.hint != "" {
+		return e.hint
+	}
+	if e, ok := errors.AsType[*hinted](err); ok {
+		return e.hint
+	}
+	return ""
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/store"
+)
+
+func (c *cli) eventsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "events", Short: "Look at stored events"}
+	cmd.AddCommand(c.eventsListCommand(), c.eventsShowCommand())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+func (c *cli) eventsListCommand() *cobra.Command {
+	var match, state, listener string
+	var since time.Duration
+	var limit int
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the newest events", Args: cobra.NoArgs,
+		Example: "  pipehook events list --match updated.deal --state dead",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f := store.Filter{State: state, Listener: listener, Limit: limit}
+			if match != "" {
+				p, err := core.ParsePattern(match)
+				if err != nil {
+					return usagef("", "--match: %w", err)
+				}
+				f.Match = p
+			}
+			if since > 0 {
+				f.Since = time.Now().Add(-since)
+			}
+			return c.withReader(cmd.Context(), func(r *store.Reader) error {
+				events, err := r.Events(cmd.Context(), f)
+				if err != nil {
+					return err
+				}
+				return c.printEvents(events)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&match, "match", "", "only events that fit a pattern, such as updated.deal")
+	cmd.Flags().StringVar(&state, "state", "", "only events with a delivery that is pending, done or dead")
+	cmd.Flags().StringVar(&listener, "listener", "", "only events with a delivery to this listener")
+	cmd.Flags().DurationVar(&since, "since", 0, "only events received in the last …, such as 24h")
+	cmd.Flags().IntVar(&limit, "limit", 50, "how many")
+	return cmd
+}
+
+func (c *cli) eventsShowCommand() *cobra.Command {
+	var raw bool
+	cmd := &cobra.Command{
+		Use: "show ID", Short: "Show one event, its deliveries and every attempt", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withReader(cmd.Context(), func(r *store.Reader) error {
+				ev, attempts, err := r.Event(cmd.Context(), args[0])
+				switch {
+				case core.KindOf(err) == core.Invalid:
+					return &hinted{err, "pipehook events list"}
+				case err != nil:
+					return err
+				case raw:
+					_, err = c.stdout.Write(ev.Body)
+					return err
+				}
+				return c.printEvent(ev, attempts)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&raw, "raw", false, "print the body alone, byte for byte as it was received")
+	return cmd
+}
+
+func (c *cli) withReader(ctx context.Context, use func(*store.Reader) error) (err error) {
+	url, err := c.readURL()
+	if err != nil {
+		return err
+	}
+	r, err := store.OpenReader(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, r.Close) }()
+	return use(r)
+}
+
+// eventJSON is an event as --json prints it.
+type eventJSON struct {
+	ID         string          `json:"id"`
+	Pipeline   string          `json:"pipeline"`
+	Source     string          `json:"source"`
+	Action     string          `json:"action"`
+	Object     string          `json:"object"`
+	ObjectID   string          `json:"objectId"`
+	OccurredAt string          `json:"occurredAt,omitempty"`
+	ReceivedAt string          `json:"receivedAt"`
+	Remote     string          `json:"remote,omitempty"`
+	Header     json.RawMessage `json:"header,omitempty"`
+	Deliveries []deliveryJSON  `json:"deliveries"`
+	Raw        string          `json:"raw,omitempty"`
+}
+
+type deliveryJSON struct {
+	Listener   string        `json:"listener"`
+	State      string        `json:"state"`
+	Attempts   int           `json:"attempts"`
+	NextAt     string        `json:"nextAt,omitempty"`
+	FinishedAt string        `json:"finishedAt,omitempty"`
+	LastError  string        `json:"lastError,omitempty"`
+	History    []attemptJSON `json:"history,omitempty"`
+}
+
+type attemptJSON struct {
+	Number     int    `json:"number"`
+	StartedAt  string `json:"startedAt"`
+	DurationUS int64  `json:"durationUs"`
+	Error      string `json:"error,omitempty"`
+	Code       string `json:"code,omitempty"`
+}
+
+func eventView(ev *store.Event, attempts []store.Attempt) eventJSON {
+	v := eventJSON{
+		ID: ev.ID, Pipeline: ev.Pipeline, Source: ev.Source, Action: ev.Action, Object: ev.Object, ObjectID: ev.ObjectID,
+		OccurredAt: timeText(ev.OccurredAt), ReceivedAt: timeText(ev.ReceivedAt), Remote: ev.Remote,
+		Raw: string(ev.Body), Deliveries: []deliveryJSON{},
+	}
+	if ev.Header != "" {
+		v.Header = json.RawMessage(ev.Header)
+	}
+	for _, d := range ev.Deliveries {
+		dv := deliveryJSON{
+			Listener: d.Listener, State: d.State.String(), Attempts: d.Attempts,
+			NextAt: timeText(d.NextAt), FinishedAt: timeText(d.FinishedAt), LastError: d.LastError,
+		}
+		for _, a := range attempts {
+			if a.Listener == d.Listener {
+				dv.History = append(dv.History, attemptJSON{a.Number, timeText(a.StartedAt), a.DurationUS, a.Error, a.Code})
+			}
+		}
+		v.Deliveries = append(v.Deliveries, dv)
+	}
+	return v
+}
+
+func timeText(micros int64) string {
+	if micros == 0 {
+		return ""
+	}
+	return time.UnixMicro(micros).UTC().Format(time.RFC3339Nano)
+}
+
+func (c *cli) printEvents(events []store.Event) error {
+	if c.json {
+		views := make([]eventJSON, len(events))
+		for i := range events {
+			views[i] = eventView(&events[i], nil)
+		}
+		return c.printJSON(views)
+	}
+	if len(events) == 0 {
+		fmt.Fprintln(c.stderr, "no events")
+		return nil
+	}
+	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tRECEIVED\tPIPELINE\tEVENT\tOBJECT ID\tDELIVERIES")
+	for i := range events {
+		ev := &events[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", ev.ID, localTime(ev.ReceivedAt), ev.Pipeline,
+			plain(ev.Action+"."+ev.Object), plain(ev.ObjectID), deliveriesText(ev.Deliveries))
+	}
+	return w.Flush()
+}
+
+func deliveriesText(deliveries []*store.Delivery) string {
+	if len(deliveries) == 0 {
+		return "no listener"
+	}
+	words := make([]string, len(deliveries))
+	for i, d := range deliveries {
+		words[i] = d.Listener + " " + d.State.String()
+	}
+	return strings.Join(words, ", ")
+}
+
+func (c *cli) printEvent(ev store.Event, attempts []store.Attempt) error {
+	if c.json {
+		return c.printJSON(eventView(&ev, attempts))
+	}
+	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
+	for _, line := range [][2]string{
+		{"id", ev.ID}, {"event", ev.Action + "." + ev.Object}, {"object id", ev.ObjectID}, {"pipeline", ev.Pipeline},
+		{"source", ev.Source}, {"occurred", timeText(ev.OccurredAt)}, {"received", timeText(ev.ReceivedAt)}, {"from", ev.Remote},
+	} {
+		fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
+	}
+	for _, d := range ev.Deliveries {
+		fmt.Fprintf(w, "\nlistener %s\t%s\n", d.Listener, d.State)
+		for _, a := range attempts {
+			if a.Listener == d.Listener {
+				fmt.Fprintf(w, "  attempt %d\t%s\t%s\t%s\n", a.Number, timeText(a.StartedAt),
+					time.Duration(a.DurationUS)*time.Microsecond, plain(orWord(a.Error, "ok")))
+			}
+		}
+		if d.State == core.Pending && d.Owner == 0 {
+			fmt.Fprintf(w, "  next\t%s\n", timeText(d.NextAt))
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "\n%s\n", plain(string(ev.Body)))
+	return nil
+}
+
+func orWord(s, word string) string {
+	if s == "" {
+		return word
+	}
+	return s
+}
+
+func localTime(micros int64) string { return time.UnixMicro(micros).Format(time.DateTime) }
+
+// plain keeps what a sender or a script wrote from steering the terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' {
+			return ' '
+		}
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,124 @@
+// Package config reads pipehook's TOML file with its layers around it, checks all of it, and
+// reports every mistake at once with its place. It hands each stage the means to decode its own
+// table and knows none of them.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// Config is a checked configuration.
+type Config struct {
+	Path      string
+	Server    Server
+	Store     Store
+	Admin     Admin
+	Log       Log
+	Scripts   Scripts
+	Pipelines []Pipeline
+	Listeners []Listener
+
+	doc *document
+}
+
+// Server is the front door.
+type Server struct {
+	Listen         string         `koanf:"listen" validate:"required,hostname_port"`
+	MaxBody        Size           `koanf:"max_body" validate:"gt=0,lte=67108864"`
+	AckWithin      time.Duration  `koanf:"ack_within" validate:"gt=0,lte=14s"`
+	ShutdownGrace  time.Duration  `koanf:"shutdown_grace" validate:"gt=0"`
+	TrustedProxies []netip.Prefix `koanf:"trusted_proxies"`
+}
+
+// Store is where events are kept. The URL may hold a password.
+type Store struct {
+	URL       core.Secret   `koanf:"url" validate:"required"`
+	Retention time.Duration `koanf:"retention" validate:"gte=0"`
+}
+
+// Admin is the listener for operators; an empty Listen turns it off.
+type Admin struct {
+	Listen string      `koanf:"listen" validate:"omitempty,hostname_port"`
+	Token  core.Secret `koanf:"token"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  string `koanf:"level" validate:"oneof=debug info warn error"`
+	Format string `koanf:"format" validate:"oneof=auto text json"`
+	File   string `koanf:"file"`
+}
+
+// Scripts is the folder of handler files.
+type Scripts struct {
+	Dir string `koanf:"dir"`
+}
+
+// Pipeline is one endpoint and its chain.
+type Pipeline struct {
+	Name   string  `koanf:"name" validate:"required,name"`
+	Path   string  `koanf:"path" validate:"required,path"`
+	Source string  `koanf:"source" validate:"required"`
+	Stages []Stage `koanf:"-"`
+}
+
+// Stage is one step of a chain, in the file's order.
+type Stage struct {
+	Use    string
+	Key    string // its place in the file, such as pipeline[0].stage[2]
+	Decode core.Decode
+}
+
+// Listener is a subscription that the file names.
+type Listener struct {
+	Name        string         `koanf:"name" validate:"required,name"`
+	Match       []core.Pattern `koanf:"match"`
+	Changed     []string       `koanf:"changed" validate:"dive,required"`
+	Script      string         `koanf:"script" validate:"required"`
+	Timeout     time.Duration  `koanf:"timeout" validate:"gt=0"`
+	Retry       Retry          `koanf:"retry"`
+	Concurrency int            `koanf:"concurrency" validate:"gte=1,lte=1024"`
+}
+
+// Retry is when a delivery that failed is attempted again.
+type Retry struct {
+	Attempts int           `koanf:"attempts" validate:"gte=1,lte=1000"`
+	First    time.Duration `koanf:"first" validate:"gt=0"`
+	Max      time.Duration `koanf:"max" validate:"gtefield=First"`
+}
+
+// plain are the tables that every layer can set.
+type plain struct {
+	Server  Server  `koanf:"server"`
+	Store   Store   `koanf:"store"`
+	Admin   Admin   `koanf:"admin"`
+	Log     Log     `koanf:"log"`
+	Scripts Scripts `koanf:"scripts"`
+}
+
+func defaults() plain {
+	return plain{
+		Server: Server{
+			Listen: "127.0.0.1:8080", MaxBody: 1 << 20, AckWithin: 8 * time.Second, ShutdownGrace: 10 * time.Second,
+		},
+		Store:   Store{URL: "sqlite:pipehook.db", Retention: 30 * 24 * time.Hour},
+		Admin:   Admin{Listen: "127.0.0.1:8081"},
+		Log:     Log{Level: "info", Format: "auto"},
+		Scripts: Scripts{Dir: "scripts"},
+	}
+}
+
+// ListenerDefaults is a listener as it is when the file says nothing about it.
+func ListenerDefaults() Listener {
+	return Listener{
+		Timeout:     5 * time.Second,
+		Retry:       Retry{Attempts: 8, First: 2 * time.Second, Max: time.Hour},
+		Concurrency: 4,
+	}
+}
+
+// Mistake makes a mistake at a key's place, for what only others can check.
+func (c *Config) Mistake(key, msg, hint string) Mistake { return c.doc.mistake(key, msg, hint) }

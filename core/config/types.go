@@ -1,0 +1,124 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// Size is a number of bytes: "1MiB", "512KiB", "10MB" or a plain number.
+type Size int64
+
+var sizeUnits = []struct {
+	suffix string
+	bytes  int64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
+	{"KB", 1e3}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1},
+}
+
+// UnmarshalText reads a size.
+func (s *Size) UnmarshalText(text []byte) error {
+	for _, unit := range sizeUnits {
+		digits, ok := strings.CutSuffix(string(text), unit.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
+		if err != nil || n < 0 || n > math.MaxInt64/unit.bytes {
+			break
+		}
+		*s = Size(n * unit.bytes)
+		return nil
+	}
+	return fmt.Errorf("%q is not a size such as \"1MiB\" or \"512KiB\"", text)
+}
+
+func (s Size) String() string {
+	for _, unit := range []struct {
+		suffix string
+		bytes  Size
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if s >= unit.bytes && s%unit.bytes == 0 {
+			return fmt.Sprintf("%d%s", s/unit.bytes, unit.suffix)
+		}
+	}
+	return fmt.Sprintf("%dB", int64(s))
+}
+
+// parseDuration is Go's syntax and d for days of 24 hours.
+func parseDuration(text string) (time.Duration, error) {
+	days, rest, hasDays := strings.Cut(text, "d")
+	if !hasDays {
+		days, rest = "", text
+	}
+	var total time.Duration
+	if hasDays {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err != nil {
+			return 0, durationError(text)
+		}
+		total = time.Duration(n) * 24 * time.Hour
+	}
+	if rest != "" {
+		d, err := time.ParseDuration(rest)
+		if err != nil {
+			return 0, durationError(text)
+		}
+		total += d
+	}
+	if text == "" {
+		return 0, durationError(text)
+	}
+	return total, nil
+}
+
+func durationError(text string) error {
+	return fmt.Errorf("%q is not a duration such as \"5s\", \"1h30m\" or \"30d\"", text)
+}
+
+// parsePrefix takes a network or a single address, which is a network of one.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil || p.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf("%q is not an address or network such as \"203.0.113.7\" or \"2001:db8::/32\"", text)
+	}
+	return p.Masked(), nil
+}
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	prefixType   = reflect.TypeFor[netip.Prefix]()
+	patternType  = reflect.TypeFor[core.Pattern]()
+	sizeType     = reflect.TypeFor[Size]()
+)
+
+// textValue reads text into the types that are written as text but are not strings. ok is false
+// for every other type.
+func textValue(t reflect.Type, text string) (v any, ok bool, err error) {
+	switch t {
+	case durationType:
+		v, err = parseDuration(text)
+	case prefixType:
+		v, err = parsePrefix(text)
+	case patternType:
+		v, err = core.ParsePattern(text)
+	case sizeType:
+		var s Size
+		err = s.UnmarshalText([]byte(text))
+		v = s
+	default:
+		return nil, false, nil
+	}
+	return v, true, err
+}
