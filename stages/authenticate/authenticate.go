@@ -1,0 +1,171 @@
+// Package authenticate is the stage that lets only the right sender in: by address, by HTTP Basic
+// and by a signature over the body, all that are configured together. It looks at the envelope and
+// the raw bytes, never into the body.
+package authenticate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// Config is the stage's table in the file. At least one way must be configured.
+type Config struct {
+	Basic     *Basic         `koanf:"basic"`
+	AllowIPs  []netip.Prefix `koanf:"allow_ips"`
+	Signature *Signature     `koanf:"signature"`
+	// None lets everybody in, and must be spelled out.
+	None bool `koanf:"none"`
+}
+
+// Basic is HTTP Basic. While a password is changed the previous credential is good too.
+type Basic struct {
+	Username         string      `koanf:"username" validate:"required"`
+	Password         core.Secret `koanf:"password"`
+	PreviousUsername string      `koanf:"previous_username"` // Username when empty
+	PreviousPassword core.Secret `koanf:"previous_password"`
+}
+
+// Signature is an HMAC over the raw body in a header.
+type Signature struct {
+	Header         string      `koanf:"header" validate:"required"`
+	Secret         core.Secret `koanf:"secret"`
+	PreviousSecret core.Secret `koanf:"previous_secret"`
+	Algorithm      string      `koanf:"algorithm" validate:"omitempty,oneof=hmac-sha256 hmac-sha1 hmac-sha512"`
+	Encoding       string      `koanf:"encoding" validate:"omitempty,oneof=hex base64 base64url"`
+	Prefix         string      `koanf:"prefix"` // what stands before the encoded bytes, such as "sha256="
+}
+
+// Deps are what Factory needs.
+type Deps struct {
+	Log *slog.Logger
+	// Failed counts a refused request; the reason is a fixed word.
+	Failed func(pipeline, method, reason string)
+}
+
+// Factory makes authenticate stages.
+func Factory(deps Deps) core.Factory {
+	return core.Factory{Kind: "authenticate", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
+		var conf Config
+		if err := decode(&conf); err != nil {
+			return nil, err
+		}
+		if err := conf.check(); err != nil {
+			return nil, err
+		}
+		s := &stage{deps: deps, pipeline: at.Pipeline, allow: conf.AllowIPs}
+		if conf.Basic != nil {
+			s.basic = newBasic(conf.Basic)
+		}
+		if conf.Signature != nil {
+			s.signature = newSignature(conf.Signature)
+		}
+		return s, nil
+	}}
+}
+
+// minSecret is the shortest secret a signature may rest on.
+const minSecret = 16
+
+func (c *Config) check() error {
+	var errs []error
+	configured := c.Basic != nil || c.Signature != nil || c.AllowIPs != nil
+	switch {
+	case c.None && configured:
+		errs = append(errs, errors.New("none = true contradicts the other settings: remove one of them"))
+	case !c.None && !configured:
+		errs = append(errs, errors.New("nothing is required of the sender: configure basic, signature or allow_ips, or write none = true to let everybody in"))
+	case c.AllowIPs != nil && len(c.AllowIPs) == 0:
+		errs = append(errs, errors.New("allow_ips is empty and would let nobody in: list networks or remove it"))
+	}
+	if c.Basic != nil {
+		errs = append(errs, checkSecret("basic.password", c.Basic.Password, 1))
+		if c.Basic.PreviousPassword != "" {
+			errs = append(errs, checkSecret("basic.previous_password", c.Basic.PreviousPassword, 1))
+		}
+	}
+	if c.Signature != nil {
+		errs = append(errs, checkSecret("signature.secret", c.Signature.Secret, minSecret))
+		if c.Signature.PreviousSecret != "" {
+			errs = append(errs, checkSecret("signature.previous_secret", c.Signature.PreviousSecret, minSecret))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkSecret(name string, s core.Secret, shortest int) error {
+	switch text := string(s); {
+	case strings.TrimSpace(text) == "":
+		return fmt.Errorf("%s is empty: set it, usually from the environment as ${NAME}", name)
+	case strings.Contains(text, "${"):
+		return fmt.Errorf("%s holds ${ that was not replaced: write ${NAME}, and $$ for a plain $", name)
+	case len(text) < shortest:
+		return fmt.Errorf("%s is shorter than %d characters: take a longer random one", name, shortest)
+	}
+	return nil
+}
+
+type stage struct {
+	deps      Deps
+	pipeline  string
+	allow     []netip.Prefix
+	basic     *basic
+	signature *signature
+}
+
+// Blind marks the stage as one that does not need the event to be named.
+func (*stage) Blind() {}
+
+func (s *stage) Process(_ context.Context, ev *core.Event) (core.Verdict, error) {
+	if s.allow != nil && !s.allowed(ev.Remote) {
+		return core.Continue, s.refuse("ip", "not_allowed", &core.Error{Kind: core.Forbidden, Msg: "this address is not allowed"})
+	}
+	if s.basic != nil {
+		if reason, previous := s.basic.verify(ev.Header); reason != "" {
+			return core.Continue, s.refuse("basic", reason, s.unauthenticated("the credentials are missing or wrong"))
+		} else if previous {
+			s.basic.rotating.Do(func() { s.tell("basic") })
+		}
+	}
+	if s.signature != nil {
+		if reason, previous := s.signature.verify(ev.Header, ev.Body); reason != "" {
+			return core.Continue, s.refuse("signature", reason, s.unauthenticated("the signature is missing or wrong"))
+		} else if previous {
+			s.signature.rotating.Do(func() { s.tell("signature") })
+		}
+	}
+	return core.Continue, nil
+}
+
+func (s *stage) allowed(addr netip.Addr) bool {
+	addr = addr.Unmap()
+	for _, p := range s.allow {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *stage) unauthenticated(msg string) *core.Error {
+	challenge := `Basic realm="pipehook", charset="UTF-8"`
+	if s.basic == nil {
+		challenge = fmt.Sprintf(`Signature header=%q`, s.signature.header)
+	}
+	return &core.Error{Kind: core.Unauthenticated, Msg: msg, Challenge: challenge}
+}
+
+func (s *stage) refuse(method, reason string, err *core.Error) error {
+	s.deps.Failed(s.pipeline, method, reason)
+	err.Err = fmt.Errorf("%s: %s", method, reason)
+	return err
+}
+
+func (s *stage) tell(method string) {
+	s.deps.Log.Info("the previous credential is still in use", "pipeline", s.pipeline, "stage", "authenticate", "method", method)
+}

@@ -1,0 +1,137 @@
+// Package validate is the stage that refuses what is not of the shape its sender documents: too
+// deep, a field that is missing or of another type, or, where the user gives a JSON Schema, what
+// breaks it. It changes nothing.
+package validate
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/jsonscan"
+)
+
+// Config is the stage's table in the file.
+type Config struct {
+	// MaxDepth is how deep a body may be nested.
+	MaxDepth int `koanf:"max_depth" validate:"gte=1,lte=512"`
+	// MaxBytes is how large a body may be for this pipeline; 0 leaves it to server.max_body.
+	MaxBytes int `koanf:"max_bytes" validate:"gte=0"`
+	// Schema names a JSON Schema file for each pattern; a body must fit all whose pattern chooses it.
+	Schema map[string]string `koanf:"schema"`
+}
+
+// Deps are what Factory needs.
+type Deps struct {
+	Resolve func(path string) string // makes a path of the configuration absolute
+}
+
+// Factory makes validate stages.
+func Factory(deps Deps) core.Factory {
+	return core.Factory{Kind: "validate", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
+		conf := Config{MaxDepth: 64}
+		if err := decode(&conf); err != nil {
+			return nil, err
+		}
+		s := &stage{conf: conf}
+		s.checker, _ = at.Source.(core.Checker)
+		for _, pattern := range slices.Sorted(maps.Keys(conf.Schema)) {
+			rule, err := compile(pattern, deps.Resolve(conf.Schema[pattern]))
+			if err != nil {
+				return nil, err
+			}
+			s.rules = append(s.rules, rule)
+		}
+		return s, nil
+	}}
+}
+
+type stage struct {
+	conf    Config
+	checker core.Checker // nil when the source documents no shape
+	rules   []rule
+}
+
+type rule struct {
+	pattern core.Pattern
+	schema  *jsonschema.Schema
+}
+
+func compile(pattern, file string) (rule, error) {
+	p, err := core.ParsePattern(pattern)
+	if err != nil {
+		return rule{}, fmt.Errorf("schema: %w", err)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	schema, err := c.Compile(file)
+	if err != nil {
+		return rule{}, fmt.Errorf("schema for %s: %w", pattern, err)
+	}
+	return rule{pattern: p, schema: schema}, nil
+}
+
+func (s *stage) Process(_ context.Context, ev *core.Event) (core.Verdict, error) {
+	if s.conf.MaxBytes > 0 && len(ev.Body) > s.conf.MaxBytes {
+		return core.Continue, refuse(core.TooLarge, "the body is larger than %d bytes", s.conf.MaxBytes)
+	}
+	if jsonscan.Depth(ev.Body, s.conf.MaxDepth) > s.conf.MaxDepth {
+		return core.Continue, refuse(core.Malformed, "the body is nested deeper than %d", s.conf.MaxDepth)
+	}
+	if s.checker != nil {
+		if err := s.checker.Check(ev); err != nil {
+			return core.Continue, err
+		}
+	}
+	return core.Continue, s.checkSchemas(ev)
+}
+
+func (s *stage) checkSchemas(ev *core.Event) error {
+	var doc any
+	for _, r := range s.rules {
+		if !r.pattern.Match(ev) {
+			continue
+		}
+		if doc == nil {
+			var err error
+			if doc, err = jsonschema.UnmarshalJSON(bytes.NewReader(ev.Body)); err != nil {
+				return refuse(core.Malformed, "the body is not valid JSON")
+			}
+		}
+		if err := r.schema.Validate(doc); err != nil {
+			return refuse(core.Invalid, "the body breaks the schema for %s: %s", r.pattern, reason(err))
+		}
+	}
+	return nil
+}
+
+// reason is the first place in the body that breaks the schema, and what was asked of it. It does
+// not repeat what stood there.
+func reason(err error) string {
+	broken, ok := err.(*jsonschema.ValidationError)
+	if !ok {
+		return "it can't be checked"
+	}
+	for len(broken.Causes) > 0 {
+		broken = broken.Causes[0]
+	}
+	at := "/" + strings.Join(broken.InstanceLocation, "/")
+	if what, ok := broken.ErrorKind.(*kind.Type); ok {
+		return fmt.Sprintf("%s must be %s", at, strings.Join(what.Want, " or "))
+	}
+	if what, ok := broken.ErrorKind.(*kind.Required); ok {
+		return fmt.Sprintf("%s lacks %s", at, strings.Join(what.Missing, ", "))
+	}
+	return fmt.Sprintf("%s breaks the rule %s", at, strings.Join(broken.ErrorKind.KeywordPath(), "/"))
+}
+
+func refuse(k core.Kind, format string, args ...any) error {
+	return &core.Error{Kind: k, Msg: fmt.Sprintf(format, args...)}
+}
