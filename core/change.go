@@ -43,23 +43,92 @@ func (ev *Event) Changes() map[string]Change {
 
 func lookup(doc json.RawMessage, path string) (json.RawMessage, bool) {
 	for {
-		var fields map[string]json.RawMessage
-		if json.Unmarshal(doc, &fields) != nil {
-			return nil, false
-		}
-		if v, ok := fields[path]; ok {
+		if v, ok := fieldOf(doc, path); ok {
 			return v, true
 		}
 		head, rest, nested := strings.Cut(path, ".")
 		if !nested {
 			return nil, false
 		}
-		v, ok := fields[head]
+		v, ok := fieldOf(doc, head)
 		if !ok {
 			return nil, false
 		}
 		doc, path = v, rest
 	}
+}
+
+// fieldOf finds an object's member without decoding the others: handlers and filters ask for one
+// field of many. doc is JSON that a Source has read; of equal names the last counts.
+func fieldOf(doc json.RawMessage, name string) (value json.RawMessage, ok bool) {
+	i := skipSpace(doc, 0)
+	if i >= len(doc) || doc[i] != '{' {
+		return nil, false
+	}
+	for i = skipSpace(doc, i+1); i < len(doc) && doc[i] == '"'; i = skipSpace(doc, i) {
+		end := skipValue(doc, i)
+		key := doc[i:end]
+		i = skipSpace(doc, end)
+		if i >= len(doc) || doc[i] != ':' {
+			return nil, false
+		}
+		i = skipSpace(doc, i+1)
+		end = skipValue(doc, i)
+		if isName(key, name) {
+			value, ok = doc[i:end], true
+		}
+		if i = skipSpace(doc, end); i < len(doc) && doc[i] == ',' {
+			i++
+		}
+	}
+	return value, ok
+}
+
+func isName(key []byte, name string) bool {
+	if bytes.IndexByte(key, '\\') < 0 {
+		return len(key) == len(name)+2 && string(key[1:len(key)-1]) == name
+	}
+	var text string
+	return json.Unmarshal(key, &text) == nil && text == name
+}
+
+func skipSpace(doc []byte, i int) int {
+	for i < len(doc) && (doc[i] == ' ' || doc[i] == '\n' || doc[i] == '\t' || doc[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// skipValue returns the index after the value that begins at i.
+func skipValue(doc []byte, i int) int {
+	depth := 0
+	for ; i < len(doc); i++ {
+		switch doc[i] {
+		case '"':
+			for i++; i < len(doc) && doc[i] != '"'; i++ {
+				if doc[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return min(i+1, len(doc))
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 { // the end of what holds a number or word
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\n', '\t', '\r':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return i
 }
 
 // sameJSON compares two values by meaning, numbers by their digits, so that 1 and 1.0 differ as
@@ -68,12 +137,17 @@ func sameJSON(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true
 	}
-	if a == nil || b == nil {
+	if plainScalar(a) || plainScalar(b) {
 		return false
 	}
 	ca, errA := canonical(a)
 	cb, errB := canonical(b)
 	return errA == nil && errB == nil && bytes.Equal(ca, cb)
+}
+
+// plainScalar reports whether the value has only one way to be written, as numbers here do.
+func plainScalar(v json.RawMessage) bool {
+	return len(v) == 0 || v[0] != '{' && v[0] != '[' && v[0] != '"'
 }
 
 func canonical(v json.RawMessage) ([]byte, error) {
