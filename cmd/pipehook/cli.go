@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -102,22 +103,52 @@ func (c *cli) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// complain prints an error as "pipehook: error: …" and, where there is one, "pipehook: hint: …".
-func (c *cli) complain(err error) {
-	mistakes, ok := errors.AsType[config.Mistakes](err)
-	if !ok {
-		fmt.Fprintf(c.stderr, "pipehook: error: %v\n", err)
-		if hint := hintOf(err); hint != "" {
-			fmt.Fprintf(c.stderr, "pipehook: hint: %s\n", hint)
+// complaint is one error as the user sees it.
+type complaint struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Key     string `json:"key,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	text    string
+}
+
+// complaints takes an error apart: one that holds several is as many complaints.
+func complaints(err error) []complaint {
+	if mistakes, ok := errors.AsType[config.Mistakes](err); ok {
+		list := make([]complaint, len(mistakes))
+		for i, m := range mistakes {
+			hint := m.Hint
+			m.Hint = ""
+			list[i] = complaint{m.File, m.Line, m.Column, m.Key, m.Msg, hint, m.Error()}
 		}
-		return
+		return list
 	}
-	for _, m := range mistakes {
-		hint := m.Hint
-		m.Hint = ""
-		fmt.Fprintf(c.stderr, "pipehook: error: %v\n", m)
-		if hint != "" {
-			fmt.Fprintf(c.stderr, "pipehook: hint: %s\n", hint)
+	if all, ok := errors.AsType[several](err); ok {
+		var list []complaint
+		for _, one := range all {
+			list = append(list, complaints(one)...)
+		}
+		return list
+	}
+	if e, ok := errors.AsType[*jshost.CompileError](err); ok {
+		return []complaint{{e.File, e.Line, e.Column, "", e.Msg, "", e.Error()}}
+	}
+	return []complaint{{Message: err.Error(), Hint: hintOf(err), text: err.Error()}}
+}
+
+// several are errors that are shown one by one.
+type several []error
+
+func (s several) Error() string { return errors.Join(s...).Error() }
+
+// complain prints each error as "pipehook: error: …" and, where there is one, "pipehook: hint: …".
+func (c *cli) complain(err error) {
+	for _, one := range complaints(err) {
+		fmt.Fprintf(c.stderr, "pipehook: error: %s\n", one.text)
+		if one.Hint != "" {
+			fmt.Fprintf(c.stderr, "pipehook: hint: %s\n", one.Hint)
 		}
 	}
 }

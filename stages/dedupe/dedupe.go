@@ -5,7 +5,6 @@ package dedupe
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -26,9 +25,8 @@ type Log interface {
 
 // Deps are what Factory needs.
 type Deps struct {
-	Log    Log
-	Logger *slog.Logger
-	Now    func() time.Time
+	Log Log
+	Now func() time.Time
 }
 
 // Factory makes dedupe stages.

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/ingress"
+	"github.com/pipehook/pipehook/core/source/pipedrive"
+	"github.com/pipehook/pipehook/core/store"
+	"github.com/pipehook/pipehook/stages"
+)
+
+// sources are the senders there are, by the name that a pipeline gives.
+var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}}
+
+// restore names a stored event again.
+func restore(ev *core.Event) error {
+	source, ok := sources[ev.Source]
+	if !ok {
+		return fmt.Errorf("there is no source %q any more", ev.Source)
+	}
+	return source.Name(ev)
+}
+
+// assemble builds every pipeline that the configuration describes. It collects all mistakes.
+func assemble(conf *config.Config, deps stages.Deps) ([]ingress.Hook, error) {
+	registry, err := core.NewRegistry(stages.All(deps)...)
+	if err != nil {
+		return nil, err
+	}
+	var mistakes config.Mistakes
+	mistakes = conf.Collect(mistakes, "store.url", store.Check(string(conf.Store.URL)))
+	mistakes = append(mistakes, checkAdmin(conf)...)
+	var hooks []ingress.Hook
+	for i, p := range conf.Pipelines {
+		source, ok := sources[p.Source]
+		if !ok {
+			mistakes = append(mistakes, conf.Mistake(fmt.Sprintf("pipeline[%d].source", i), fmt.Sprintf("there is no source %q", p.Source), "known: pipedrive"))
+		}
+		steps, wrong := assembleChain(conf, registry, p, source)
+		mistakes = append(mistakes, wrong...)
+		hooks = append(hooks, ingress.Hook{Path: p.Path, Source: p.Source, Pipeline: &core.Pipeline{
+			Name: p.Name, Source: source, Steps: steps, Committer: deps.Committer, Log: deps.Log,
+		}})
+	}
+	if err := mistakes.Err(); err != nil {
+		return nil, &usageError{err: err}
+	}
+	return hooks, nil
+}
+
+func assembleChain(conf *config.Config, registry core.Registry, p config.Pipeline, source core.Source) ([]core.Step, config.Mistakes) {
+	var mistakes config.Mistakes
+	var steps []core.Step
+	kinds := kindsOf(p)
+	for i, s := range p.Stages {
+		at := core.Place{Pipeline: p.Name, Source: source, Kinds: kinds, Index: i}
+		stage, err := registry.New(s.Decode, at)
+		mistakes = conf.Collect(mistakes, s.Key, err)
+		steps = append(steps, core.Step{Name: s.Use, Stage: stage})
+	}
+	return steps, mistakes
+}
+
+func kindsOf(p config.Pipeline) []string {
+	kinds := make([]string, len(p.Stages))
+	for i, s := range p.Stages {
+		kinds[i] = s.Use
+	}
+	return kinds
+}
+
+func checkAdmin(conf *config.Config) config.Mistakes {
+	if conf.Admin.Listen == "" || conf.Admin.Token != "" || loopback(conf.Admin.Listen) {
+		return nil
+	}
+	return config.Mistakes{conf.Mistake("admin.token", "is required when admin.listen can be reached from other machines",
+		"set a long random one, or listen on 127.0.0.1")}
+}
+
+// costs is what the order of each chain weakens, by pipeline, one sentence each.
+func costs(conf *config.Config) []string {
+	var all []string
+	for _, p := range conf.Pipelines {
+		for _, cost := range orderCosts(kindsOf(p)) {
+			all = append(all, "pipeline "+p.Name+": "+cost)
+		}
+	}
+	return all
+}
+
+// bareDeps are enough to build chains that are not run.
+func bareDeps(conf *config.Config) stages.Deps {
+	return stages.Deps{
+		Log: slog.New(slog.DiscardHandler), Resolve: func(path string) string { return beside(conf, path) },
+		AuthenticationFailed: func(string, string, string) {},
+	}
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/delivery"
+	"github.com/pipehook/pipehook/core/jshost"
+)
+
+// scriptSet is all listeners that are scripts: those the configuration names, and the other files
+// of the folder. It keeps the last good version of a file that no longer compiles.
+type scriptSet struct {
+	opts jshost.Options
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	scripts map[string]*loadedScript // by listener
+}
+
+type loadedScript struct {
+	path        string
+	concurrency int
+	script      *jshost.Script
+	program     *jshost.Program
+	broken      string // the error that was last reported
+}
+
+// wantedScript is a listener as it should be, before its file is looked at.
+type wantedScript struct {
+	config.Listener
+	path   string
+	listed bool // the configuration names it; other files need not be listeners
+}
+
+func newScriptSet(opts jshost.Options, log *slog.Logger) *scriptSet {
+	return &scriptSet{opts: opts, log: log, scripts: map[string]*loadedScript{}}
+}
+
+// wantedScripts are the listeners of the configuration, then the files that it does not mention.
+func wantedScripts(conf *config.Config) ([]wantedScript, error) {
+	var wanted []wantedScript
+	mentioned, names := map[string]bool{}, map[string]bool{}
+	for _, l := range conf.Listeners {
+		path := beside(conf, l.Script)
+		wanted = append(wanted, wantedScript{Listener: l, path: path, listed: true})
+		mentioned[filepath.Clean(path)], names[l.Name] = true, true
+	}
+	if conf.Scripts.Dir == "" {
+		return wanted, nil
+	}
+	found, err := jshost.Scan(beside(conf, conf.Scripts.Dir))
+	for _, f := range found {
+		if mentioned[filepath.Clean(f.Path)] {
+			continue
+		}
+		if names[f.Name] {
+			err = errors.Join(err, &jshost.CompileError{File: f.Path, Msg: fmt.Sprintf("the name %s is taken by another listener: rename the file or begin its name with _", f.Name)})
+			continue
+		}
+		names[f.Name] = true
+		l := config.ListenerDefaults()
+		l.Name = f.Name
+		wanted = append(wanted, wantedScript{Listener: l, path: f.Path})
+	}
+	return wanted, err
+}
+
+// load compiles what has changed and returns all subscriptions. Files that do not compile are
+// reported once; the others run, and of the broken ones the last good version.
+func (s *scriptSet) load(conf *config.Config) []delivery.Subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted, err := wantedScripts(conf)
+	if err != nil {
+		s.log.Error("a file in the scripts folder is left out", "err", err)
+	}
+	var subs []delivery.Subscription
+	seen := map[string]bool{}
+	for _, w := range wanted {
+		seen[w.Name] = true
+		if sub, ok := s.one(w); ok {
+			subs = append(subs, sub)
+		}
+	}
+	for name := range s.scripts {
+		if !seen[name] {
+			delete(s.scripts, name)
+			s.log.Info("listener removed", "listener", name)
+		}
+	}
+	return subs
+}
+
+func (s *scriptSet) one(w wantedScript) (delivery.Subscription, bool) {
+	loaded := s.scripts[w.Name]
+	program, err := jshost.Compile(w.path)
+	if err == nil && !program.Handles() {
+		if !w.listed {
+			s.log.Debug("not a listener: it exports no function by default", "file", w.path)
+			return delivery.Subscription{}, false
+		}
+		err = &jshost.CompileError{File: w.path, Msg: "it exports no function: write export default function (event, ctx) { … }"}
+	}
+	switch {
+	case err != nil && loaded == nil:
+		s.scripts[w.Name] = &loadedScript{path: w.path, broken: err.Error()}
+		s.log.Error("a listener does not compile and is left out; the others run", "listener", w.Name, "err", err)
+		return delivery.Subscription{}, false
+	case err != nil:
+		s.keepOld(w, loaded, err)
+	default:
+		loaded = s.take(w, loaded, program)
+	}
+	if loaded.script == nil {
+		return delivery.Subscription{}, false
+	}
+	return subscription(w, loaded), true
+}
+
+func (s *scriptSet) keepOld(w wantedScript, loaded *loadedScript, err error) {
+	if loaded.broken == err.Error() {
+		return
+	}
+	loaded.broken = err.Error()
+	s.log.Error("a listener does not compile; its last good version goes on", "listener", w.Name, "err", err)
+}
+
+func (s *scriptSet) take(w wantedScript, loaded *loadedScript, program *jshost.Program) *loadedScript {
+	fresh := loaded == nil || loaded.script == nil || loaded.concurrency != w.Concurrency
+	switch {
+	case fresh:
+		loaded = &loadedScript{path: w.path, concurrency: w.Concurrency, script: jshost.NewScript(w.Name, program, w.Concurrency, s.opts)}
+		s.log.Info("listener loaded", "listener", w.Name, "file", w.path, "match", patternTexts(matchOf(w, program)))
+	case loaded.program.Hash() != program.Hash():
+		loaded.script.Swap(program)
+		s.log.Info("listener reloaded", "listener", w.Name, "file", w.path)
+	case loaded.broken != "":
+		s.log.Info("listener compiles again", "listener", w.Name, "file", w.path)
+	}
+	loaded.program, loaded.broken = program, ""
+	return loaded
+}
+
+var everything = mustPattern("*.*")
+
+func mustPattern(text string) core.Pattern {
+	p, err := core.ParsePattern(text)
+	if err != nil {
+		panic(err) // the text is in this file
+	}
+	return p
+}
+
+// matchOf is what the configuration says, else what the file says, else everything.
+func matchOf(w wantedScript, program *jshost.Program) []core.Pattern {
+	if len(w.Match) > 0 {
+		return w.Match
+	}
+	if match := program.Match(); len(match) > 0 {
+		return match
+	}
+	return []core.Pattern{everything}
+}
+
+func patternTexts(patterns []core.Pattern) []string {
+	texts := make([]string, len(patterns))
+	for i, p := range patterns {
+		texts[i] = p.String()
+	}
+	return texts
+}
+
+func subscription(w wantedScript, loaded *loadedScript) delivery.Subscription {
+	return delivery.Subscription{
+		Name: w.Name, Match: matchOf(w, loaded.program), Changed: w.Changed,
+		Listener: loaded.script, Code: loaded.script.Hash,
+		Timeout: w.Timeout, Concurrency: w.Concurrency,
+		Retry: delivery.Retry{Attempts: w.Retry.Attempts, First: w.Retry.First, Max: w.Retry.Max},
+	}
+}
+
+// checkScripts compiles everything once, for check. It returns what is wrong, sorted.
+func checkScripts(conf *config.Config) (listeners []string, errs []error) {
+	wanted, err := wantedScripts(conf)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	for _, w := range wanted {
+		program, err := jshost.Compile(w.path)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case program.Handles():
+			listeners = append(listeners, w.Name)
+		case w.listed:
+			errs = append(errs, &jshost.CompileError{File: w.path, Msg: "it exports no function: write export default function (event, ctx) { … }"})
+		}
+	}
+	slices.Sort(listeners)
+	return listeners, errs
+}
+
+// scriptDirs are the folders to watch: the scripts folder, and those of files named elsewhere.
+func scriptDirs(conf *config.Config) []string {
+	var dirs []string
+	if conf.Scripts.Dir != "" {
+		dirs = append(dirs, beside(conf, conf.Scripts.Dir))
+	}
+	for _, l := range conf.Listeners {
+		dirs = append(dirs, filepath.Dir(beside(conf, l.Script)))
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}

@@ -1,0 +1,37 @@
+// Package stages is the one list of the built-in kinds of stage.
+package stages
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/stages/authenticate"
+	"github.com/pipehook/pipehook/stages/dedupe"
+	"github.com/pipehook/pipehook/stages/dispatch"
+	"github.com/pipehook/pipehook/stages/persist"
+	"github.com/pipehook/pipehook/stages/validate"
+)
+
+// Deps are what the stages need of the rest. A chain that is only checked, not run, can be built
+// without the store and the listeners.
+type Deps struct {
+	Log                  *slog.Logger
+	Now                  func() time.Time
+	Store                dedupe.Log
+	Committer            core.Committer
+	Deliverer            dispatch.Deliverer
+	Resolve              func(path string) string
+	AuthenticationFailed func(pipeline, method, reason string)
+}
+
+// All makes the factories of every kind.
+func All(d Deps) []core.Factory {
+	return []core.Factory{
+		authenticate.Factory(authenticate.Deps{Log: d.Log, Failed: d.AuthenticationFailed}),
+		validate.Factory(validate.Deps{Resolve: d.Resolve}),
+		dedupe.Factory(dedupe.Deps{Log: d.Store, Now: d.Now}),
+		persist.Factory(),
+		dispatch.Factory(dispatch.Deps{Deliverer: d.Deliverer, Committer: d.Committer}),
+	}
+}
