@@ -46,7 +46,7 @@ func (a *app) also(name string, s core.Service) { a.further = append(a.further, 
 
 // watchers see what happens, for the live view; any may be nil.
 type watchers struct {
-	request  func(ingress.Outcome)
+	request  func(ingress.Outcome) // then requests are not logged
 	attempt  func(ev *core.Event, a core.Attempt)
 	said     func(jshost.Line) // then the scripts' lines are not logged
 	reloaded func()
@@ -101,8 +101,12 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger, see watc
 	if err != nil {
 		return nil, err
 	}
+	hookLog := log
+	if see.request != nil {
+		hookLog = slog.New(slog.DiscardHandler)
+	}
 	a.handler = ingress.New(ingress.Options{
-		MaxBody: int64(conf.Server.MaxBody), AckWithin: conf.Server.AckWithin, TrustedProxies: conf.Server.TrustedProxies, Log: log,
+		MaxBody: int64(conf.Server.MaxBody), AckWithin: conf.Server.AckWithin, TrustedProxies: conf.Server.TrustedProxies, Log: hookLog,
 		Observe: func(o ingress.Outcome) {
 			a.metrics.Request(o.Event.Pipeline, o.Code, o.Took)
 			if see.request != nil {

@@ -34,6 +34,9 @@ func (c *cli) devCommand() *cobra.Command {
 			}
 			view := newLiveView(c.stdout)
 			changed := make(chan struct{}, 1)
+			if conf.Log.Format == "auto" {
+				conf.Log.Format = "text" // for a person, wherever it goes
+			}
 			log, closeLog := newLogger(view.logWriter(), conf.Log)
 			defer func() { err = joinClose(err, closeLog) }()
 			a, err := newApp(cmd.Context(), conf, log, watchers{

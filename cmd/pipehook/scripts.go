@@ -117,6 +117,7 @@ func (s *scriptSet) one(w wantedScript) (delivery.Subscription, bool) {
 		s.keepOld(w, loaded, err)
 	default:
 		loaded = s.take(w, loaded, program)
+		s.scripts[w.Name] = loaded
 	}
 	if loaded.script == nil {
 		return delivery.Subscription{}, false
