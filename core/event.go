@@ -45,6 +45,7 @@ type Event struct {
 	OccurredAt time.Time // zero when the sender does not say
 	Facts      Facts
 	Key        []byte // equal for redeliveries of one occurrence and only for those; nil when the source can't tell
+	Flaw       string // the first way in which the body is not as its sender documents it; validate refuses it
 
 	Plan Plan
 

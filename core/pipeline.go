@@ -50,15 +50,10 @@ func (f ListenerFunc) Handle(ctx context.Context, ev Event) error { return f(ctx
 
 // Source knows one sender's bodies. Name fills the second block of an Event from its Header and
 // Body and nothing else, so that it gives the same for a stored event again. It keeps objects and
-// actions it does not know; an Error of Kind Malformed says that the body is not readable at all.
+// actions it does not know, and notes a body of another shape than documented as the event's Flaw;
+// an Error of Kind Malformed says that the body is not readable at all.
 type Source interface {
 	Name(ev *Event) error
-}
-
-// Checker is a Source that can tell whether a named event has the shape its sender documents. The
-// Error is of Kind Invalid and names the field.
-type Checker interface {
-	Check(ev *Event) error
 }
 
 // Step is a Stage and the name it goes by in logs.

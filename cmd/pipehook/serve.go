@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 )
 
 func (c *cli) serveCommand() *cobra.Command {
-	var listen string
+	var listen, profile string
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Receive webhooks and deliver them", Args: cobra.NoArgs,
 		Long: "Receive webhooks and deliver them until SIGINT or SIGTERM; then answer what was received\nand stop. A second signal stops at once: nothing that was answered 2xx is lost.",
@@ -37,10 +39,16 @@ func (c *cli) serveCommand() *cobra.Command {
 				return err
 			}
 			defer func() { err = joinClose(err, a.close) }()
+			stop, err := startProfile(profile)
+			if err != nil {
+				return err
+			}
+			defer func() { err = joinClose(err, stop) }()
 			return a.run(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "listen here instead of server.listen")
+	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write a CPU profile to this file, for go tool pprof")
 	return cmd
 }
 
@@ -95,4 +103,22 @@ func count(n int, word string) string {
 		return "1 " + word
 	}
 	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// startProfile profiles the CPU into a file until the returned function is called.
+func startProfile(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, joinClose(err, f.Close)
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }

@@ -34,11 +34,12 @@ const writeBatch = `WITH stored AS (
 		AS r (seq, listener, state, number, next_at, started_at, finished_at, duration_us, error, code)
 ), finished AS (
 	UPDATE deliveries d SET state = r.state, attempts = r.number, next_at = r.next_at, owner = 0,
-		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error
+		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code
 	FROM results r WHERE d.event_seq = r.seq AND d.listener = r.listener AND d.owner = $29 AND d.state = 0
-	RETURNING r.seq, r.listener, r.number, r.started_at, r.duration_us, r.error, r.code
+	RETURNING r.state, r.seq, r.listener, r.number, r.started_at, r.duration_us, r.error, r.code
 ), tried AS (
-	INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code) SELECT * FROM finished
+	INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code)
+	SELECT seq, listener, number, started_at, duration_us, error, code FROM finished WHERE state <> 1
 	ON CONFLICT DO NOTHING
 ) SELECT seq, id FROM stored`
 

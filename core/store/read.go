@@ -48,6 +48,7 @@ type Delivery struct {
 	FinishedAt int64      `bun:"finished_at"`
 	DurationUS int64      `bun:"duration_us"`
 	LastError  string     `bun:"last_error"`
+	Code       string     `bun:"code"`
 }
 
 // Attempt is one try of a delivery.
@@ -167,6 +168,13 @@ func (r *Reader) Event(ctx context.Context, id string) (Event, []Attempt, error)
 	err = r.db.NewSelect().Model(&attempts).Where("event_seq = ?", ev.Seq).Order("started_at", "listener", "number").Scan(ctx)
 	if err != nil {
 		return Event{}, nil, fmt.Errorf("attempts of %s: %w", id, err)
+	}
+	for _, d := range ev.Deliveries {
+		if d.State == core.Done { // the attempt that succeeded stands with its delivery
+			attempts = append(attempts, Attempt{
+				EventSeq: d.EventSeq, Listener: d.Listener, Number: d.Attempts, StartedAt: d.FinishedAt - d.DurationUS, DurationUS: d.DurationUS, Code: d.Code,
+			})
+		}
 	}
 	return ev, attempts, nil
 }

@@ -219,9 +219,9 @@ func (s *sqlite) dedupe(p *plan, now time.Time) (key []byte, first string, err e
 
 func (s *sqlite) writeAttempt(a *core.Attempt) error {
 	next, finished := attemptTimes(a)
-	changed, err := s.stmts.finish.exec(int64(a.State), int64(a.Number), next, finished, a.Took.Microseconds(), a.Err,
+	changed, err := s.stmts.finish.exec(int64(a.State), int64(a.Number), next, finished, a.Took.Microseconds(), a.Err, a.Code,
 		a.Seq, a.Listener, s.owner)
-	if err != nil || changed == 0 { // 0: another process has taken the delivery over; its result counts
+	if err != nil || changed == 0 || a.State == core.Done { // 0: another process has taken the delivery over; its result counts
 		return err
 	}
 	return s.stmts.insertAttempt.run(a.Seq, a.Listener, int64(a.Number), a.Started.UnixMicro(), a.Took.Microseconds(), a.Err, a.Code)

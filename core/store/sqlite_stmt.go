@@ -38,7 +38,7 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 		{&s.byKey, "SELECT seq, id, received_at FROM events WHERE pipeline = ? AND dedupe_key = ?"},
 		{&s.freeKey, "UPDATE events SET dedupe_key = NULL WHERE seq = ?"},
 		{&s.insertDelivery, "INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, owner) VALUES (?, ?, 0, 0, ?, ?)"},
-		{&s.finish, `UPDATE deliveries SET state = ?, attempts = ?, next_at = ?, owner = 0, finished_at = ?, duration_us = ?, last_error = ?
+		{&s.finish, `UPDATE deliveries SET state = ?, attempts = ?, next_at = ?, owner = 0, finished_at = ?, duration_us = ?, last_error = ?, code = ?
 			WHERE event_seq = ? AND listener = ? AND owner = ? AND state = 0`},
 		{&s.insertAttempt, "INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code) VALUES (?, ?, ?, ?, ?, ?, ?)"},
 		{&s.due, "SELECT " + columns + ` FROM deliveries d JOIN events e ON e.seq = d.event_seq

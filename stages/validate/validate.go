@@ -35,13 +35,12 @@ type Deps struct {
 
 // Factory makes validate stages.
 func Factory(deps Deps) core.Factory {
-	return core.Factory{Kind: "validate", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
+	return core.Factory{Kind: "validate", New: func(decode core.Decode, _ core.Place) (core.Stage, error) {
 		conf := Config{MaxDepth: 64}
 		if err := decode(&conf); err != nil {
 			return nil, err
 		}
 		s := &stage{conf: conf}
-		s.checker, _ = at.Source.(core.Checker)
 		for _, pattern := range slices.Sorted(maps.Keys(conf.Schema)) {
 			rule, err := compile(pattern, deps.Resolve(conf.Schema[pattern]))
 			if err != nil {
@@ -54,9 +53,8 @@ func Factory(deps Deps) core.Factory {
 }
 
 type stage struct {
-	conf    Config
-	checker core.Checker // nil when the source documents no shape
-	rules   []rule
+	conf  Config
+	rules []rule
 }
 
 type rule struct {
@@ -85,10 +83,8 @@ func (s *stage) Process(_ context.Context, ev *core.Event) (core.Verdict, error)
 	if jsonscan.Depth(ev.Body, s.conf.MaxDepth) > s.conf.MaxDepth {
 		return core.Continue, refuse(core.Malformed, "the body is nested deeper than %d", s.conf.MaxDepth)
 	}
-	if s.checker != nil {
-		if err := s.checker.Check(ev); err != nil {
-			return core.Continue, err
-		}
+	if ev.Flaw != "" {
+		return core.Continue, refuse(core.Invalid, "%s", ev.Flaw)
 	}
 	return core.Continue, s.checkSchemas(ev)
 }

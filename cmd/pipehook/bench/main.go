@@ -34,6 +34,7 @@ func main() {
 	flag.DurationVar(&o.duration, "for", 4*time.Second, "how long each round loads each contestant")
 	flag.IntVar(&o.connections, "connections", 64, "connections")
 	flag.StringVar(&o.only, "only", "", "measure only sqlite or postgres")
+	flag.StringVar(&o.profile, "cpu-profile", "", "let the servers write CPU profiles to FILE-store-number")
 	flag.Parse()
 	o.postgres = os.Getenv("PIPEHOOK_TEST_POSTGRES")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

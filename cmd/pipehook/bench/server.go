@@ -233,7 +233,7 @@ source = "pipedrive"
 	p.cmd = exec.CommandContext(ctx, b.bin, "serve", "--config", path)
 	p.cmd.Stderr = os.Stderr
 	if b.profile != "" {
-		p.cmd.Env = append(os.Environ(), "PIPEHOOK_PROFILE="+b.profile)
+		p.cmd.Args = append(p.cmd.Args, "--cpu-profile", fmt.Sprintf("%s-%s-%d", b.profile, store, b.serial))
 	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, nil, err

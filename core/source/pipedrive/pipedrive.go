@@ -30,6 +30,7 @@ func (Source) Name(ev *core.Event) error {
 	} else {
 		nameV1(ev, &env)
 	}
+	ev.Flaw = flaw(ev, &env)
 	ev.Action, ev.Object = orUnknown(ev.Action), orUnknown(ev.Object)
 	return nil
 }
@@ -50,9 +51,9 @@ type envelope struct {
 }
 
 type meta struct {
-	action, entity, object, id, entityID, companyID, userID, webhookID       gjson.Result
-	version, v, changeSource, bulkEdit, bulkUpdate, attempt                  gjson.Result
-	timestamp, timestampMicro, timestampMilli, mergedFrom, mergedTo, service gjson.Result
+	action, entity, object, id, entityID, companyID, userID, webhookID gjson.Result
+	version, changeSource, bulkEdit, bulkUpdate, attempt               gjson.Result
+	timestamp, timestampMicro, timestampMilli, mergedFrom, service     gjson.Result
 }
 
 func (env *envelope) version2() bool {
@@ -108,22 +109,55 @@ func (env *envelope) top(key string, value gjson.Result) {
 }
 
 func (env *envelope) inMeta(key string, value gjson.Result) {
-	m := &env.m
-	targets := [...]struct {
-		key  string
-		into *gjson.Result
-	}{
-		{"action", &m.action}, {"entity", &m.entity}, {"object", &m.object}, {"id", &m.id}, {"entity_id", &m.entityID},
-		{"company_id", &m.companyID}, {"user_id", &m.userID}, {"webhook_id", &m.webhookID}, {"version", &m.version}, {"v", &m.v},
-		{"change_source", &m.changeSource}, {"is_bulk_edit", &m.bulkEdit}, {"is_bulk_update", &m.bulkUpdate}, {"attempt", &m.attempt},
-		{"timestamp", &m.timestamp}, {"timestamp_micro", &m.timestampMicro}, {"timestamp_milli", &m.timestampMilli},
-		{"merged_from_id", &m.mergedFrom}, {"merged_to_id", &m.mergedTo}, {"pipedrive_service_name", &m.service},
-	}
-	for _, t := range targets {
-		if t.key == key {
-			env.put(t.into, "meta."+key, value)
-			return
+	if into := env.m.field(key); into != nil {
+		if into.Exists() {
+			env.double = "meta." + key
 		}
+		*into = value
+	}
+}
+
+// field is where a key of meta goes; nil for one that nobody reads.
+func (m *meta) field(key string) *gjson.Result {
+	switch key {
+	case "action":
+		return &m.action
+	case "entity":
+		return &m.entity
+	case "object":
+		return &m.object
+	case "id":
+		return &m.id
+	case "entity_id":
+		return &m.entityID
+	case "company_id":
+		return &m.companyID
+	case "user_id":
+		return &m.userID
+	case "webhook_id":
+		return &m.webhookID
+	case "version":
+		return &m.version
+	case "change_source":
+		return &m.changeSource
+	case "is_bulk_edit":
+		return &m.bulkEdit
+	case "is_bulk_update":
+		return &m.bulkUpdate
+	case "attempt":
+		return &m.attempt
+	case "timestamp":
+		return &m.timestamp
+	case "timestamp_micro":
+		return &m.timestampMicro
+	case "timestamp_milli":
+		return &m.timestampMilli
+	case "merged_from_id":
+		return &m.mergedFrom
+	case "pipedrive_service_name":
+		return &m.service
+	default:
+		return nil
 	}
 }
 

@@ -29,10 +29,12 @@ CREATE TABLE deliveries (
     finished_at INTEGER NOT NULL DEFAULT 0,
     duration_us INTEGER NOT NULL DEFAULT 0,
     last_error  TEXT    NOT NULL DEFAULT '',
+    code        TEXT    NOT NULL DEFAULT '',
     PRIMARY KEY (event_seq, listener)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deliveries_due ON deliveries (listener, next_at) WHERE state = 0;
 
+-- The attempts that failed. One that succeeded is the last of its delivery and stands there.
 CREATE TABLE attempts (
     event_seq   INTEGER NOT NULL,
     listener    TEXT    NOT NULL,
