@@ -3,6 +3,7 @@ package jshost
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
 
 	"github.com/dop251/goja"
@@ -11,83 +12,178 @@ import (
 const (
 	maxLine  = 8 << 10 // bytes of one line that a script logs
 	maxLines = 1000    // lines of one call
+	maxAttrs = 32      // of one line
+	maxAttr  = 1 << 10 // bytes of one attribute
 )
 
+// Line is something a script said through console or ctx.log.
+type Line struct {
+	Listener string
+	Event    string // its id; empty while the file is loaded
+	Level    slog.Level
+	Text     string      // all of it, as one line for people
+	Msg      string      // without what was given beside it
+	Attrs    []slog.Attr // what was given beside it
+	At       string      // file:line:column
+}
+
 // contextObject is the handler's second argument, ctx; the global console says things the same way.
+// It is the same for all calls of a runtime, so it can't be changed.
 func (rt *runtime) contextObject() *goja.Object {
 	log, console := rt.vm.NewObject(), rt.vm.NewObject()
 	for name, level := range map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "log": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	} {
-		say := func(call goja.FunctionCall) goja.Value {
-			rt.say(level, call.Arguments)
+		_ = console.Set(name, func(call goja.FunctionCall) goja.Value { // a plain new object takes any property
+			rt.say(level, call.Arguments, nil)
 			return goja.Undefined()
+		})
+		if name == "log" {
+			continue
 		}
-		_ = console.Set(name, say) // a plain new object takes any property
-		if name != "log" {
-			_ = log.Set(name, say)
-		}
+		_ = log.Set(name, func(call goja.FunctionCall) goja.Value {
+			words, attrs := rt.attrs(call.Arguments)
+			rt.say(level, words, attrs)
+			return goja.Undefined()
+		})
 	}
 	_ = rt.vm.Set("console", console)
 	ctx := rt.vm.NewObject()
 	_ = ctx.Set("log", log)
-	_ = ctx.DefineAccessorProperty("listener", rt.vm.ToValue(func() string { return rt.listener }), nil, goja.FLAG_FALSE, goja.FLAG_TRUE)
+	_ = ctx.Set("listener", rt.listener)
 	_ = ctx.DefineAccessorProperty("deadline", rt.vm.ToValue(func() goja.Value {
-		if deadline, ok := rt.call.Deadline(); ok {
-			return rt.vm.ToValue(deadline.UnixMilli())
+		if rt.deadline.IsZero() {
+			return goja.Null()
 		}
-		return goja.Null()
+		return rt.vm.ToValue(rt.deadline.UnixMilli())
 	}), nil, goja.FLAG_FALSE, goja.FLAG_TRUE)
+	if freeze, ok := goja.AssertFunction(rt.vm.Get("Object").ToObject(rt.vm).Get("freeze")); ok {
+		_, _ = freeze(goja.Undefined(), log) // plain objects can be frozen
+		_, _ = freeze(goja.Undefined(), ctx)
+	}
 	return ctx
 }
 
-func (rt *runtime) say(level slog.Level, args []goja.Value) {
-	if rt.call == nil || rt.opts.Log == nil { // the file's top level: it runs once for each runtime
+// attrs takes the object off that may follow the text of a line: log.info("moved", { to: 4 }).
+func (rt *runtime) attrs(args []goja.Value) (words []goja.Value, attrs *goja.Object) {
+	if len(args) != 2 {
+		return args, nil
+	}
+	object, ok := args[1].(*goja.Object)
+	if !ok || object.ClassName() != "Object" {
+		return args, nil
+	}
+	return args[:1], object
+}
+
+func (rt *runtime) say(level slog.Level, words []goja.Value, data *goja.Object) {
+	log := rt.opts.Log
+	loud := log != nil && log.Enabled(context.Background(), level)
+	if !loud && rt.opts.Said == nil {
 		return
+	}
+	line := Line{Listener: rt.listener, Level: level}
+	if rt.event != nil {
+		line.Event = rt.event.ID
 	}
 	if rt.lines++; rt.lines > maxLines {
-		if rt.lines == maxLines+1 {
-			rt.opts.Log.Warn("a script says too much; the rest of this call is not logged", "listener", rt.listener, "event", rt.event.ID)
+		if rt.lines > maxLines+1 {
+			return
 		}
-		return
+		line.Level, line.Msg = slog.LevelWarn, "the script logs too much: the rest of this call is left out"
+	} else {
+		texts := make([]string, len(words))
+		for i, word := range words {
+			texts[i] = rt.word(word)
+		}
+		line.Msg, line.Attrs, line.At = shortened(strings.Join(texts, " "), maxLine), rt.attrList(data), rt.caller()
 	}
-	words := make([]string, len(args))
-	for i, arg := range args {
-		words[i] = rt.words(arg)
-	}
-	text := strings.Join(words, " ")
-	if len(text) > maxLine {
-		text = strings.ToValidUTF8(text[:maxLine], "") + "…"
-	}
-	if rt.opts.Log.Enabled(context.Background(), level) {
-		rt.opts.Log.LogAttrs(context.Background(), level, text, slog.String("listener", rt.listener), slog.String("event", rt.event.ID), slog.String("at", rt.caller()))
+	line.Text = line.text()
+	if log != nil {
+		log.LogAttrs(context.Background(), line.Level, line.Msg, line.logAttrs()...)
 	}
 	if rt.opts.Said != nil {
-		rt.opts.Said(Line{Listener: rt.listener, Event: rt.event.ID, Level: level, Text: text})
+		rt.opts.Said(line)
 	}
 }
 
-// words is text as it is, an error as it prints, and anything else as JSON.
-func (rt *runtime) words(v goja.Value) string {
+func (l *Line) text() string {
+	if len(l.Attrs) == 0 {
+		return l.Msg
+	}
+	var b strings.Builder
+	b.WriteString(l.Msg)
+	for _, attr := range l.Attrs {
+		value := attr.Value.String()
+		if value == "" || strings.ContainsAny(value, " \t\r\n=") && !strings.ContainsAny(value[:1], "{[") {
+			value = strconv.Quote(value)
+		}
+		b.WriteString(" " + attr.Key + "=" + value)
+	}
+	return b.String()
+}
+
+// logAttrs keeps a script's own names apart from ours.
+func (l *Line) logAttrs() []slog.Attr {
+	attrs := []slog.Attr{slog.String("listener", l.Listener)}
+	if l.Event != "" {
+		attrs = append(attrs, slog.String("event", l.Event))
+	}
+	if l.At != "" {
+		attrs = append(attrs, slog.String("at", l.At))
+	}
+	if len(l.Attrs) > 0 {
+		attrs = append(attrs, slog.Attr{Key: "data", Value: slog.GroupValue(l.Attrs...)})
+	}
+	return attrs
+}
+
+func (rt *runtime) attrList(data *goja.Object) []slog.Attr {
+	if data == nil {
+		return nil
+	}
+	var attrs []slog.Attr
+	for _, name := range data.Keys() {
+		if len(attrs) == maxAttrs {
+			break
+		}
+		attrs = append(attrs, slog.Attr{Key: shortened(name, maxAttr), Value: rt.attrValue(data.Get(name))})
+	}
+	return attrs
+}
+
+func (rt *runtime) attrValue(v goja.Value) slog.Value {
+	if _, ok := v.(*goja.Object); !ok && v != nil {
+		switch x := v.Export().(type) {
+		case bool:
+			return slog.BoolValue(x)
+		case int64:
+			return slog.Int64Value(x)
+		case float64:
+			return slog.Float64Value(x)
+		}
+	}
+	return slog.StringValue(shortened(rt.word(v), maxAttr))
+}
+
+// word is text as it is, an error as it prints with its place, and anything else as JSON.
+func (rt *runtime) word(v goja.Value) string {
 	object, ok := v.(*goja.Object)
-	if !ok || object.ClassName() == "Error" {
+	switch {
+	case v == nil:
+		return "undefined"
+	case !ok:
 		return v.String()
+	case object.ClassName() == "Error":
+		return rt.rejection(object, "").Error()
+	default:
+		return rt.json(object)
 	}
-	stringify, ok := goja.AssertFunction(rt.vm.Get("JSON").ToObject(rt.vm).Get("stringify"))
-	if !ok {
-		return v.String()
-	}
-	text, err := stringify(goja.Undefined(), v)
-	if err != nil || goja.IsUndefined(text) {
-		return v.String()
-	}
-	return text.String()
 }
 
 // caller is where in the script the line was logged.
 func (rt *runtime) caller() string {
-	var e scriptError
+	e := &ScriptError{File: rt.program.path}
 	e.at(rt, rt.vm.CaptureCallStack(4, nil))
-	e.msg = ""
-	return strings.TrimSuffix(e.Error(), ": ")
+	return e.place()
 }

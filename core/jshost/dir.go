@@ -1,7 +1,6 @@
 package jshost
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,9 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/fsnotify/fsnotify"
 )
 
 var (
@@ -49,60 +45,4 @@ func Scan(dir string) ([]Found, error) {
 		found = append(found, f)
 	}
 	return found, errors.Join(errs...)
-}
-
-// settle is how long a folder must be quiet before a change counts: editors write in steps.
-const settle = 100 * time.Millisecond
-
-// Watch calls changed after files in the folders, or in folders inside them, have changed, until
-// ctx ends. Folders that are not there are left out. The calls come one at a time.
-func Watch(ctx context.Context, dirs []string, changed func()) (err error) {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch: %w", err)
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	for _, dir := range dirs {
-		if err := watchTree(w, dir); err != nil {
-			return fmt.Errorf("watch: %w", err)
-		}
-	}
-	quiet := time.NewTimer(0)
-	quiet.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case event, ok := <-w.Events:
-			if !ok {
-				return nil
-			}
-			if event.Has(fsnotify.Create) {
-				_ = watchTree(w, event.Name) // it may be gone again
-			}
-			if event.Op != fsnotify.Chmod {
-				quiet.Reset(settle)
-			}
-		case <-w.Errors: // events were lost: look at everything
-			quiet.Reset(settle)
-		case <-quiet.C:
-			changed()
-		}
-	}
-}
-
-func watchTree(w *fsnotify.Watcher, root string) error {
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return err
-		case !d.IsDir():
-			return nil
-		case d.Name() == "node_modules" || path != root && strings.HasPrefix(d.Name(), "."):
-			return filepath.SkipDir
-		}
-		return w.Add(path)
-	})
 }

@@ -1,6 +1,7 @@
 package jshost
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -30,15 +31,14 @@ func (rt *runtime) eventObject(ev *core.Event) *goja.Object {
 	return object
 }
 
-func (v *eventView) Keys() []string              { return eventFields }
-func (v *eventView) Has(key string) bool         { return slices.Contains(eventFields, key) }
-func (v *eventView) Set(string, goja.Value) bool { return v.rt.readOnly("event") }
-func (v *eventView) Delete(string) bool          { return v.rt.readOnly("event") }
+func (v *eventView) Keys() []string      { return eventFields }
+func (v *eventView) Has(key string) bool { return slices.Contains(eventFields, key) }
 
-// readOnly throws: a change that silently does nothing would be worse.
-func (rt *runtime) readOnly(what string) bool {
-	panic(rt.vm.NewTypeError("the %s can't be changed: make a copy, such as { ...event.current }", what))
+func (v *eventView) Set(string, goja.Value) bool {
+	return v.rt.readOnly("the event", "{ ...event }")
 }
+
+func (v *eventView) Delete(string) bool { return v.rt.readOnly("the event", "{ ...event }") }
 
 func (v *eventView) Get(key string) goja.Value {
 	ev, vm := v.ev, v.rt.vm
@@ -75,9 +75,9 @@ func (v *eventView) Get(key string) goja.Value {
 	return nil
 }
 
-func (v *eventView) part(i int, text []byte) goja.Value {
+func (v *eventView) part(i int, doc []byte) goja.Value {
 	if v.parts[i] == nil {
-		v.parts[i] = v.rt.jsonValue(text)
+		v.parts[i] = v.rt.jsonValue(doc)
 	}
 	return v.parts[i]
 }
@@ -90,56 +90,70 @@ func (rt *runtime) timeValue(t time.Time) goja.Value {
 	return rt.vm.ToValue(t.UTC().Format("2006-01-02T15:04:05.000Z"))
 }
 
-// eventPrototype holds the methods; each works on the event it is called on.
+// eventMethod answers a script; arg is the text of the first argument.
+type eventMethod func(rt *runtime, ev *core.Event, arg goja.Value) goja.Value
+
+// eventMethods are what an event can be asked, by the names of JavaScript.
+var eventMethods = map[string]eventMethod{
+	"isCreate":        yes((*core.Event).IsCreate),
+	"isUpdate":        yes((*core.Event).IsUpdate),
+	"isDelete":        yes((*core.Event).IsDelete),
+	"isMerge":         yes((*core.Event).IsMerge),
+	"isFromApp":       yes((*core.Event).IsFromApp),
+	"isFromApi":       yes((*core.Event).IsFromAPI),
+	"isRetry":         yes((*core.Event).IsRetry),
+	"isBulkUpdate":    yes(func(ev *core.Event) bool { return ev.Facts.Bulk }),
+	"isObjectType":    about((*core.Event).IsObjectType),
+	"changed":         about((*core.Event).Changed),
+	"changes":         func(rt *runtime, ev *core.Event, _ goja.Value) goja.Value { return rt.changesValue(ev) },
+	"getRetryCount":   func(rt *runtime, ev *core.Event, _ goja.Value) goja.Value { return rt.vm.ToValue(ev.RetryCount()) },
+	"getUserId":       func(rt *runtime, ev *core.Event, _ goja.Value) goja.Value { return rt.idValue(ev.Facts.UserID) },
+	"getCompanyId":    func(rt *runtime, ev *core.Event, _ goja.Value) goja.Value { return rt.idValue(ev.Facts.CompanyID) },
+	"getChangeSource": func(rt *runtime, ev *core.Event, _ goja.Value) goja.Value { return rt.textValue(ev.Facts.ChangeSource) },
+}
+
+func yes(ask func(*core.Event) bool) eventMethod {
+	return func(rt *runtime, ev *core.Event, _ goja.Value) goja.Value { return rt.vm.ToValue(ask(ev)) }
+}
+
+func about(ask func(*core.Event, string) bool) eventMethod {
+	return func(rt *runtime, ev *core.Event, arg goja.Value) goja.Value {
+		return rt.vm.ToValue(ask(ev, arg.String()))
+	}
+}
+
+// eventPrototype holds the methods, made once for each runtime. A method answers for the event it
+// is called on, and for the event being handled when it was taken off: const { changed } = event.
 func (rt *runtime) eventPrototype() *goja.Object {
 	proto := rt.vm.NewObject()
-	for name, method := range map[string]func(ev *core.Event, call goja.FunctionCall) goja.Value{
-		"isCreate":        func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.vm.ToValue(ev.IsCreate()) },
-		"isUpdate":        func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.vm.ToValue(ev.IsUpdate()) },
-		"isDelete":        func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.vm.ToValue(ev.IsDelete()) },
-		"isMerge":         func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.vm.ToValue(ev.IsMerge()) },
-		"isFromApp":       func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.vm.ToValue(ev.IsFromApp()) },
-		"isFromApi":       func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.vm.ToValue(ev.IsFromAPI()) },
-		"isBulkUpdate":    func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.vm.ToValue(ev.Facts.Bulk) },
-		"isRetry":         func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.vm.ToValue(ev.IsRetry()) },
-		"getRetryCount":   func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.vm.ToValue(ev.RetryCount()) },
-		"getUserId":       func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.idValue(ev.Facts.UserID) },
-		"getCompanyId":    func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.idValue(ev.Facts.CompanyID) },
-		"getChangeSource": func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.textValue(ev.Facts.ChangeSource) },
-		"isObjectType": func(ev *core.Event, call goja.FunctionCall) goja.Value {
-			return rt.vm.ToValue(ev.IsObjectType(call.Argument(0).String()))
-		},
-		"changed": func(ev *core.Event, call goja.FunctionCall) goja.Value {
-			return rt.vm.ToValue(ev.Changed(call.Argument(0).String()))
-		},
-		"changes": func(ev *core.Event, _ goja.FunctionCall) goja.Value { return rt.changesValue(ev) },
-	} {
-		rt.method(proto, name, method)
+	for name, method := range eventMethods {
+		value := rt.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+			ev := rt.event
+			if object, ok := call.This.(*goja.Object); ok {
+				if view, ok := object.Export().(*eventView); ok {
+					ev = view.ev
+				}
+			}
+			if ev == nil {
+				panic(rt.vm.NewTypeError("%s must be called on an event, as event.%s()", name, name))
+			}
+			return method(rt, ev, call.Argument(0))
+		})
+		// Methods are not listed among an event's keys. A new object takes any property.
+		_ = proto.DefineDataProperty(name, value, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE)
 	}
 	return proto
 }
 
-func (rt *runtime) method(proto *goja.Object, name string, f func(ev *core.Event, call goja.FunctionCall) goja.Value) {
-	value := rt.vm.ToValue(func(call goja.FunctionCall) goja.Value {
-		view, ok := call.This.Export().(*eventView)
-		if !ok {
-			panic(rt.vm.NewTypeError("%s must be called on the event, as event.%s()", name, name))
-		}
-		return f(view.ev, call)
-	})
-	// Methods are not listed among an event's keys.
-	_ = proto.DefineDataProperty(name, value, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE)
-}
-
 func (rt *runtime) changesValue(ev *core.Event) goja.Value {
-	changes := rt.vm.NewObject()
-	for name, change := range ev.Changes() {
+	object, changes := rt.vm.NewObject(), ev.Changes()
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
 		one := rt.vm.NewObject()
-		_ = one.Set("was", rt.jsonValue(change.Was)) // a plain new object takes any property
-		_ = one.Set("is", rt.jsonValue(change.Is))
-		_ = changes.Set(name, one)
+		_ = one.Set("was", rt.jsonValue(changes[name].Was)) // a plain new object takes any property
+		_ = one.Set("is", rt.jsonValue(changes[name].Is))
+		_ = object.Set(name, one)
 	}
-	return changes
+	return object
 }
 
 // idValue is a number where a number holds all digits, else text; null when not known.
@@ -156,6 +170,3 @@ func (rt *runtime) textValue(s string) goja.Value {
 	}
 	return rt.vm.ToValue(s)
 }
-
-// safe reports whether JavaScript's numbers hold n exactly.
-func safe(n int64) bool { return -1<<53 < n && n < 1<<53 }

@@ -2,33 +2,37 @@
 // once, loaded once for each runtime of a small pool, and its exported function is called for every
 // event. It knows goja and the file system, no store and no HTTP.
 //
-// A runtime is stopped at its deadline wherever the script's own code runs. Native functions that
-// work for long (sorting a huge array, a regular expression that backtracks) end only by themselves,
-// and nothing bounds memory, so scripts here are trusted not to attack.
+// A runtime is stopped at its deadline wherever the script's own code runs, and recursion of every
+// kind has a limit. Native functions that work for long (filling a huge array, a regular expression
+// that backtracks) end only by themselves, and nothing here bounds memory: one line of a script can
+// take the process down. Scripts are therefore trusted not to attack; what an event holds is not.
 package jshost
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/dlclark/regexp2/v2"
 	"github.com/dop251/goja"
 	"github.com/dop251/goja/parser"
-	"github.com/evanw/esbuild/pkg/api"
 
 	"github.com/pipehook/pipehook/core"
 )
 
-// loadTime bounds the run of a file's top level.
-const loadTime = time.Second
+// maxBundle is the largest bundle that is compiled: parsers recurse, and too deep an expression
+// ends the process.
+const maxBundle = 4 << 20
 
-// regexTime ends a regular expression that backtracks without end; it then counts as "no match",
-// so it should be longer than any listener's deadline, which makes the attempt fail instead.
+// regexTime ends a regular expression that backtracks without end. It then counts as "no match", so
+// it must be longer than usual deadlines: the attempt fails then, instead of going on with a wrong
+// answer.
 const regexTime = 30 * time.Second
 
 func init() { regexp2.DefaultMatchTimeout = regexTime } // the library has no other setting
@@ -37,6 +41,7 @@ func init() { regexp2.DefaultMatchTimeout = regexTime } // the library has no ot
 type Program struct {
 	path     string
 	hash     string
+	inputs   []string
 	compiled *goja.Program
 	match    []core.Pattern
 	handler  bool
@@ -45,7 +50,7 @@ type Program struct {
 // CompileError is a file that can't be a listener, with the place of the mistake.
 type CompileError struct {
 	File         string
-	Line, Column int // 0 when not known
+	Line, Column int // from 1; 0 when not known
 	Msg          string
 	Frame        string // the line of code, empty when not known
 }
@@ -61,60 +66,40 @@ func (e *CompileError) Error() string {
 // Compile reads, bundles and compiles a file with the files it imports, and runs its top level once
 // to see what it exports. The error is a CompileError.
 func Compile(path string) (*Program, error) {
-	code, err := bundle(path)
+	code, inputs, err := bundle(path)
 	if err != nil {
 		return nil, err
 	}
+	if len(code) > maxBundle {
+		return nil, &CompileError{File: path, Msg: fmt.Sprintf("with its imports it has %d bytes; at most %d are taken", len(code), maxBundle)}
+	}
 	sum := sha256.Sum256(code)
-	p := &Program{path: path, hash: hex.EncodeToString(sum[:6])}
-	// In a wrapper without a line break, so that lines stay lines.
-	wrapped := "(function(exports,require,module){" + string(code) + "\n})"
-	ast, err := goja.Parse(path, wrapped, parser.WithSourceMapLoader(func(name string) ([]byte, error) {
+	p := &Program{path: path, hash: hex.EncodeToString(sum[:6]), inputs: inputs}
+	ast, err := goja.Parse(path, string(code), parser.WithSourceMapLoader(func(name string) ([]byte, error) {
 		return nil, fmt.Errorf("the source map %s is not part of the file", name) // goja would read any file
 	}))
 	if err != nil {
-		return nil, &CompileError{File: path, Msg: err.Error()}
+		return nil, p.refused(err)
 	}
-	if p.compiled, err = goja.CompileAST(ast, true); err != nil {
-		return nil, &CompileError{File: path, Msg: err.Error()}
+	if p.compiled, err = goja.CompileAST(ast, false); err != nil {
+		return nil, p.refused(err)
 	}
 	return p, p.inspect()
 }
 
-// bundle makes one CommonJS script of the file and its imports, in the language that goja knows.
-func bundle(path string) ([]byte, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, &CompileError{File: path, Msg: err.Error()}
-	}
-	result := api.Build(api.BuildOptions{
-		EntryPoints: []string{abs}, AbsWorkingDir: filepath.Dir(abs), Outdir: filepath.Dir(abs),
-		Bundle: true, Write: false, LogLevel: api.LogLevelSilent, Charset: api.CharsetUTF8,
-		Format: api.FormatCommonJS, Platform: api.PlatformNeutral, MainFields: []string{"module", "main"},
-		Target: api.ES2022, Supported: map[string]bool{
-			"async-generator": false, "for-await": false, "top-level-await": false, "dynamic-import": false,
-			"import-meta": false, "regexp-match-indices": false, "regexp-set-notation": false,
-		},
-		Sourcemap: api.SourceMapInline, SourcesContent: api.SourcesContentExclude,
-	})
-	if len(result.Errors) > 0 {
-		return nil, bundleError(path, result.Errors[0])
-	}
-	return result.OutputFiles[0].Contents, nil
-}
-
-func bundleError(path string, m api.Message) error {
-	e := &CompileError{File: path, Msg: m.Text}
-	if at := m.Location; at != nil {
-		e.File = filepath.Join(filepath.Dir(path), at.File)
-		e.Line, e.Column, e.Frame = at.Line, at.Column+1, at.LineText
+// refused is code that the bundler takes and goja does not, such as a regular expression of a kind
+// that it doesn't know.
+func (p *Program) refused(err error) error {
+	e := &CompileError{File: p.path, Msg: err.Error()}
+	if list, ok := errors.AsType[parser.ErrorList](err); ok && len(list) > 0 {
+		e.Msg = list[0].Message
 	}
 	return e
 }
 
 // inspect loads the program into a runtime of its own, where logging goes nowhere.
 func (p *Program) inspect() error {
-	rt, err := newRuntime(p, Options{})
+	rt, err := newRuntime(context.Background(), p, "", Options{})
 	if err != nil {
 		return p.loadError(err)
 	}
@@ -123,15 +108,8 @@ func (p *Program) inspect() error {
 	if match == nil {
 		return nil
 	}
-	var texts []string
-	switch v := match.Export().(type) {
-	case string:
-		texts = []string{v}
-	case []any:
-		for _, elem := range v {
-			texts = append(texts, fmt.Sprint(elem))
-		}
-	default:
+	texts, ok := matchTexts(match.Export())
+	if !ok {
 		return &CompileError{File: p.path, Msg: "match must be a pattern or a list of patterns, such as [\"updated.deal\"]"}
 	}
 	for _, text := range texts {
@@ -144,13 +122,27 @@ func (p *Program) inspect() error {
 	return nil
 }
 
+func matchTexts(match any) (texts []string, ok bool) {
+	switch v := match.(type) {
+	case string:
+		return []string{v}, true
+	case []any:
+		for _, elem := range v {
+			text, ok := elem.(string)
+			if !ok {
+				return nil, false
+			}
+			texts = append(texts, text)
+		}
+		return texts, true
+	}
+	return nil, false
+}
+
 func (p *Program) loadError(err error) error {
 	e := &CompileError{File: p.path, Msg: err.Error()}
-	if failure, ok := errors.AsType[*scriptError](err); ok {
-		e.Msg = failure.msg
-		if failure.file != "" {
-			e.File, e.Line, e.Column = failure.file, failure.line, failure.column
-		}
+	if failure, ok := errors.AsType[*ScriptError](err); ok {
+		e.Msg, e.File, e.Line, e.Column = failure.Msg, failure.File, failure.Line, failure.Column
 	}
 	return e
 }
@@ -163,6 +155,15 @@ func (p *Program) Handles() bool { return p.handler }
 
 // Hash names the version of the code: it changes when the file or one of its imports does.
 func (p *Program) Hash() string { return p.hash }
+
+// Path is the file as it was given to Compile.
+func (p *Program) Path() string { return p.path }
+
+// Name is the listener that the file is when nothing else names it.
+func (p *Program) Name() string { return nameOf(p.path) }
+
+// Inputs are the files that the program was built from, itself included, sorted.
+func (p *Program) Inputs() []string { return slices.Clone(p.inputs) }
 
 // nameOf is the listener that a file is: its name without the extension.
 func nameOf(path string) string {

@@ -2,7 +2,6 @@ package jshost
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -23,7 +22,7 @@ type Script struct {
 
 // NewScript makes a listener of a program that Handles.
 func NewScript(name string, p *Program, size int, opts Options) *Script {
-	return &Script{name: name, opts: opts, program: p, slots: make(chan struct{}, size)}
+	return &Script{name: name, opts: opts, program: p, slots: make(chan struct{}, max(size, 1))}
 }
 
 // Swap replaces the program at once. Calls that run finish on the old one.
@@ -40,26 +39,28 @@ func (s *Script) Hash() string {
 	return s.program.hash
 }
 
-// Handle calls the script's function. The error says where in the source it went wrong.
+// Handle calls the script's function. It waits for a runtime as long as ctx allows. The error says
+// where in the source it went wrong.
 func (s *Script) Handle(ctx context.Context, ev core.Event) error {
+	allowed := remaining(ctx) // the wait for a runtime counts
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		return fmt.Errorf("no runtime was free: %w", context.Cause(ctx))
+		return fmt.Errorf("script %s: no runtime was free, all %d are busy: %w", s.name, cap(s.slots), context.Cause(ctx))
 	}
-	rt, err := s.take()
+	if ctx.Err() != nil { // both were ready
+		return fmt.Errorf("script %s: no time was left: %w", s.name, context.Cause(ctx))
+	}
+	rt, err := s.take(ctx)
 	if err != nil {
 		return err
 	}
-	err = rt.handle(ctx, s.name, &ev)
-	if _, broken := errors.AsType[*brokenError](err); !broken {
-		s.put(rt)
-	}
-	return err
+	defer s.put(rt)
+	return rt.handle(ctx, allowed, &ev)
 }
 
-func (s *Script) take() (*runtime, error) {
+func (s *Script) take(ctx context.Context) (*runtime, error) {
 	s.mu.Lock()
 	if last := len(s.idle) - 1; last >= 0 {
 		rt := s.idle[last]
@@ -69,13 +70,14 @@ func (s *Script) take() (*runtime, error) {
 	}
 	program := s.program
 	s.mu.Unlock()
-	return newRuntime(program, s.opts)
+	return newRuntime(ctx, program, s.name, s.opts)
 }
 
+// put keeps a runtime for the next call, unless it can't be trusted or the program is another now.
 func (s *Script) put(rt *runtime) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if rt.program == s.program {
+	if !rt.broken && rt.program == s.program {
 		s.idle = append(s.idle, rt)
 	}
 }

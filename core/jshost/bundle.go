@@ -1,0 +1,126 @@
+package jshost
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+// bundle makes one CommonJS function of the file and its imports, in the language that goja knows.
+// Places in it are those of the bundle; its source map leads back to the files.
+func bundle(path string) (code []byte, inputs []string, err error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, nil, &CompileError{File: path, Msg: "can't be read: " + plainCause(err)}
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, nil, &CompileError{File: path, Msg: err.Error()}
+	}
+	// The bundler follows links; from a linked folder its names would lead out and in again.
+	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return nil, nil, &CompileError{File: path, Msg: err.Error()}
+	}
+	result := api.Build(api.BuildOptions{
+		EntryPoints: []string{filepath.Join(dir, filepath.Base(abs))}, AbsWorkingDir: dir, Outdir: dir,
+		Bundle: true, Write: false, Metafile: true, LogLevel: api.LogLevelSilent, Charset: api.CharsetUTF8,
+		Format: api.FormatCommonJS, Platform: api.PlatformNeutral, MainFields: []string{"module", "main"},
+		Target: api.ES2022, Supported: map[string]bool{
+			"async-generator": false, "for-await": false, "top-level-await": false, "dynamic-import": false,
+			"import-meta": false, "regexp-match-indices": false, "regexp-set-notation": false,
+		},
+		Define:    map[string]string{"process.env.NODE_ENV": `"production"`}, // packages ask for it
+		Sourcemap: api.SourceMapExternal, SourcesContent: api.SourcesContentExclude,
+		// On lines of their own and known to the source map, so that every place stays right.
+		Banner: map[string]string{"js": "(function (exports, require, module) {"}, Footer: map[string]string{"js": "})"},
+	})
+	if len(result.Errors) > 0 {
+		return nil, nil, bundleError(path, result.Errors[0])
+	}
+	var text, places []byte
+	for _, file := range result.OutputFiles {
+		if strings.HasSuffix(file.Path, ".map") {
+			places = file.Contents
+		} else {
+			text = file.Contents
+		}
+	}
+	if code, err = withPlaces(text, places); err != nil {
+		return nil, nil, &CompileError{File: path, Msg: err.Error()}
+	}
+	return code, inputsOf(result.Metafile, filepath.Dir(path)), nil
+}
+
+// withPlaces puts the source map at the end of the code. The last place is repeated at the last
+// line: goja's lookup fails for what comes after the last mapping, which is the end of the file.
+func withPlaces(code, places []byte) ([]byte, error) {
+	var sourceMap struct {
+		Version  int      `json:"version"`
+		Sources  []string `json:"sources"`
+		Names    []string `json:"names"`
+		Mappings string   `json:"mappings"`
+	}
+	if err := json.Unmarshal(places, &sourceMap); err != nil {
+		return nil, fmt.Errorf("the bundler's source map: %w", err)
+	}
+	if sourceMap.Mappings != "" {
+		lines := bytes.Count(code, []byte("\n")) - strings.Count(sourceMap.Mappings, ";")
+		sourceMap.Mappings += strings.Repeat(";", max(lines, 1)) + "AAAA"
+	}
+	text, err := json.Marshal(sourceMap)
+	if err != nil {
+		return nil, fmt.Errorf("the bundler's source map: %w", err)
+	}
+	code = append(bytes.TrimRight(code, "\n"), "\n//# sourceMappingURL=data:application/json;base64,"...)
+	return base64.StdEncoding.AppendEncode(code, text), nil
+}
+
+func bundleError(path string, m api.Message) error {
+	e := &CompileError{File: path, Msg: m.Text}
+	for _, note := range m.Notes {
+		if strings.Contains(note.Text, "built into node") {
+			e.Msg = strings.Replace(m.Text, "Could not resolve", "there is no module", 1) + ": scripts don't run in Node.js and have none of its modules"
+		}
+	}
+	if at := m.Location; at != nil {
+		e.File = filepath.Join(filepath.Dir(path), at.File)
+		e.Line, e.Column, e.Frame = at.Line, at.Column+1, at.LineText
+	}
+	return e
+}
+
+// inputsOf reads the bundler's report, which names files from the folder of the entry.
+func inputsOf(report, dir string) []string {
+	var meta struct {
+		Inputs map[string]json.RawMessage `json:"inputs"`
+	}
+	if json.Unmarshal([]byte(report), &meta) != nil {
+		return nil
+	}
+	inputs := make([]string, 0, len(meta.Inputs))
+	for name := range meta.Inputs {
+		if !strings.HasPrefix(name, "(disabled)") {
+			inputs = append(inputs, filepath.Join(dir, filepath.FromSlash(name)))
+		}
+	}
+	slices.Sort(inputs)
+	return inputs
+}
+
+// plainCause leaves the path out: the error names it already.
+func plainCause(err error) string {
+	if os.IsNotExist(err) {
+		return "there is no such file"
+	}
+	if pathErr, ok := err.(*os.PathError); ok {
+		return fmt.Sprint(pathErr.Err)
+	}
+	return err.Error()
+}
