@@ -19,7 +19,7 @@ const (
 	// second is its owner number.
 	aliveClass = 0x70697065
 
-	pgWriters  = 2
+	pgWriters  = 1
 	pgTimeout  = 10 * time.Second // of one statement, as the server and the socket see it
 	pgReadPool = 8
 )

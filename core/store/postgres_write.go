@@ -15,7 +15,8 @@ import (
 // writeBatch stores events, the deliveries of those that were not duplicates, and the results of
 // attempts, all in one statement. Bodies come as one value and are cut on the server: an array
 // of them would be quoted twice. An event that conflicts, with a key or with itself, is not
-// returned.
+// returned. A held delivery is pending, so its owner says enough: asking for the state too would
+// tempt the planner to read the index of all pending ones.
 const writeBatch = `WITH stored AS (
 	INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body)
 	SELECT id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header,
@@ -35,7 +36,7 @@ const writeBatch = `WITH stored AS (
 ), finished AS (
 	UPDATE deliveries d SET state = r.state, attempts = r.number, next_at = r.next_at, owner = 0,
 		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code
-	FROM results r WHERE d.event_seq = r.seq AND d.listener = r.listener AND d.owner = $29 AND d.state = 0
+	FROM results r WHERE d.event_seq = r.seq AND d.listener = r.listener AND d.owner = $29
 	RETURNING r.state, r.seq, r.listener, r.number, r.started_at, r.duration_us, r.error, r.code
 ), tried AS (
 	INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code)
