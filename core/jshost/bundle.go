@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -37,6 +38,7 @@ func bundle(path string) (code []byte, inputs []string, err error) {
 			"import-meta": false, "regexp-match-indices": false, "regexp-set-notation": false,
 		},
 		Define:    map[string]string{"process.env.NODE_ENV": `"production"`}, // packages ask for it
+		Plugins:   []api.Plugin{{Name: "plain", Setup: func(b api.PluginBuild) { b.OnLoad(api.OnLoadOptions{Filter: `\.[cm]?[jt]sx?$`}, loadPlain) }}},
 		Sourcemap: api.SourceMapExternal, SourcesContent: api.SourcesContentExclude,
 		// On lines of their own and known to the source map, so that every place stays right.
 		Banner: map[string]string{"js": "(function (exports, require, module) {"}, Footer: map[string]string{"js": "})"},
@@ -80,6 +82,23 @@ func withPlaces(code, places []byte) ([]byte, error) {
 	}
 	code = append(bytes.TrimRight(code, "\n"), "\n//# sourceMappingURL=data:application/json;base64,"...)
 	return base64.StdEncoding.AppendEncode(code, text), nil
+}
+
+// linkedMap is where a file says that its own source map is.
+var linkedMap = regexp.MustCompile(`(//|/\*)([#@][ \t]*sourceMappingURL)=`)
+
+// loadPlain keeps the bundler from opening what a file names as its source map: it takes any path,
+// and shows what it finds there. Without changing a column, the word becomes another.
+func loadPlain(args api.OnLoadArgs) (api.OnLoadResult, error) {
+	text, err := os.ReadFile(args.Path)
+	if err != nil {
+		return api.OnLoadResult{}, fmt.Errorf("can't be read: %s", plainCause(err))
+	}
+	if bytes.Contains(text, []byte("sourceMappingURL=")) {
+		text = linkedMap.ReplaceAll(text, []byte("$1$2 "))
+	}
+	contents := string(text)
+	return api.OnLoadResult{Contents: &contents, Loader: api.LoaderDefault}, nil
 }
 
 func bundleError(path string, m api.Message) error {

@@ -108,15 +108,16 @@ func TestEveryFormOfModuleIsAHandler(t *testing.T) {
 
 func TestAFileThatDoesNotCompileNamesThePlace(t *testing.T) {
 	for name, test := range map[string]struct{ code, want string }{
-		"broken syntax":          {"export default function (event) {\n  const = 5;\n}", `:2:9: Expected identifier but found "="`},
-		"a missing import":       {"import x from \"./nowhere\";\nexport default () => x", `:1:15: Could not resolve "./nowhere"`},
-		"an error at the top":    {"const a = null;\n\na.b;\nexport default () => 1", ":3:3: TypeError: Cannot read property 'b' of"},
-		"an endless top":         {"const a = 1;\nfor (;;) { a.b }\nexport default () => 1", ":2:"},
-		"a module of Node's":     {"import fs from 'node:fs';\nexport default () => fs", `:1:16: there is no module "node:fs": scripts don't run in Node.js`},
-		"a rejection at the top": {"Promise.reject(new Error('early'));\nexport default () => 1", ":1:16: a promise was rejected and nobody handled it: Error: early"},
-		"a pattern of numbers":   {"export const match = [5]; export default () => 1", ": match must be a pattern or a list"},
-		"a match that is none":   {"export const match = 5; export default () => 1", ": match must be a pattern or a list"},
-		"a pattern that is not":  {"export const match = ['deal']; export default () => 1", `: match: pattern "deal" is not action.object`},
+		"broken syntax":            {"export default function (event) {\n  const = 5;\n}", `:2:9: Expected identifier but found "="`},
+		"a broken pattern of text": {"const a = 1;\nexport default (event) => /(/.test(event.id)", ":2:27: SyntaxError: Unterminated group"},
+		"a missing import":         {"import x from \"./nowhere\";\nexport default () => x", `:1:15: Could not resolve "./nowhere"`},
+		"an error at the top":      {"const a = null;\n\na.b;\nexport default () => 1", ":3:3: TypeError: Cannot read property 'b' of"},
+		"an endless top":           {"const a = 1;\nfor (;;) { a.b }\nexport default () => 1", ":2:"},
+		"a module of Node's":       {"import fs from 'node:fs';\nexport default () => fs", `:1:16: there is no module "node:fs": scripts don't run in Node.js`},
+		"a rejection at the top":   {"Promise.reject(new Error('early'));\nexport default () => 1", ":1:16: a promise was rejected and nobody handled it: Error: early"},
+		"a pattern of numbers":     {"export const match = [5]; export default () => 1", ": match must be a pattern or a list"},
+		"a match that is none":     {"export const match = 5; export default () => 1", ": match must be a pattern or a list"},
+		"a pattern that is not":    {"export const match = ['deal']; export default () => 1", `: match: pattern "deal" is not action.object`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, _, err := script(t, "it.js", test.code)
@@ -241,5 +242,56 @@ func TestTheDataBehavesLikePlainObjects(t *testing.T) {
 	created := `{"meta":{"version":"2.0","action":"create","entity":"deal","entity_id":"1"},"data":{"id":1},"previous":null}`
 	if got := runSaid(t, event(t, created), "export default (event) => console.log(event.previous, event.occurredAt, event.getUserId())"); got != "null null null" {
 		t.Errorf("what is not known: %s", got)
+	}
+}
+
+func TestTheExampleTellsOfADealThatMoved(t *testing.T) {
+	p, err := jshost.Compile("../../scripts/deal-moved.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	s := jshost.NewScript(p.Name(), p, 1, jshost.Options{Said: func(l jshost.Line) { said = append(said, l.Listener+": "+l.Text) }})
+	if err := s.Handle(t.Context(), sample(t)); err != nil {
+		t.Fatal(err)
+	}
+	want := `deal-moved: "Annual licence, 40 seats" moved from stage 3 to 4`
+	if got := strings.Join(said, "\n"); got != want || fmt.Sprint(p.Match()) != "[updated.deal]" {
+		t.Errorf("said %q for %v, want %q", got, p.Match(), want)
+	}
+}
+
+func TestAProgramKnowsTheFilesItIsMadeOf(t *testing.T) {
+	path, p, err := script(t, "it.js", `import { a } from "./lib"; import "./c.json"; export default () => a`, "lib.ts", "export const a = 1", "c.json", "{}", "other.js", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(path)
+	want := fmt.Sprint([]string{filepath.Join(dir, "c.json"), path, filepath.Join(dir, "lib.ts")})
+	if got := fmt.Sprint(p.Inputs()); got != want || p.Name() != "it" || p.Path() != path {
+		t.Errorf("inputs of %s %s: %s, want %s", p.Name(), p.Path(), got, want)
+	}
+}
+
+func TestASourceMapIsNotReadFromElsewhere(t *testing.T) {
+	path, _, err := script(t, "it.js", "export default () => 1\nconst a = null; a.b;\n//# sourceMappingURL=/etc/hostname")
+	if err == nil || !strings.HasPrefix(err.Error(), path+":2:") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What docs/scripts.md tells of the engine; a new version of it may change these.
+func TestTheEngineDiffersFromNodeAsDocumented(t *testing.T) {
+	for code, want := range map[string]string{
+		`/\p{L}/u.test("a")`:               "false",
+		`(1234.5).toLocaleString("de-DE")`: "RangeError",
+		`typeof Object.groupBy + typeof Promise.withResolvers + typeof Array.fromAsync + typeof WeakRef`:        "undefinedundefinedundefinedundefined",
+		`typeof setTimeout + typeof fetch + typeof URL + typeof Intl + typeof structuredClone + typeof process`: "undefinedundefinedundefinedundefinedundefinedundefined",
+		`(() => { null.x })()`: "TypeError: Cannot read property 'x' of undefined",
+	} {
+		got := runSaid(t, sample(t), "export default () => { try { console.log(String("+code+")) } catch (e) { console.log(String(e)) } }")
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("%s = %s, want %s", code, got, want)
+		}
 	}
 }

@@ -92,7 +92,11 @@ func Compile(path string) (*Program, error) {
 func (p *Program) refused(err error) error {
 	e := &CompileError{File: p.path, Msg: err.Error()}
 	if list, ok := errors.AsType[parser.ErrorList](err); ok && len(list) > 0 {
-		e.Msg = list[0].Message
+		e.Msg = list[0].Message // its place is one in the bundle
+	}
+	if syntax, ok := errors.AsType[*goja.CompilerSyntaxError](err); ok && syntax.File != nil {
+		at := syntax.File.Position(syntax.Offset)
+		e.Msg, e.File, e.Line, e.Column = "SyntaxError: "+syntax.Message, p.source(at.Filename), at.Line, at.Column+1
 	}
 	return e
 }
