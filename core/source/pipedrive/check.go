@@ -10,34 +10,37 @@ import (
 // is no flaw, and neither is an id that stands in the data only.
 func flaw(ev *core.Event, env *envelope) string {
 	switch {
-	case env.double != "":
-		return env.double + " stands twice"
-	case !env.meta.Exists():
+	case env.ambiguous != "":
+		return env.ambiguous
+	case !present(env.meta):
 		return "meta is required"
 	case !env.meta.IsObject():
 		return "meta must be an object"
 	}
 	var found string
+	id := env.m.entityID
 	if env.version2() {
 		found = checkV2(env)
 	} else {
 		found = checkV1(env)
+		id = env.m.id
 	}
-	if found == "" && ev.ObjectID == "" {
-		return "the object's id is required, in meta or in the data"
+	switch {
+	case found != "" || ev.ObjectID != "":
+		return found
+	case present(id) && scalar(id) != "":
+		return "the object's id must be a number or short printable text"
 	}
-	return found
+	return "the object's id is required, in meta or in the data"
 }
 
 func checkV2(env *envelope) string {
 	m := &env.m
-	for _, field := range []struct {
-		name  string
-		value gjson.Result
-	}{{"meta.action", m.action}, {"meta.entity", m.entity}} {
-		if found := needText(field.name, field.value); found != "" {
-			return found
-		}
+	if found := needWord("meta.action", m.action); found != "" {
+		return found
+	}
+	if found := needWord("meta.entity", m.entity); found != "" {
+		return found
 	}
 	if !env.data.Exists() && !env.previous.Exists() {
 		return "data or previous is required"
@@ -45,16 +48,17 @@ func checkV2(env *envelope) string {
 	return needObjects("data", env.data, env.previous)
 }
 
+// checkV1 lets the top level's "updated.deal" stand for what meta does not say.
 func checkV1(env *envelope) string {
 	m := &env.m
-	eventAction, eventObject := splitEvent(env.event.String())
-	if eventAction == "" || m.action.Exists() {
-		if found := needText("meta.action", m.action); found != "" {
+	action, object := env.eventV1()
+	if action == "" || m.action.Exists() {
+		if found := needWord("meta.action", m.action); found != "" {
 			return found
 		}
 	}
-	if eventObject == "" || m.object.Exists() {
-		if found := needText("meta.object", m.object); found != "" {
+	if object == "" || m.object.Exists() {
+		if found := needWord("meta.object", m.object); found != "" {
 			return found
 		}
 	}
@@ -64,25 +68,31 @@ func checkV1(env *envelope) string {
 	return needObjects("current", env.current, env.previous)
 }
 
-func needText(name string, v gjson.Result) string {
+func needWord(name string, v gjson.Result) string {
 	switch {
 	case !present(v):
 		return name + " is required"
 	case v.Type != gjson.String || v.Str == "":
 		return name + " must be text"
+	case !storable(v.Str):
+		return name + " must be short printable text"
 	}
 	return ""
 }
 
 func needObjects(name string, now, before gjson.Result) string {
-	for _, field := range []struct {
-		name  string
-		value gjson.Result
-	}{{name, now}, {"previous", before}} {
-		v := single(field.value)
-		if present(field.value) && !v.IsObject() {
-			return field.name + " must be an object or null"
-		}
+	if !objects(now) {
+		return name + " must be an object or null"
+	}
+	if !objects(before) {
+		return "previous must be an object or null"
 	}
 	return ""
+}
+
+// objects takes an array too: version 1 sends users so, and an empty one may stand for an object
+// without members.
+func objects(v gjson.Result) bool {
+	first := single(v)
+	return !present(v) || first.IsObject() || v.IsArray() && !first.Exists()
 }

@@ -1,16 +1,12 @@
 package pipedrive
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"strconv"
-	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
-
-	"github.com/pipehook/pipehook/core"
 )
 
 // part is a value as a part of the body itself, nil when it is absent or null.
@@ -18,33 +14,71 @@ func part(body []byte, r gjson.Result) json.RawMessage {
 	if !present(r) {
 		return nil
 	}
-	if end := r.Index + len(r.Raw); r.Index > 0 && end <= len(body) && string(body[r.Index:end]) == r.Raw {
-		return json.RawMessage(body[r.Index:end:end])
+	if from, to, ok := span(body, r); ok {
+		return json.RawMessage(body[from:to:to])
 	}
 	return json.RawMessage(r.Raw)
 }
 
-func present(r gjson.Result) bool { return r.Exists() && r.Type != gjson.Null }
-
-// text is a value as the sender wrote it: an id keeps every digit, whether it is a number or text.
-func text(r gjson.Result) string {
-	switch r.Type {
-	case gjson.String:
-		return r.Str
-	case gjson.Number:
-		return r.Raw
-	default:
-		return ""
-	}
+// span is where in the body a value stands. It looks, as gjson does not know for every value.
+func span(body []byte, r gjson.Result) (from, to int, ok bool) {
+	from, to = r.Index, r.Index+len(r.Raw)
+	return from, to, from > 0 && to <= len(body) && string(body[from:to]) == r.Raw
 }
 
-func firstText(values ...gjson.Result) string {
-	for _, v := range values {
-		if s := text(v); s != "" {
-			return s
-		}
+func present(r gjson.Result) bool { return r.Exists() && r.Type != gjson.Null }
+
+// scalar is a value as the sender wrote it: an id keeps every digit, whether it is a number or text.
+func scalar(r gjson.Result) string {
+	if r.Type == gjson.String {
+		return r.Str
+	}
+	return r.Raw
+}
+
+// maxText is longer than any name or id that Pipedrive sends.
+const maxText = 255
+
+// text is a name or an id, empty when it is neither text nor a number or could not be stored:
+// PostgreSQL refuses NUL and broken UTF-8, and with them everything in the same transaction.
+func text(r gjson.Result) string {
+	if s := scalar(r); (r.Type == gjson.String || r.Type == gjson.Number) && storable(s) {
+		return s
 	}
 	return ""
+}
+
+// word is text that is not a number.
+func word(r gjson.Result) string {
+	if r.Type != gjson.String {
+		return ""
+	}
+	return text(r)
+}
+
+func storable(s string) bool {
+	if len(s) > maxText {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
+// firstID is the id in meta, or else that of the first object that has one.
+func firstID(inMeta gjson.Result, objects ...gjson.Result) gjson.Result {
+	if text(inMeta) != "" {
+		return inMeta
+	}
+	for _, object := range objects {
+		if id := object.Get("id"); text(id) != "" {
+			return id
+		}
+	}
+	return inMeta
 }
 
 // single is the object itself; for users, version 1 sends it as the only element of an array.
@@ -60,71 +94,36 @@ func single(r gjson.Result) gjson.Result {
 	return first
 }
 
-func splitEvent(event string) (action, object string) {
-	action, object, _ = strings.Cut(event, ".")
-	return action, object
-}
+// count is a small number of attempts; what is no such number is 0 or the largest.
+func count(r gjson.Result) int { return int(min(max(r.Int(), 0), 1_000_000)) }
 
 // occurred reads the time of an event. It has been RFC 3339 with milliseconds, unix seconds (user
 // events until June 2025) and "2006-01-02 15:04:05" in UTC (product events until April 2026);
 // version 1 also has microseconds, and once had milliseconds.
 func occurred(m *meta) time.Time {
 	if us := m.timestampMicro.Int(); us > 0 {
-		return time.UnixMicro(us).UTC()
+		return sane(time.UnixMicro(us))
 	}
 	if ms := m.timestampMilli.Int(); ms > 0 {
-		return time.UnixMilli(ms).UTC()
+		return sane(time.UnixMilli(ms))
 	}
 	s := text(m.timestamp)
-	for _, layout := range []string{time.RFC3339Nano, time.DateTime} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC()
-		}
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return sane(t)
 	}
-	if seconds, err := strconv.ParseInt(s, 10, 64); err == nil && seconds > 0 {
-		return time.Unix(seconds, 0).UTC()
+	if t, err := time.Parse(time.DateTime, s); err == nil {
+		return sane(t)
+	}
+	if seconds, err := strconv.ParseFloat(s, 64); err == nil && seconds > 0 && seconds < 1<<40 {
+		return sane(time.UnixMicro(int64(seconds * 1e6)))
 	}
 	return time.Time{}
 }
 
-// keyV2 leaves out what differs between a delivery and its repetition, which is the attempt.
-// meta.id alone would not do: for users it is the user's id. The correlation id is left out, as it
-// is not documented to be one event's.
-func keyV2(ev *core.Event, m *meta) []byte {
-	if !present(m.id) && !present(m.timestamp) {
-		return wholeBody(ev)
+// sane is no time at all for one that JSON or a database could not hold.
+func sane(t time.Time) time.Time {
+	if year := t.UTC().Year(); year < 1970 || year > 9999 {
+		return time.Time{}
 	}
-	return key(ev, "2", text(m.companyID), text(m.webhookID), text(m.id), text(m.entity), text(m.action), ev.ObjectID, text(m.timestamp))
-}
-
-// keyV1 has no id of the event to go by; the time in microseconds stands for it. Creating a deal
-// sends added.deal and updated.deal in one second, so the event's name is part of the key.
-func keyV1(ev *core.Event, env *envelope) []byte {
-	m := &env.m
-	stamp := firstText(m.timestampMicro, m.timestampMilli, m.timestamp)
-	if stamp == "" {
-		return wholeBody(ev)
-	}
-	return key(ev, "1", text(m.companyID), text(m.webhookID), ev.Action, ev.Object, ev.ObjectID, stamp, text(m.service), text(m.changeSource))
-}
-
-// wholeBody tells apart what names neither itself nor its time. A repetition then counts as new if
-// it says which attempt it is.
-func wholeBody(ev *core.Event) []byte { return key(ev, "body", string(ev.Body)) }
-
-// key is the time, so that keys grow and their index is written at its end, and a hash of the
-// parts, each with its length so that no two lists of parts are alike.
-func key(ev *core.Event, parts ...string) []byte {
-	buf := make([]byte, 0, 256)
-	for _, p := range parts {
-		buf = binary.AppendUvarint(buf, uint64(len(p)))
-		buf = append(buf, p...)
-	}
-	sum := sha256.Sum256(buf)
-	var ms int64
-	if !ev.OccurredAt.IsZero() {
-		ms = ev.OccurredAt.UnixMilli()
-	}
-	k := binary.BigEndian.AppendUint64(make([]byte, 0, 24), uint64(ms))
-	return append(k, sum[:16]...)
+	return t.UTC()
 }
