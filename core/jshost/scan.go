@@ -117,7 +117,7 @@ func literal(text []byte) bool {
 // stringValue is a string with every UTF-16 unit as written, also surrogates without their other
 // half: JSON has them, and Go's own decoders lose them.
 func stringValue(vm *goja.Runtime, text []byte) goja.Value {
-	if bytes.IndexByte(text, '\\') < 0 {
+	if literal(text) {
 		return vm.ToValue(string(text))
 	}
 	units := make([]uint16, 0, len(text))

@@ -44,6 +44,7 @@ func FuzzTheViewIsWhatJSONParseGives(f *testing.F) {
 	for _, text := range []string{
 		`{"a":[1,{"b":"x"}],"c":1.5,"d":null,"e":true}`, ` [ ] `, `"\ud83d\u0041"`, `{"\ud83d":"\"\\\/\b\f\n\r\t"}`, `{"a":1,"a":2}`,
 		`{"b":0,"1":1,"0":2,"01":3,"4294967295":4,"-1":5}`, `-0`, `1e400`, `[[[[[]]]]]`, `{"__proto__":{"x":1},"":0,"length":1,"toString":2}`, `{` + many.String() + `"k1":0}`,
+		"{\"\xff\":{},\"\xfe\":[\"\xfd\"]}",
 	} {
 		f.Add(text)
 	}
