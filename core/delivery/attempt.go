@@ -131,7 +131,7 @@ func (l *lane) again(ctx context.Context, j job, a core.Attempt) {
 	if a.State != core.Pending {
 		return
 	}
-	if !l.reserve() {
+	if !l.reserveFleeting() {
 		l.engine.opts.Log.Error("delivery lost: the event is not stored and the listener has too much to do", "event", j.Event.ID, "listener", l.name)
 		return
 	}

@@ -144,13 +144,12 @@ func (e *Engine) Due(listener string, at time.Time) {
 // live in memory only. It fails with Kind Unavailable, and gives it to none, when a lane is full.
 func (e *Engine) Offer(ev core.Event, listeners []string) error {
 	for i, name := range listeners {
-		if e.Reserve(name) {
+		if l := e.lane(name); l != nil && l.reserveFleeting() {
 			continue
 		}
 		for _, reserved := range listeners[:i] {
 			e.Release(reserved)
 		}
-		e.Due(name, e.opts.Now()) // it may only not have looked whether it is behind
 		return &core.Error{Kind: core.Unavailable, Msg: "a listener has too much to do", Err: fmt.Errorf("listener %s", name)}
 	}
 	for _, name := range listeners {

@@ -82,6 +82,18 @@ func (l *lane) reserve() bool {
 	return true
 }
 
+// reserveFleeting reserves for an event that is not stored, so that it need not wait for those on
+// disk.
+func (l *lane) reserveFleeting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.used == laneQueue || l.sub.Load() == nil {
+		return false
+	}
+	l.used++
+	return true
+}
+
 func (l *lane) release(n int) {
 	l.mu.Lock()
 	l.used -= n
