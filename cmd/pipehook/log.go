@@ -32,7 +32,7 @@ func consoleHandler(w io.Writer, format string, level slog.Leveler) slog.Handler
 	if format == "json" || format == "auto" && !terminal {
 		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
 	}
-	return tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal})
+	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal})
 }
 
 func isTerminal(w io.Writer) bool {

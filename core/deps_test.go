@@ -1,0 +1,66 @@
+package core_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pipehook/pipehook"
+
+// list is go list over packages, one line each.
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %s: %v", strings.Join(args, " "), err)
+	}
+	return strings.Fields(string(out))
+}
+
+func TestCoreNeedsTheStandardLibraryOnly(t *testing.T) {
+	for _, dep := range list(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+"/core") {
+		if dep != module+"/core" {
+			t.Errorf("core needs %s", dep)
+		}
+	}
+}
+
+// leaves are what any part may use beside core.
+var leaves = []string{module + "/core", module + "/core/jsonscan"}
+
+func TestSiblingsDoNotKnowEachOther(t *testing.T) {
+	for _, line := range list(t, "-f", "{{.ImportPath}}={{join .Imports \",\"}}", module+"/core/...", module+"/stages/...") {
+		pkg, imports, _ := strings.Cut(line, "=")
+		if pkg == module+"/stages" {
+			continue // the one list of all stages
+		}
+		for imported := range strings.SplitSeq(imports, ",") {
+			if strings.HasPrefix(imported, module) && !slices.Contains(leaves, imported) {
+				t.Errorf("%s imports %s", pkg, imported)
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	for _, line := range list(t, "-f", "{{.ImportPath}}={{len .Doc}}", module+"/...") {
+		if pkg, doc, _ := strings.Cut(line, "="); doc == "0" {
+			t.Errorf("%s has no package comment", pkg)
+		}
+	}
+}
+
+// The SQLite driver is translated for one version of its C library and subtly wrong with others.
+func TestTheSQLiteDriverHasTheLibraryItWasMadeFor(t *testing.T) {
+	libc := list(t, "-m", "-f", "{{.Version}}", "modernc.org/libc")[0]
+	dir := list(t, "-m", "-f", "{{.Dir}}", "modernc.org/sqlite")[0]
+	out, err := exec.Command("grep", "modernc.org/libc ", dir+"/go.mod").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fields := strings.Fields(string(out)); !slices.Contains(fields, libc) {
+		t.Errorf("modernc.org/libc is %s, the driver asks for %s", libc, strings.TrimSpace(string(out)))
+	}
+}
