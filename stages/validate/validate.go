@@ -6,13 +6,12 @@ package validate
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/jsonscan"
@@ -41,12 +40,13 @@ func Factory(deps Deps) core.Factory {
 			return nil, err
 		}
 		s := &stage{conf: conf}
+		var errs []error
 		for _, pattern := range slices.Sorted(maps.Keys(conf.Schema)) {
 			rule, err := compile(pattern, deps.Resolve(conf.Schema[pattern]))
-			if err != nil {
-				return nil, err
-			}
-			s.rules = append(s.rules, rule)
+			s.rules, errs = append(s.rules, rule), append(errs, err)
+		}
+		if err := errors.Join(errs...); err != nil {
+			return nil, err
 		}
 		return s, nil
 	}}
@@ -55,25 +55,6 @@ func Factory(deps Deps) core.Factory {
 type stage struct {
 	conf  Config
 	rules []rule
-}
-
-type rule struct {
-	pattern core.Pattern
-	schema  *jsonschema.Schema
-}
-
-func compile(pattern, file string) (rule, error) {
-	p, err := core.ParsePattern(pattern)
-	if err != nil {
-		return rule{}, fmt.Errorf("schema: %w", err)
-	}
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	schema, err := c.Compile(file)
-	if err != nil {
-		return rule{}, fmt.Errorf("schema for %s: %w", pattern, err)
-	}
-	return rule{pattern: p, schema: schema}, nil
 }
 
 func (s *stage) Process(_ context.Context, ev *core.Event) (core.Verdict, error) {
@@ -100,32 +81,22 @@ func (s *stage) checkSchemas(ev *core.Event) error {
 			if doc, err = jsonschema.UnmarshalJSON(bytes.NewReader(ev.Body)); err != nil {
 				return refuse(core.Malformed, "the body is not valid JSON")
 			}
+			if at, odd := oddNumber(doc, nil); odd {
+				return refuse(core.Invalid, "%s is a number too long to be checked", pointer(at))
+			}
 		}
 		if err := r.schema.Validate(doc); err != nil {
-			return refuse(core.Invalid, "the body breaks the schema for %s: %s", r.pattern, reason(err))
+			return refuse(core.Invalid, "the body breaks the schema for %s: %s", r.pattern, explain(err))
 		}
 	}
 	return nil
 }
 
-// reason is the first place in the body that breaks the schema, and what was asked of it. It does
-// not repeat what stood there.
-func reason(err error) string {
-	broken, ok := err.(*jsonschema.ValidationError)
-	if !ok {
-		return "it can't be checked"
+func explain(err error) string {
+	if broken, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
+		return reason(broken)
 	}
-	for len(broken.Causes) > 0 {
-		broken = broken.Causes[0]
-	}
-	at := "/" + strings.Join(broken.InstanceLocation, "/")
-	if what, ok := broken.ErrorKind.(*kind.Type); ok {
-		return fmt.Sprintf("%s must be %s", at, strings.Join(what.Want, " or "))
-	}
-	if what, ok := broken.ErrorKind.(*kind.Required); ok {
-		return fmt.Sprintf("%s lacks %s", at, strings.Join(what.Missing, ", "))
-	}
-	return fmt.Sprintf("%s breaks the rule %s", at, strings.Join(broken.ErrorKind.KeywordPath(), "/"))
+	return "it can't be checked"
 }
 
 func refuse(k core.Kind, format string, args ...any) error {
