@@ -27,8 +27,8 @@ func Depth(text []byte, limit int) int {
 	return deepest
 }
 
-// endOfString returns the index of the quote that ends the string that begins at start, or the
-// last index.
+// endOfString returns the index of the quote that ends the string that begins at start, or an
+// index after the text when none does.
 func endOfString(text []byte, start int) int {
 	for i := start + 1; i < len(text); i++ {
 		switch text[i] {
