@@ -5,6 +5,7 @@ package validate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,16 +41,24 @@ func Factory(deps Deps) core.Factory {
 			return nil, err
 		}
 		s := &stage{conf: conf}
-		var errs []error
+		var wrong error
 		for _, pattern := range slices.Sorted(maps.Keys(conf.Schema)) {
 			rule, err := compile(pattern, deps.Resolve(conf.Schema[pattern]))
-			s.rules, errs = append(s.rules, rule), append(errs, err)
+			s.rules, wrong = append(s.rules, rule), also(wrong, err)
 		}
-		if err := errors.Join(errs...); err != nil {
-			return nil, err
+		if wrong != nil {
+			return nil, wrong
 		}
 		return s, nil
 	}}
+}
+
+// also keeps two mistakes on one line, which is what an error of the configuration is shown on.
+func also(before, err error) error {
+	if before == nil || err == nil {
+		return cmp.Or(before, err)
+	}
+	return fmt.Errorf("%w; %w", before, err)
 }
 
 type stage struct {

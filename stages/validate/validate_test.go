@@ -200,8 +200,8 @@ func TestAWrongSchemaStopsTheStart(t *testing.T) {
 		})
 	}
 	_, err := build(t, nil, map[string]string{"deal": `{}`, "added.deal": `[`, "updated.deal": `{`})
-	if err == nil || !strings.Contains(err.Error(), `"deal"`) || !strings.Contains(err.Error(), "for added.deal") || !strings.Contains(err.Error(), "for updated.deal") {
-		t.Errorf("not every mistake is told: %v", err)
+	if err == nil || !strings.Contains(err.Error(), `"deal"`) || !strings.Contains(err.Error(), "for added.deal") || !strings.Contains(err.Error(), "for updated.deal") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("not every mistake is told on one line: %v", err)
 	}
 	if _, err := build(t, func(c *validate.Config) { c.Schema = map[string]string{"added.deal": "none.json"} }, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
