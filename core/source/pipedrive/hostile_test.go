@@ -26,6 +26,7 @@ func TestWhatCouldNotBeStoredIsNoNameAndAFlaw(t *testing.T) {
 		{"a NUL in the action", `"action":"a\u0000","entity":"deal","entity_id":"1"`, "unknown.deal", "1", "meta.action" + short},
 		{"broken UTF-8 in the entity", "\"action\":\"change\",\"entity\":\"d\xff\",\"entity_id\":\"1\"", "updated.unknown", "1", "meta.entity" + short},
 		{"a line break in the entity", `"action":"change","entity":"a\nb","entity_id":"1"`, "updated.unknown", "1", "meta.entity" + short},
+		{"a delete character in the entity", "\"action\":\"change\",\"entity\":\"a\x7f\",\"entity_id\":\"1\"", "updated.unknown", "1", "meta.entity" + short},
 		{"an entity without end", `"action":"change","entity":"` + strings.Repeat("x", 256) + `","entity_id":"1"`, "updated.unknown", "1", "meta.entity" + short},
 		{"an object for an action", `"action":{"a":1},"entity":"deal","entity_id":"1"`, "unknown.deal", "1", "meta.action must be text"},
 		{"an object for an id", `"action":"change","entity":"deal","entity_id":{}`, "updated.deal", "", id},
