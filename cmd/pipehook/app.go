@@ -114,7 +114,7 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger, see watc
 			}
 		},
 	}, hooks)
-	subs := a.scripts.load(conf)
+	subs, _ := a.scripts.load(conf)
 	a.engine.Subscribe(subs)
 	a.tellOrphans(ctx, subs)
 	return a, nil
@@ -154,8 +154,9 @@ func (a *app) run(ctx context.Context) error {
 
 // loadScripts takes the scripts as they are now.
 func (a *app) loadScripts() {
-	a.engine.Subscribe(a.scripts.load(a.conf.Load()))
-	if a.reloaded != nil {
+	subs, changed := a.scripts.load(a.conf.Load())
+	a.engine.Subscribe(subs)
+	if changed && a.reloaded != nil {
 		a.reloaded()
 	}
 }

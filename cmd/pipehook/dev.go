@@ -157,5 +157,5 @@ func (a *app) reload(c *cli) {
 
 func sameProcess(a, b *config.Config) bool {
 	return a.Server.Listen == b.Server.Listen && a.Server.MaxBody == b.Server.MaxBody && a.Server.AckWithin == b.Server.AckWithin &&
-		a.Store == b.Store && a.Admin == b.Admin && a.Log == b.Log && a.Scripts == b.Scripts
+		a.Store == b.Store && a.Admin == b.Admin && a.Log.Level == b.Log.Level && a.Log.File == b.Log.File && a.Scripts == b.Scripts
 }

@@ -22,6 +22,7 @@ type scriptSet struct {
 
 	mu      sync.Mutex
 	scripts map[string]*loadedScript // by listener
+	changed bool                     // something did since load began
 }
 
 type loadedScript struct {
@@ -73,15 +74,16 @@ func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 }
 
 // load compiles what has changed and returns all subscriptions. Files that do not compile are
-// reported once; the others run, and of the broken ones the last good version.
-func (s *scriptSet) load(conf *config.Config) []delivery.Subscription {
+// reported once; the others run, and of the broken ones the last good version. changed reports
+// whether anything is other than the last time.
+func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.changed = false
 	wanted, err := wantedScripts(conf)
 	if err != nil {
 		s.log.Error("a file in the scripts folder is left out", "err", err)
 	}
-	var subs []delivery.Subscription
 	seen := map[string]bool{}
 	for _, w := range wanted {
 		seen[w.Name] = true
@@ -92,10 +94,11 @@ func (s *scriptSet) load(conf *config.Config) []delivery.Subscription {
 	for name := range s.scripts {
 		if !seen[name] {
 			delete(s.scripts, name)
+			s.changed = true
 			s.log.Info("listener removed", "listener", name)
 		}
 	}
-	return subs
+	return subs, s.changed
 }
 
 func (s *scriptSet) one(w wantedScript) (delivery.Subscription, bool) {
@@ -137,10 +140,12 @@ func (s *scriptSet) take(w wantedScript, loaded *loadedScript, program *jshost.P
 	fresh := loaded == nil || loaded.script == nil || loaded.concurrency != w.Concurrency
 	switch {
 	case fresh:
+		s.changed = true
 		loaded = &loadedScript{path: w.path, concurrency: w.Concurrency, script: jshost.NewScript(w.Name, program, w.Concurrency, s.opts)}
 		s.log.Info("listener loaded", "listener", w.Name, "file", w.path, "match", patternTexts(matchOf(w, program)))
 	case loaded.program.Hash() != program.Hash():
 		loaded.script.Swap(program)
+		s.changed = true
 		s.log.Info("listener reloaded", "listener", w.Name, "file", w.path)
 	case loaded.broken != "":
 		s.log.Info("listener compiles again", "listener", w.Name, "file", w.path)

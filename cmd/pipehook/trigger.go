@@ -28,7 +28,7 @@ func (c *cli) triggerCommand() *cobra.Command {
 			strings.Join(samples.Types(), ", "),
 		Example: "  pipehook trigger updated.deal\n  pipehook trigger --file body.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := triggerBody(file, args)
+			body, err := c.triggerBody(file, args)
 			if err != nil {
 				return err
 			}
@@ -53,12 +53,12 @@ func (c *cli) triggerCommand() *cobra.Command {
 	return cmd
 }
 
-func triggerBody(file string, args []string) ([]byte, error) {
+func (c *cli) triggerBody(file string, args []string) ([]byte, error) {
 	switch {
 	case file != "" && len(args) > 0:
 		return nil, usagef("", "give an event or --file, not both")
 	case file == "-":
-		return io.ReadAll(os.Stdin)
+		return io.ReadAll(c.stdin)
 	case file != "":
 		body, err := os.ReadFile(file)
 		if err != nil {

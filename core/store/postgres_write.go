@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"io"
 	"strconv"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 // attempts, all in one statement. Bodies come as one value and are cut on the server: an array
 // of them would be quoted twice. An event that conflicts, with a key or with itself, is not
 // returned. A held delivery is pending, so its owner says enough: asking for the state too would
-// tempt the planner to read the index of all pending ones.
+// tempt the planner to read the index of all pending ones. The last row says that the answer is
+// whole: a connection that ends in the middle looks like the end of the rows to database/sql.
 const writeBatch = `WITH stored AS (
 	INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body)
 	SELECT id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header,
@@ -42,7 +44,7 @@ const writeBatch = `WITH stored AS (
 	INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code)
 	SELECT seq, listener, number, started_at, duration_us, error, code FROM finished WHERE state <> 1
 	ON CONFLICT DO NOTHING
-) SELECT seq, id FROM stored`
+) SELECT seq, id FROM stored UNION ALL SELECT 0, ''`
 
 // pgWriter is one writing connection with the statement prepared on it.
 type pgWriter struct {
@@ -187,6 +189,9 @@ func (w *pgWriter) run(ctx context.Context, plans []*plan, b *batch, owner int64
 			return nil, err
 		}
 		seqs[id] = seq
+	}
+	if _, whole := seqs[""]; !whole && rows.Err() == nil {
+		return nil, io.ErrUnexpectedEOF
 	}
 	return seqs, rows.Err()
 }

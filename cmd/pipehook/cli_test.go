@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pipehook/pipehook/core/coretest/testdb"
+)
+
+// command runs the program once.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, nil, strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestTheExampleIsTheOneThatIsHandedOut(t *testing.T) {
+	example, err := os.ReadFile("../../pipeline.example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(example, exampleConfig) {
+		t.Error("copy pipeline.example.toml to cmd/pipehook/example/pipeline.toml")
+	}
+	if code, out, errs := command(t, "check", "--config", "../../pipeline.example.toml"); code != exitDone || strings.Contains(out, "warning") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}
+
+func TestWrongUsageIsExitCode2WithAHint(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, test := range map[string]struct {
+		args []string
+		code int
+		want []string
+	}{
+		"an unknown command":     {[]string{"srve"}, exitUsage, []string{`pipehook: error: unknown command "srve"`, "pipehook: hint: pipehook --help"}},
+		"an unknown flag":        {[]string{"check", "--nope"}, exitUsage, []string{"pipehook: error: unknown flag: --nope", "pipehook: hint: pipehook check --help"}},
+		"too many arguments":     {[]string{"version", "x"}, exitUsage, []string{"pipehook: error:", "pipehook: hint: pipehook version --help"}},
+		"no configuration":       {[]string{"serve"}, exitUsage, []string{"pipehook: error: there is no pipeline.toml here", "pipehook: hint: pipehook init"}},
+		"no database yet":        {[]string{"events", "list"}, exitFailed, []string{"pipehook: error: there is no database at"}},
+		"an unknown sample":      {[]string{"trigger", "a.b"}, exitUsage, []string{`there is no sample of "a.b"`, "pipehook: hint: choose one of added.activity"}},
+		"nothing listens":        {[]string{"trigger", "--url", "http://127.0.0.1:1/"}, exitFailed, []string{"pipehook: error:", "pipehook: hint: is pipehook dev"}},
+		"a pattern that is none": {[]string{"events", "list", "--match", "deal"}, exitUsage, []string{`--match: pattern "deal" is not action.object`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, errs := command(t, test.args...)
+			if code != test.code {
+				t.Errorf("exit code %d, want %d", code, test.code)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(errs, want) {
+					t.Errorf("no %q in\n%s", want, errs)
+				}
+			}
+		})
+	}
+}
+
+func TestCheckListsEveryMistakeAtOnce(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), "authenticate dedupe dispach", map[string]string{
+		"authenticate": `basic = { username = "hook", password = "" }`, "dedupe": `windwo = "24h"`, "": "[log]\nlevle = \"info\"\n",
+	})
+	p.write(t, "scripts/broken.js", "export default (event) => {\n  const = 1;\n}")
+	// The plain tables come first: without them nothing else can be read.
+	code, _, errs := command(t, "check", "--config", p.config)
+	if code != exitUsage || !strings.Contains(errs, `log.levle: unknown key`) || !strings.Contains(errs, `pipehook: hint: did you mean "level"?`) {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	edit(t, p.config, "levle", "level")
+	code, _, errs = command(t, "check", "--config", p.config)
+	for _, want := range []string{
+		p.config + ":14:14: pipeline[0].stage[0]: basic.password is empty",
+		p.config + ":19:3: pipeline[0].stage[1].windwo: unknown key",
+		p.config + `:20:14: pipeline[0].stage[2]: unknown stage kind "dispach"; there are authenticate, dedupe, dispatch, persist, validate`,
+	} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %q in\n%s", want, errs)
+		}
+	}
+	if code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	edit(t, p.config, `password = ""`, `password = "good"`)
+	edit(t, p.config, "windwo", "window")
+	edit(t, p.config, "dispach", "dispatch")
+	code, _, errs = command(t, "check", "--config", p.config)
+	if code != exitUsage || !strings.Contains(errs, filepath.Join(p.dir, "scripts", "broken.js")+":2:9: ") {
+		t.Errorf("a script that does not compile: exit code %d\n%s", code, errs)
+	}
+}
+
+func TestCheckSaysWhatAnOrderCosts(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), "authenticate dedupe dispatch persist", nil)
+	code, out, _ := command(t, "check", "--config", p.config, "--json")
+	var answer struct {
+		OK       bool     `json:"ok"`
+		Warnings []string `json:"warnings"`
+	}
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitDone || !answer.OK {
+		t.Fatalf("exit code %d (%v)\n%s", code, err, out)
+	}
+	if len(answer.Warnings) != 1 || !strings.HasPrefix(answer.Warnings[0], "pipeline crm: dispatch before persist: a listener may run for an event that is then lost") {
+		t.Errorf("warnings %q", answer.Warnings)
+	}
+}
+
+func TestABrokenScriptDoesNotStopTheOthers(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	p.write(t, "scripts/broken.js", "export default (event) => {")
+	p.write(t, "scripts/good.js", "export default () => {}")
+	stop := p.serve(t)
+	want(t, p.post(t, sampleBody(t)), 200, "accepted")
+	if ds := p.events(t)[0].Deliveries; len(ds) != 1 || ds[0].Listener != "good" {
+		t.Errorf("deliveries %+v", ds)
+	}
+	stop()
+}
+
+func TestASecretNeverShows(t *testing.T) {
+	const canary = "c4n4ry-of-the-tests"
+	logFile := filepath.Join(t.TempDir(), "log.json")
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{
+		"authenticate": `basic = { username = "hook", password = "` + canary + `" }`,
+		"":             "[log]\nlevel = \"debug\"\nfile = \"" + logFile + "\"\n",
+	})
+	p.write(t, "scripts/quiet.js", "export default () => {}")
+	stop := p.serve(t)
+	good := func(r *http.Request) { r.SetBasicAuth("hook", canary) }
+	want(t, p.post(t, sampleBody(t), good), 200, "accepted")
+	want(t, p.post(t, sampleBody(t), wrongPassword), 401, "unauthenticated")
+	id := p.events(t)[0].ID
+	_, shown, errs := command(t, "events", "show", id, "--json", "--config", p.config)
+	metrics, err := http.Get("http://" + p.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = metrics.Body.Close() }()
+	figures, err := io.ReadAll(metrics.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	logged, err := os.ReadFile(logFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join([]string{shown, errs, string(figures), string(logged)}, "\n")
+	if strings.Contains(all, canary) || strings.Contains(all, "aG9vazpjNG40cnk") {
+		t.Error("the password shows")
+	}
+	for _, text := range []string{`pipehook_authentication_failures_total{method="basic",pipeline="crm",reason="wrong"} 1`, `"stage":"dedupe"`, `"verdict":"continue"`} {
+		if !strings.Contains(all, text) {
+			t.Errorf("no %s", text)
+		}
+	}
+}
+
+// gate is a way to a server that can be shut.
+type gate struct {
+	net.Listener
+	to    string
+	mu    sync.Mutex
+	shut  bool
+	conns []net.Conn
+}
+
+func newGate(t *testing.T, to string) *gate {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{Listener: ln, to: to}
+	t.Cleanup(func() { _ = ln.Close(); g.set(true) })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			g.pass(conn)
+		}
+	}()
+	return g
+}
+
+func (g *gate) pass(near net.Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	far, err := net.Dial("tcp", g.to)
+	if g.shut || err != nil {
+		_ = near.Close()
+		return
+	}
+	g.conns = append(g.conns, near, far)
+	for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
+		go func() {
+			_, _ = io.Copy(pair[0], pair[1])
+			_ = pair[0].Close()
+		}()
+	}
+}
+
+func (g *gate) set(shut bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = shut
+	if shut {
+		for _, c := range g.conns {
+			_ = c.Close()
+		}
+		g.conns = nil
+	}
+}
+
+func TestWhileTheStoreIsAwayTheSenderIsAskedToTryAgain(t *testing.T) {
+	direct := testdb.Postgres(t)
+	u, err := url.Parse(direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGate(t, u.Host)
+	u.Host = g.Addr().String()
+	p := newProject(t, u.String(), fullChain, nil)
+	p.write(t, "scripts/quiet.js", "export default () => {}")
+	stop := p.serve(t)
+	want(t, p.post(t, sampleBody(t)), 200, "accepted")
+	g.set(true)
+	body := sampleBody(t)
+	want(t, p.post(t, body), 503, "unavailable")
+	ready, err := http.Get("http://" + p.admin + "/readyz")
+	if err != nil || ready.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("readyz %v (%v)", ready, err)
+	}
+	_ = ready.Body.Close()
+	g.set(false)
+	r := p.post(t, body)
+	for i := 0; i < 5 && r.status != 200; i++ {
+		r = p.post(t, body)
+	}
+	want(t, r, 200, "accepted")
+	p.storeURL = direct
+	if got := len(p.events(t)); got != 2 {
+		t.Errorf("%d events are stored, want 2", got)
+	}
+	stop()
+}
