@@ -266,3 +266,33 @@ func (l *loader) once(seen map[string]string, value, key string) {
 }
 
 var _ core.Decode = Stage{}.Decode
+
+// Keys lists every key of the file but those of the stages, such as server.listen.
+func Keys() []string {
+	keys := keysOf("", reflect.TypeFor[plain]())
+	keys = append(keys, keysOf("pipeline", reflect.TypeFor[Pipeline]())...)
+	return append(keys, keysOf("listener", reflect.TypeFor[Listener]())...)
+}
+
+// StageKeys lists the keys of a stage's Config.
+func StageKeys(conf any) []string { return keysOf("", reflect.TypeOf(conf)) }
+
+func keysOf(table string, t reflect.Type) []string {
+	var keys []string
+	for i := range t.NumField() {
+		name := t.Field(i).Tag.Get("koanf")
+		if name == "" || name == "-" {
+			continue
+		}
+		inner := t.Field(i).Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct && len(fieldsOf(inner)) > 0 {
+			keys = append(keys, keysOf(join(table, name), inner)...)
+		} else {
+			keys = append(keys, join(table, name))
+		}
+	}
+	return keys
+}
