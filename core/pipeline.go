@@ -35,6 +35,11 @@ type Stage interface {
 // body is not looked at before he has been let in.
 type Blind interface{ Blind() }
 
+// Gate marks a Stage that can turn a request away by its address and headers alone. It is asked
+// before the body is read, so that strangers can't make the receiver hold theirs; what it admits
+// still passes through Process, which judges everything again.
+type Gate interface{ Admit(ev *Event) error }
+
 // Listener handles stored events: a Go function, a script, a plugin. The context always has a
 // deadline. It may be called again for the same event; ev.ID then is the same. An Error of Kind
 // Permanent says that another attempt would not help.
@@ -70,6 +75,23 @@ type Pipeline struct {
 	Steps     []Step
 	Committer Committer
 	Log       *slog.Logger // debug shows each step's verdict and time
+}
+
+// Admit asks the Gates at the head of the chain, in order, about an event that has no Body yet. One
+// that stands behind another kind of step is not asked: what the file puts first comes first.
+func (p *Pipeline) Admit(ctx context.Context, ev *Event) error {
+	for _, step := range p.Steps {
+		gate, ok := step.Stage.(Gate)
+		if !ok {
+			return nil
+		}
+		start := time.Now()
+		if err := gate.Admit(ev); err != nil {
+			p.trace(ctx, ev, step.Name, start, "", err)
+			return fmt.Errorf("pipeline %s: stage %s: %w", p.Name, step.Name, err)
+		}
+	}
+	return nil
 }
 
 // Run walks the steps until one fails or settles, then commits what they planned. An event that

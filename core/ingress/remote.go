@@ -47,44 +47,99 @@ func within(nets []netip.Prefix, addr netip.Addr) bool {
 }
 
 // forwarded lists the hops of X-Forwarded-For, or of Forwarded when there is none. False means
-// that both are given, or that there are too many hops: then nobody can say which is true.
+// that both are given, that there are too many hops, or that the header is torn: then nobody can
+// say which part a proxy wrote.
 func forwarded(h http.Header) (hops []string, ok bool) {
-	xff, std := h.Values("X-Forwarded-For"), h.Values("Forwarded")
+	xff, std := h["X-Forwarded-For"], h["Forwarded"]
 	if len(xff) > 0 && len(std) > 0 {
 		return nil, false
 	}
-	lines := xff
-	if len(std) > 0 {
-		lines = std
-	}
-	for _, line := range lines {
+	for _, line := range xff {
 		for hop := range strings.SplitSeq(line, ",") {
-			if len(std) > 0 {
-				hop = forParam(hop)
-			}
-			if hops = append(hops, strings.TrimSpace(hop)); len(hops) > maxHops {
+			if hops = append(hops, strings.Trim(hop, " \t")); len(hops) > maxHops {
 				return nil, false
 			}
+		}
+	}
+	for _, line := range std {
+		if hops, ok = appendForwarded(hops, line); !ok {
+			return nil, false
 		}
 	}
 	return hops, true
 }
 
-// forParam is the for= of an element of a Forwarded header (RFC 7239).
-func forParam(element string) string {
-	for pair := range strings.SplitSeq(element, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
-		if strings.EqualFold(name, "for") {
-			return strings.Trim(value, `"`)
+// appendForwarded appends the for= of every element in a line of a Forwarded header (RFC 7239),
+// empty where an element has none. A value may be quoted and then hold commas and semicolons: host=
+// repeats what the client sent, so a line that is merely split at commas lets him add an element.
+func appendForwarded(hops []string, line string) (_ []string, ok bool) {
+	hop, seen := "", false
+	for rest := line; ; {
+		name, value, after, ok := forwardedPair(rest)
+		if !ok {
+			return nil, false
 		}
+		if strings.EqualFold(name, "for") {
+			if seen {
+				return nil, false
+			}
+			hop, seen = value, true
+		}
+		if after == "" || after[0] == ',' {
+			if hops = append(hops, hop); len(hops) > maxHops {
+				return nil, false
+			}
+			hop, seen = "", false
+		}
+		if after == "" {
+			return hops, true
+		}
+		rest = after[1:]
 	}
-	return ""
 }
 
-// parseHop reads an address with or without a port; one with a zone is refused, as it means
-// nothing on another machine.
+// forwardedPair reads name=value from the beginning of s. What is after it is empty or begins with
+// a comma or a semicolon. Nothing at all is a pair too, as the grammar lets elements be empty.
+func forwardedPair(s string) (name, value, after string, ok bool) {
+	s = strings.TrimLeft(s, " \t")
+	end := strings.IndexAny(s, `=,;"`)
+	if end < 0 || s[end] != '=' {
+		return "", "", s, s == "" || s[0] == ',' || s[0] == ';'
+	}
+	name, s = s[:end], s[end+1:]
+	if quoted, isQuoted := strings.CutPrefix(s, `"`); isQuoted {
+		end = strings.IndexAny(quoted, `"\`)
+		for end >= 0 && quoted[end] == '\\' { // an escaped character; an address has none, but host= may
+			next := strings.IndexAny(quoted[min(end+2, len(quoted)):], `"\`)
+			if next < 0 {
+				return "", "", "", false
+			}
+			end += 2 + next
+		}
+		if end < 0 {
+			return "", "", "", false
+		}
+		value, s = quoted[:end], quoted[end+1:]
+	} else {
+		if end = strings.IndexAny(s, `,;"= `+"\t"); end < 0 {
+			end = len(s)
+		}
+		value, s = s[:end], s[end:]
+	}
+	s = strings.TrimLeft(s, " \t")
+	return name, value, s, s == "" || s[0] == ',' || s[0] == ';'
+}
+
+// parseHop reads an address with or without a port; IPv6 with a port stands in brackets. One with
+// a zone is refused, as it means nothing on another machine.
 func parseHop(hop string) (netip.Addr, bool) {
-	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(hop, "["), "]"))
+	bare := hop
+	if inner, ok := strings.CutPrefix(hop, "["); ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok && strings.Contains(inner, ":") {
+			bare = inner
+		}
+	}
+	addr, err := netip.ParseAddr(bare)
 	if err != nil {
 		withPort, err := netip.ParseAddrPort(hop)
 		if err != nil {
