@@ -41,7 +41,7 @@ type Signature struct {
 	Prefix         string      `koanf:"prefix"` // what stands before the encoded bytes, such as "sha256="
 }
 
-// Deps are what Factory needs.
+// Deps are what Factory needs. Both may be nil.
 type Deps struct {
 	Log *slog.Logger
 	// Failed counts a refused request; the reason is a fixed word.
@@ -50,6 +50,12 @@ type Deps struct {
 
 // Factory makes authenticate stages.
 func Factory(deps Deps) core.Factory {
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	if deps.Failed == nil {
+		deps.Failed = func(string, string, string) {}
+	}
 	return core.Factory{Kind: "authenticate", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
 		var conf Config
 		if err := decode(&conf); err != nil {
@@ -64,6 +70,9 @@ func Factory(deps Deps) core.Factory {
 		}
 		if conf.Signature != nil {
 			s.signature = newSignature(conf.Signature)
+		}
+		if conf.None {
+			deps.Log.Warn("anyone may post: the stage has none = true", "pipeline", at.Pipeline, "stage", "authenticate")
 		}
 		return s, nil
 	}}
@@ -84,18 +93,45 @@ func (c *Config) check() error {
 		errs = append(errs, errors.New("allow_ips is empty and would let nobody in: list networks or remove it"))
 	}
 	if c.Basic != nil {
-		errs = append(errs, checkSecret("basic.password", c.Basic.Password, 1))
-		if c.Basic.PreviousPassword != "" {
-			errs = append(errs, checkSecret("basic.previous_password", c.Basic.PreviousPassword, 1))
-		}
+		errs = append(errs, c.Basic.check())
 	}
 	if c.Signature != nil {
-		errs = append(errs, checkSecret("signature.secret", c.Signature.Secret, minSecret))
-		if c.Signature.PreviousSecret != "" {
-			errs = append(errs, checkSecret("signature.previous_secret", c.Signature.PreviousSecret, minSecret))
-		}
+		errs = append(errs, c.Signature.check())
 	}
 	return errors.Join(errs...)
+}
+
+func (b *Basic) check() error {
+	errs := []error{checkSecret("basic.password", b.Password, 1)}
+	if b.PreviousPassword != "" {
+		errs = append(errs, checkSecret("basic.previous_password", b.PreviousPassword, 1))
+	} else if b.PreviousUsername != "" {
+		errs = append(errs, errors.New("basic.previous_username is given without basic.previous_password: set both or neither"))
+	}
+	if strings.Contains(b.Username, ":") || strings.Contains(b.PreviousUsername, ":") {
+		errs = append(errs, errors.New("basic: a username can't hold a colon, which HTTP Basic ends it with"))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Signature) check() error {
+	errs := []error{checkSecret("signature.secret", s.Secret, minSecret)}
+	if s.PreviousSecret != "" {
+		errs = append(errs, checkSecret("signature.previous_secret", s.PreviousSecret, minSecret))
+	}
+	if strings.ContainsFunc(s.Header, notInHeaderName) {
+		errs = append(errs, errors.New("signature.header is not the name of a header, such as X-Hub-Signature-256"))
+	}
+	return errors.Join(errs...)
+}
+
+func notInHeaderName(r rune) bool {
+	switch {
+	case r >= '0' && r <= '9', r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z':
+		return false
+	default:
+		return !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	}
 }
 
 func checkSecret(name string, s core.Secret, shortest int) error {
@@ -121,25 +157,43 @@ type stage struct {
 // Blind marks the stage as one that does not need the event to be named.
 func (*stage) Blind() {}
 
-func (s *stage) Process(_ context.Context, ev *core.Event) (core.Verdict, error) {
+// Admit judges all that can be judged without the body: the address, HTTP Basic, and that there is
+// one signature to verify.
+func (s *stage) Admit(ev *core.Event) error {
 	if s.allow != nil && !s.allowed(ev.Remote) {
-		return core.Continue, s.refuse("ip", "not_allowed", &core.Error{Kind: core.Forbidden, Msg: "this address is not allowed"})
+		return s.refuse("ip", "not_allowed", &core.Error{Kind: core.Forbidden, Msg: "this address is not allowed"})
 	}
 	if s.basic != nil {
 		if reason, previous := s.basic.verify(ev.Header); reason != "" {
-			return core.Continue, s.refuse("basic", reason, s.unauthenticated("the credentials are missing or wrong"))
+			return s.refuse("basic", reason, s.unauthenticated("the credentials are missing or wrong"))
 		} else if previous {
 			s.basic.rotating.Do(func() { s.tell("basic") })
 		}
 	}
 	if s.signature != nil {
+		if _, reason := s.signature.given(ev.Header); reason != "" {
+			return s.refuseSignature(reason)
+		}
+	}
+	return nil
+}
+
+func (s *stage) Process(_ context.Context, ev *core.Event) (core.Verdict, error) {
+	if err := s.Admit(ev); err != nil {
+		return core.Continue, err
+	}
+	if s.signature != nil {
 		if reason, previous := s.signature.verify(ev.Header, ev.Body); reason != "" {
-			return core.Continue, s.refuse("signature", reason, s.unauthenticated("the signature is missing or wrong"))
+			return core.Continue, s.refuseSignature(reason)
 		} else if previous {
 			s.signature.rotating.Do(func() { s.tell("signature") })
 		}
 	}
 	return core.Continue, nil
+}
+
+func (s *stage) refuseSignature(reason string) error {
+	return s.refuse("signature", reason, s.unauthenticated("the signature is missing or wrong"))
 }
 
 func (s *stage) allowed(addr netip.Addr) bool {
@@ -160,6 +214,7 @@ func (s *stage) unauthenticated(msg string) *core.Error {
 	return &core.Error{Kind: core.Unauthenticated, Msg: msg, Challenge: challenge}
 }
 
+// refuse counts; the receiver logs what it is given, so it is not logged here too.
 func (s *stage) refuse(method, reason string, err *core.Error) error {
 	s.deps.Failed(s.pipeline, method, reason)
 	err.Err = fmt.Errorf("%s: %s", method, reason)

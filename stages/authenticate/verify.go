@@ -43,6 +43,9 @@ func digestOf(username, password string) digest {
 
 // verify returns why the request is refused, or whether the previous credential let it in.
 func (b *basic) verify(h http.Header) (reason string, previous bool) {
+	if len(h["Authorization"]) > 1 { // a proxy may have judged another one of them
+		return "several", false
+	}
 	r := http.Request{Header: h}
 	username, password, ok := r.BasicAuth()
 	if !ok {
@@ -50,7 +53,8 @@ func (b *basic) verify(h http.Header) (reason string, previous bool) {
 	}
 	given := digestOf(username, password)
 	matched := -1
-	for i, want := range b.credentials {
+	for i := len(b.credentials) - 1; i >= 0; i-- { // when both match it is the current one
+		want := &b.credentials[i]
 		same := subtle.ConstantTimeCompare(given.username[:], want.username[:]) & subtle.ConstantTimeCompare(given.password[:], want.password[:])
 		matched = subtle.ConstantTimeSelect(same, i, matched)
 	}
@@ -70,7 +74,7 @@ type signature struct {
 }
 
 func newSignature(conf *Signature) *signature {
-	s := &signature{header: conf.Header, prefix: conf.Prefix, secrets: []core.Secret{conf.Secret}}
+	s := &signature{header: http.CanonicalHeaderKey(conf.Header), prefix: conf.Prefix, secrets: []core.Secret{conf.Secret}}
 	if conf.PreviousSecret != "" {
 		s.secrets = append(s.secrets, conf.PreviousSecret)
 	}
@@ -86,7 +90,7 @@ func newSignature(conf *Signature) *signature {
 	case "base64":
 		s.decode = strictBase64(base64.StdEncoding)
 	case "base64url":
-		s.decode = strictBase64(base64.RawURLEncoding)
+		s.decode = strictBase64URL
 	default:
 		s.decode = hex.DecodeString
 	}
@@ -105,15 +109,32 @@ func strictBase64(enc *base64.Encoding) func(string) ([]byte, error) {
 	}
 }
 
+// strictBase64URL takes it with its padding or without: senders do not agree.
+func strictBase64URL(text string) ([]byte, error) {
+	if strings.HasSuffix(text, "=") {
+		return strictBase64(base64.URLEncoding)(text)
+	}
+	return strictBase64(base64.RawURLEncoding)(text)
+}
+
+// given is the one signature that a request must hold, or why it is refused.
+func (s *signature) given(h http.Header) (value, reason string) {
+	switch values := h[s.header]; len(values) {
+	case 0:
+		return "", "missing"
+	case 1:
+		return values[0], ""
+	default:
+		return "", "several"
+	}
+}
+
 func (s *signature) verify(h http.Header, body []byte) (reason string, previous bool) {
-	values := h.Values(s.header)
-	if len(values) == 0 {
-		return "missing", false
+	value, reason := s.given(h)
+	if reason != "" {
+		return reason, false
 	}
-	if len(values) > 1 {
-		return "several", false
-	}
-	text, ok := strings.CutPrefix(values[0], s.prefix)
+	text, ok := strings.CutPrefix(value, s.prefix)
 	if !ok {
 		return "malformed", false
 	}
