@@ -14,7 +14,7 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
-	_ "modernc.org/sqlite" // the driver named "sqlite"
+	driver "modernc.org/sqlite"
 
 	"github.com/pipehook/pipehook/core"
 )
@@ -47,6 +47,11 @@ func openSQLite(ctx context.Context, loc location, owner int64) (_ backend, _ *b
 		}
 	}()
 	if s.lock, err = lockFile(loc.path + ".lock"); err != nil {
+		return nil, nil, err
+	}
+	// As SQLite does where it is built for the system: the time stamp that fsync also writes needs a
+	// commit of the file system's journal. Some systems have no fdatasync; then fsync it is.
+	if _, err := driver.Fdatasync(true); err != nil && !errors.Is(err, driver.ErrFdatasyncUnavailable) {
 		return nil, nil, err
 	}
 	// Larger pages suit bodies of some kB. The WAL is folded back every 1,000 pages (8 MB) and
