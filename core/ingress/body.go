@@ -59,7 +59,7 @@ func readBody(r *http.Request, limit int64, s *share) ([]byte, error) {
 	var body []byte
 	for ended := false; !ended && int64(len(body)) < most; {
 		if len(body) == cap(body) {
-			size := min(most, max(firstPart, 2*int64(cap(body))))
+			size := min(most, max(firstPart, 4*int64(cap(body))))
 			if err := s.grow(size); err != nil {
 				return nil, err
 			}

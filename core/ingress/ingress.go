@@ -38,7 +38,7 @@ type Outcome struct {
 // Options are what New needs. Zero values of the limits mean their defaults.
 type Options struct {
 	MaxBody        int64         // bytes of one body; 1 MiB
-	InFlight       int64         // bytes of all bodies that are being handled; 64 MiB, and never less than two bodies
+	InFlight       int64         // bytes of all bodies that are being handled; 64 MiB or four bodies, and never less than one
 	AckWithin      time.Duration // from the end of a request's header to its answer; 8 s
 	TrustedProxies []netip.Prefix
 	Log            *slog.Logger    // nil discards
@@ -60,7 +60,7 @@ func New(opts Options, hooks []Hook) *Handler {
 		opts.MaxBody = 1 << 20
 	}
 	if opts.InFlight == 0 {
-		opts.InFlight = 64 << 20
+		opts.InFlight = max(64<<20, 4*opts.MaxBody)
 	}
 	if opts.AckWithin == 0 {
 		opts.AckWithin = 8 * time.Second
@@ -75,7 +75,7 @@ func New(opts Options, hooks []Hook) *Handler {
 		opts.Observe = func(Outcome) {}
 	}
 	h := &Handler{opts: opts, warnings: newLimiter(opts.Now)}
-	h.budget.limit = max(opts.InFlight, 2*(opts.MaxBody+1))
+	h.budget.limit = max(opts.InFlight, opts.MaxBody+1)
 	h.SetHooks(hooks)
 	return h
 }

@@ -1,0 +1,203 @@
+package ingress
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+const crmHead = "POST " + crmPath + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+// listening runs a service until stop is called, and fails the test when it leaves a goroutine.
+func listening(t *testing.T, h http.Handler) (address string, stop func() error) {
+	t.Helper()
+	t.Cleanup(func() { goleak.VerifyNone(t) })
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- Serve(ln, h, slog.New(slog.DiscardHandler), 10*time.Second).Run(ctx) }()
+	return ln.Addr().String(), func() error { cancel(); return <-stopped }
+}
+
+// statusLine sends a request, ends the sending side, and is the first line that comes back.
+func statusLine(t *testing.T, address, request string) string {
+	t.Helper()
+	conn, answer := dial(t, address, request)
+	defer func() { _ = conn.Close() }()
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := answer.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+// What senders, and those who are none, put on the wire.
+func TestRawRequests(t *testing.T) {
+	s := &shelf{}
+	address, stop := listening(t, storing(Options{MaxBody: 1000}, s))
+	chunk := func(n int) string { return fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", n, strings.Repeat("x", n)) }
+	tests := []struct {
+		name, request string
+		status        string
+	}{
+		{"a length", crmHead + "Content-Length: 2\r\n\r\n{}", "200"},
+		{"a chunk", crmHead + "Transfer-Encoding: chunked\r\n\r\n" + chunk(2), "200"},
+		{"a chunked body at the limit", crmHead + "Transfer-Encoding: chunked\r\n\r\n" + chunk(1000), "200"},
+		{"a chunked body above the limit", crmHead + "Transfer-Encoding: chunked\r\n\r\n" + chunk(1001), "413"},
+		{"a length above the limit", crmHead + "Content-Length: 1001\r\n\r\n", "413"},
+		{"an endless length", crmHead + "Content-Length: 9223372036854775807\r\n\r\n", "413"},
+		{"a length that is too short is the length", crmHead + "Content-Length: 2\r\nConnection: close\r\n\r\n{}{}", "200"},
+		{"a body that is shorter than its length", crmHead + "Content-Length: 10\r\n\r\n{}", "400"},
+		{"a header and no body", crmHead + "Content-Length: 10\r\n\r\n", "400"},
+		{"a chunk that is torn", crmHead + "Transfer-Encoding: chunked\r\n\r\n10\r\n{}", "400"},
+		{"no last chunk", crmHead + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "400"},
+		{"a chunk without a size", crmHead + "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", "400"},
+		{"a negative length", crmHead + "Content-Length: -1\r\n\r\n{}", "400"},
+		{"a signed length", crmHead + "Content-Length: +2\r\n\r\n{}", "400"},
+		{"two lengths", crmHead + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "400"},
+		{"an unknown transfer encoding", crmHead + "Transfer-Encoding: xchunked\r\n\r\n{}", "501"},
+		{"a NUL in a header", crmHead + "X: a\x00b\r\nContent-Length: 2\r\n\r\n{}", "400"},
+		{"a space before the colon", crmHead + "Content-Length : 2\r\n\r\n{}", "400"},
+		{"no host", "POST " + crmPath + " HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", "400"},
+		{"no body at all", crmHead + "\r\n", "400"},
+		{"a header that is too large", crmHead + "X: " + strings.Repeat("x", 24<<10) + "\r\n\r\n", "431"},
+		{"HTTP/2 without TLS", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "404"},
+		{"an offer to upgrade", "GET " + crmPath + "/health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", "200"},
+		{"OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "404"},
+		{"CONNECT", "CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n", "404"},
+		{"dots in the path", strings.Replace(crmHead, crmPath, "/a/.."+crmPath, 1) + "Content-Length: 2\r\n\r\n{}", "404"},
+		{"a health check of HTTP/1.0", "GET " + crmPath + "/health HTTP/1.0\r\n\r\n", "200"},
+		{"a type in a trailer is too late", strings.Replace(crmHead, "Content-Type: application/json\r\n", "Trailer: Content-Type\r\n", 1) + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nContent-Type: application/json\r\n\r\n", "415"},
+	}
+	accepted := 0
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			line := statusLine(t, address, test.request)
+			if _, rest, _ := strings.Cut(line, " "); !strings.HasPrefix(rest, test.status+" ") {
+				t.Errorf("answer %q, want %s", line, test.status)
+			}
+		})
+		if test.status == "200" && strings.HasPrefix(test.request, "POST") {
+			accepted++
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if s.count() != accepted {
+		t.Errorf("%d stored, want %d: %q", s.count(), accepted, s.bodies)
+	}
+	for _, body := range s.bodies {
+		if body != "{}" && body != "xx" && body != strings.Repeat("x", 1000) {
+			t.Errorf("stored %q", body)
+		}
+	}
+}
+
+// dial opens a connection, sends a text, and hands out what comes back.
+func dial(t *testing.T, address, text string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	return conn, bufio.NewReader(conn)
+}
+
+func TestABodyThatDoesNotComeEndsInTime(t *testing.T) {
+	s := &shelf{}
+	server := newServer(storing(Options{}, s), slog.New(slog.DiscardHandler))
+	server.ReadTimeout = 50 * time.Millisecond
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	_, answer := dial(t, ln.Addr().String(), crmHead+"Content-Length: 10\r\n\r\n{}")
+	text, err := io.ReadAll(answer) // which ends because the connection is closed
+	if err != nil || !strings.Contains(string(text), " 400 ") || !strings.Contains(string(text), "the body did not arrive in time") || s.count() != 0 {
+		t.Errorf("answer %q, %v", text, err)
+	}
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+}
+
+func TestABodyIsNotAskedForWhenItsSizeIsRefused(t *testing.T) {
+	address, stop := listening(t, storing(Options{MaxBody: 100}, &shelf{}))
+	_, answer := dial(t, address, crmHead+"Expect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
+	text, err := io.ReadAll(answer)
+	if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 413 ") || !strings.Contains(string(text), "Connection: close\r\n") {
+		t.Errorf("answer %q, %v", text, err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection on which a request never ends must not use up the time that the store needs to stop.
+func TestASlowClientDoesNotHoldUpAStop(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shelf{}
+	const grace = 500 * time.Millisecond
+	service := Serve(ln, storing(Options{}, s), slog.New(slog.DiscardHandler), grace)
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- service.Run(ctx) }()
+	_, answer := dial(t, ln.Addr().String(), crmHead+"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+	if line, err := answer.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+		t.Fatalf("%q %v", line, err)
+	}
+	start := time.Now()
+	cancel()
+	if err := <-stopped; err != nil || time.Since(start) >= grace {
+		t.Errorf("%v after %s", err, time.Since(start))
+	}
+	if s.count() != 0 {
+		t.Error("half a body was stored")
+	}
+	if _, err := net.Dial("tcp", ln.Addr().String()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a new connection: %v", err)
+	}
+}
+
+func TestAListenerThatBreaksEndsTheService(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Serve(ln, http.NotFoundHandler(), slog.New(slog.DiscardHandler), time.Second).Run(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
