@@ -3,10 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"reflect"
 	"regexp"
-	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-playground/validator/v10"
 )
@@ -14,6 +17,8 @@ import (
 var (
 	namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 	pathPattern = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
+	dotSegment  = regexp.MustCompile(`/\.\.?(/|$)`)
+	hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?$`)
 
 	rules = newRules()
 )
@@ -21,16 +26,34 @@ var (
 // newRules is the one validator: it is safe for concurrent use and caches what it learns of types.
 func newRules() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
-	v.RegisterTagNameFunc(func(f reflect.StructField) string { return f.Tag.Get("koanf") })
+	v.RegisterTagNameFunc(tomlName)
 	for tag, check := range map[string]func(string) bool{
-		"name": namePattern.MatchString,
-		"path": func(s string) bool { return pathPattern.MatchString(s) && !strings.HasSuffix(s, "/health") },
+		"name": namePattern.MatchString, "path": isPath, "address": isAddress,
 	} {
 		if err := v.RegisterValidation(tag, func(fl validator.FieldLevel) bool { return check(fl.Field().String()) }); err != nil {
 			panic(err) // a tag that can't be registered is a mistake in this file
 		}
 	}
 	return v
+}
+
+func isPath(s string) bool {
+	return pathPattern.MatchString(s) && !dotSegment.MatchString(s) && !strings.HasSuffix(s, "/health")
+}
+
+// isAddress is what validator's hostname_port is not: it takes IPv6 and port 0, which means any.
+func isAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return false
+	}
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+		return true
+	}
+	return hostPattern.MatchString(host)
 }
 
 // check holds a struct against its validate tags. Values that could not be decoded have been
@@ -41,50 +64,97 @@ func (d *decoder) check(key string, v any) {
 		return
 	}
 	for _, f := range failures {
-		path := strings.TrimPrefix(f.Namespace(), reflect.Indirect(reflect.ValueOf(v)).Type().Name()+".")
-		at := path
+		at := strings.TrimPrefix(f.Namespace(), reflect.Indirect(reflect.ValueOf(v)).Type().Name()+".")
 		if key != "" {
-			at = key + "." + path
+			at = key + "." + at
 		}
-		if !slices.ContainsFunc(d.mistakes, func(m Mistake) bool { return m.Key == at || strings.HasPrefix(at, m.Key+"[") }) {
-			d.wrong(at, ruleText(f), "")
+		if d.reported(at) {
+			continue
 		}
+		msg := ruleText(f)
+		if _, written := d.doc.places[at]; written && msg == isRequired {
+			msg = "must not be empty"
+		}
+		d.wrong(at, msg, "")
 	}
 }
 
+func (d *decoder) reported(key string) bool {
+	for ; key != ""; key = parent(key) {
+		if d.bad[key] {
+			return true
+		}
+	}
+	return false
+}
+
+const isRequired = "is required"
+
 // ruleText says in words what a rule asks for. It never shows the value.
 func ruleText(f validator.FieldError) string {
-	param := f.Param()
-	if f.Type() == durationType && param == "0" {
-		param = "0s"
-	}
+	limit := limitText(f)
 	switch f.Tag() {
 	case "required":
-		return "is required"
+		return isRequired
+	case "required_with":
+		return "is required together with " + strings.ToLower(f.Param())
+	case "required_without":
+		return "is required without " + strings.ToLower(f.Param())
 	case "gt":
-		return "must be above " + param
+		return "must be above " + limit
 	case "gte", "min":
-		return "must be at least " + param
+		return "must be at least " + limit
+	case "lt":
+		return "must be below " + limit
 	case "lte", "max":
-		return "must be at most " + param
+		return "must be at most " + limit
 	case "gtefield":
-		return "must not be below " + strings.ToLower(param)
+		return "must not be below " + strings.ToLower(f.Param())
 	case "oneof":
-		return "must be one of " + strings.Join(strings.Fields(param), ", ")
-	case "hostname_port":
+		return "must be one of " + strings.Join(strings.Fields(f.Param()), ", ")
+	case "unique":
+		return "must not name one twice"
+	case "address":
 		return "must be HOST:PORT, such as 127.0.0.1:8080"
 	case "name":
 		return "must be lower-case letters, digits, - and _, beginning with a letter or digit, at most 64"
 	case "path":
 		return "must begin with /, not end with /, hold only letters, digits and -._~, and not end with /health, which answers beside each pipeline"
-	case "url":
+	case "url", "http_url":
 		return "must be a URL"
 	default:
-		return fmt.Sprintf("breaks the rule %s", strings.TrimSuffix(f.Tag()+"="+param, "="))
+		return fmt.Sprintf("breaks the rule %s", strings.TrimSuffix(f.Tag()+"="+f.Param(), "="))
 	}
 }
 
-func sorted(names []string) []string {
-	slices.Sort(names)
-	return slices.Compact(names)
+// limitText is a rule's number as the user would write it.
+func limitText(f validator.FieldError) string {
+	param := f.Param()
+	switch {
+	case f.Type() == durationType:
+		if d, err := time.ParseDuration(param); err == nil {
+			return durationText(d)
+		}
+		return param
+	case f.Type() == sizeType:
+		if n, err := strconv.ParseInt(param, 10, 64); err == nil {
+			return Size(n).String()
+		}
+		return param
+	case f.Kind() == reflect.String:
+		return counted(param, "character")
+	case f.Kind() == reflect.Slice, f.Kind() == reflect.Map:
+		return counted(param, "entry")
+	}
+	return param
+}
+
+func counted(n, what string) string {
+	if n == "1" {
+		return "1 " + what
+	}
+	if stem, ok := strings.CutSuffix(what, "y"); ok {
+		return n + " " + stem + "ies"
+	}
+	return n + " " + what + "s"
 }

@@ -26,7 +26,7 @@ type Config struct {
 
 // Server is the front door.
 type Server struct {
-	Listen         string         `koanf:"listen" validate:"required,hostname_port"`
+	Listen         string         `koanf:"listen" validate:"required,address"`
 	MaxBody        Size           `koanf:"max_body" validate:"gt=0,lte=67108864"`
 	AckWithin      time.Duration  `koanf:"ack_within" validate:"gt=0,lte=14s"`
 	ShutdownGrace  time.Duration  `koanf:"shutdown_grace" validate:"gt=0"`
@@ -41,7 +41,7 @@ type Store struct {
 
 // Admin is the listener for operators; an empty Listen turns it off.
 type Admin struct {
-	Listen string      `koanf:"listen" validate:"omitempty,hostname_port"`
+	Listen string      `koanf:"listen" validate:"omitempty,address"`
 	Token  core.Secret `koanf:"token"`
 }
 
@@ -75,7 +75,7 @@ type Stage struct {
 // Listener is a subscription that the file names.
 type Listener struct {
 	Name        string         `koanf:"name" validate:"required,name"`
-	Match       []core.Pattern `koanf:"match"`
+	Match       []core.Pattern `koanf:"match" validate:"omitempty,min=1"`
 	Changed     []string       `koanf:"changed" validate:"dive,required"`
 	Script      string         `koanf:"script" validate:"required"`
 	Timeout     time.Duration  `koanf:"timeout" validate:"gt=0"`
@@ -122,3 +122,10 @@ func ListenerDefaults() Listener {
 
 // Mistake makes a mistake at a key's place, for what only others can check.
 func (c *Config) Mistake(key, msg, hint string) Mistake { return c.doc.mistake(key, msg, hint) }
+
+// At is where a key stands in the file, or what holds it; 0, 0 when the file is silent or something
+// above it has set the key.
+func (c *Config) At(key string) (line, column int) {
+	m := c.doc.mistake(key, "", "")
+	return m.Line, m.Column
+}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding"
 	"fmt"
 	"maps"
 	"reflect"
@@ -10,28 +11,41 @@ import (
 )
 
 // decoder fills Go values from a decoded TOML tree and notes every mistake instead of stopping at
-// the first. It is strict: an unknown key, or a value of another type, is a mistake.
+// the first. It is strict: an unknown key, or a value of another type, is a mistake. Only what is
+// set above the file is converted, since an environment knows nothing but text.
 //
 // mapstructure could fill the values, but it leaves out unknown keys of a table that has a value
 // of the wrong type, and puts values, so secrets too, into its errors.
 type decoder struct {
 	doc      *document
-	weak     func(key string) bool // the value comes from the environment or a flag: always text
 	mistakes Mistakes
+	bad      map[string]bool // keys whose value has a mistake; a second one would only be its echo
 }
+
+func newDecoder(doc *document) decoder { return decoder{doc: doc, bad: map[string]bool{}} }
 
 func (d *decoder) wrong(key, msg, hint string) {
 	d.mistakes = append(d.mistakes, d.doc.mistake(key, msg, hint))
+	d.bad[key] = true
 }
 
-// table fills a struct, whose fields keep their values where the table is silent.
-func (d *decoder) table(key string, in map[string]any, into reflect.Value) {
+// wrongType leaves the value out of the message.
+func (d *decoder) wrongType(key string, t reflect.Type, in any) {
+	d.wrong(key, fmt.Sprintf("must be %s, is %s", wanted(t), found(in)), "")
+}
+
+// table fills a struct, whose fields keep their values where the table is silent. The keys
+// elsewhere are known too, but read by others.
+func (d *decoder) table(key string, in map[string]any, into reflect.Value, elsewhere ...string) {
 	fields := fieldsOf(into.Type())
 	for _, name := range slices.Sorted(maps.Keys(in)) {
+		if slices.Contains(elsewhere, name) {
+			continue
+		}
 		at := join(key, name)
 		i, known := fields[name]
 		if !known {
-			d.wrong(at, "unknown key", suggest(name, slices.Sorted(maps.Keys(fields))))
+			d.wrong(at, "unknown key", suggest(name, slices.Concat(elsewhere, slices.Collect(maps.Keys(fields)))))
 			continue
 		}
 		d.value(at, in[name], into.Field(i))
@@ -39,18 +53,22 @@ func (d *decoder) table(key string, in map[string]any, into reflect.Value) {
 }
 
 func (d *decoder) value(key string, in any, into reflect.Value) {
+	if d.bad[key] {
+		return
+	}
+	if into.Kind() == reflect.Pointer {
+		d.pointer(key, in, into)
+		return
+	}
 	if text, ok := in.(string); ok {
-		v, special, err := textValue(into.Type(), text)
-		switch {
-		case err != nil:
-			d.wrong(key, err.Error(), "")
+		if set, err := setText(into, text); err != nil {
+			d.wrongText(key, err, into.Type())
 			return
-		case special:
-			into.Set(reflect.ValueOf(v))
+		} else if set {
 			return
-		case d.weak != nil && d.weak(key):
-			d.fromText(key, text, into)
-			return
+		}
+		if _, above := d.doc.origins[key]; above {
+			in = fromText(text, into.Kind())
 		}
 	}
 	if n, ok := in.(int64); ok && into.Type() == durationType {
@@ -60,184 +78,205 @@ func (d *decoder) value(key string, in any, into reflect.Value) {
 	d.plainValue(key, in, into)
 }
 
+// wrongText repeats the text only when it stands in the file.
+func (d *decoder) wrongText(key string, err error, t reflect.Type) {
+	msg := "must be " + wanted(t)
+	if d.doc.shows(key) {
+		msg = err.Error()
+	}
+	d.wrong(key, msg, "")
+}
+
+// pointer fills a copy, because the default may be shared with others.
+func (d *decoder) pointer(key string, in any, into reflect.Value) {
+	own := reflect.New(into.Type().Elem())
+	if !into.IsNil() {
+		own.Elem().Set(into.Elem())
+	}
+	d.value(key, in, own.Elem())
+	into.Set(own)
+}
+
 func (d *decoder) plainValue(key string, in any, into reflect.Value) {
-	switch into.Kind() {
-	case reflect.Pointer:
-		if into.IsNil() {
-			into.Set(reflect.New(into.Type().Elem()))
-		}
-		d.value(key, in, into.Elem())
-		return
-	case reflect.String:
-		if s, ok := in.(string); ok {
-			into.SetString(s)
+	rangeOK := true
+	switch v := in.(type) {
+	case string:
+		if into.Kind() == reflect.String {
+			into.SetString(v)
 			return
 		}
-	case reflect.Bool:
-		if b, ok := in.(bool); ok {
-			into.SetBool(b)
+	case bool:
+		if into.Kind() == reflect.Bool {
+			into.SetBool(v)
 			return
 		}
-	case reflect.Int, reflect.Int64:
-		if n, ok := in.(int64); ok && !into.OverflowInt(n) {
-			into.SetInt(n)
+	case int64:
+		if rangeOK = setNumber(into, v); rangeOK && isNumber(into.Kind()) {
 			return
 		}
-	case reflect.Slice:
-		if list, ok := in.([]any); ok {
-			d.list(key, list, into)
+	case float64:
+		if into.CanFloat() {
+			into.SetFloat(v)
 			return
 		}
-	case reflect.Map:
-		if m, ok := in.(map[string]any); ok {
-			d.mapping(key, m, into)
+	case []any:
+		if into.Kind() == reflect.Slice {
+			d.list(key, v, into)
 			return
 		}
-	case reflect.Struct:
-		if m, ok := in.(map[string]any); ok {
-			d.table(key, m, into)
+	case map[string]any:
+		switch {
+		case into.Kind() == reflect.Map:
+			d.mapping(key, v, into)
+			return
+		case into.Kind() == reflect.Struct && !isText(into.Type()):
+			d.table(key, v, into)
 			return
 		}
 	}
-	d.wrong(key, fmt.Sprintf("must be %s, is %s", wanted(into.Type()), found(in)), "")
+	switch {
+	case into.Kind() == reflect.Interface && into.NumMethod() == 0:
+		into.Set(reflect.ValueOf(clone(in)))
+	case !rangeOK:
+		d.wrong(key, "is out of range", "")
+	default:
+		d.wrongType(key, into.Type(), in)
+	}
+}
+
+func isNumber(k reflect.Kind) bool { return k >= reflect.Int && k <= reflect.Float64 }
+
+// setNumber answers false only for a number that does not fit.
+func setNumber(into reflect.Value, n int64) bool {
+	switch {
+	case into.CanInt():
+		if into.OverflowInt(n) {
+			return false
+		}
+		into.SetInt(n)
+	case into.CanUint():
+		if n < 0 || into.OverflowUint(uint64(n)) {
+			return false
+		}
+		into.SetUint(uint64(n))
+	case into.CanFloat():
+		into.SetFloat(float64(n))
+	}
+	return true
 }
 
 func (d *decoder) list(key string, in []any, into reflect.Value) {
 	list := reflect.MakeSlice(into.Type(), len(in), len(in))
 	for i, v := range in {
-		d.value(fmt.Sprintf("%s[%d]", key, i), v, list.Index(i))
+		d.value(index(key, i), v, list.Index(i))
 	}
 	into.Set(list)
 }
 
+// mapping adds to the entries that are the default.
 func (d *decoder) mapping(key string, in map[string]any, into reflect.Value) {
-	m := reflect.MakeMapWithSize(into.Type(), len(in))
-	for name, v := range in {
+	m := reflect.MakeMapWithSize(into.Type(), into.Len()+len(in))
+	for name, v := range into.Seq2() {
+		m.SetMapIndex(name, v)
+	}
+	for _, name := range slices.Sorted(maps.Keys(in)) {
 		elem := reflect.New(into.Type().Elem()).Elem()
-		d.value(join(key, name), v, elem)
-		m.SetMapIndex(reflect.ValueOf(name), elem)
+		d.value(join(key, name), in[name], elem)
+		m.SetMapIndex(reflect.ValueOf(name).Convert(into.Type().Key()), elem)
 	}
 	into.Set(m)
 }
 
-// fromText reads what the environment or a flag says; a list is separated by commas.
-func (d *decoder) fromText(key, text string, into reflect.Value) {
-	var v any = text
-	switch into.Kind() {
-	case reflect.Bool:
+// fromText reads what the environment or a flag says; a list is separated by commas. Text that
+// can't be converted stays text, which is then of the wrong type.
+func fromText(text string, kind reflect.Kind) any {
+	switch {
+	case kind == reflect.Bool:
 		if b, err := strconv.ParseBool(text); err == nil {
-			v = b
+			return b
 		}
-	case reflect.Int, reflect.Int64:
+	case isNumber(kind):
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			v = n
+			return n
 		}
-	case reflect.Slice:
-		var list []any
+		if f, err := strconv.ParseFloat(text, 64); err == nil {
+			return f
+		}
+	case kind == reflect.Slice:
+		list := []any{}
 		for part := range strings.SplitSeq(text, ",") {
 			if part = strings.TrimSpace(part); part != "" {
 				list = append(list, part)
 			}
 		}
-		v = list
+		return list
 	}
-	d.plainValue(key, v, into)
+	return text
+}
+
+// clone keeps a Config from changing the tree that the next decoding reads.
+func clone(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for name, elem := range v {
+			m[name] = clone(elem)
+		}
+		return m
+	case []any:
+		list := make([]any, len(v))
+		for i, elem := range v {
+			list[i] = clone(elem)
+		}
+		return list
+	default:
+		return v
+	}
+}
+
+// setText reads text into a value that is written as text without being a string. It answers
+// false for every other type.
+func setText(into reflect.Value, text string) (bool, error) {
+	v, ok, err := textValue(into.Type(), text)
+	if err != nil {
+		return false, err
+	}
+	if ok {
+		into.Set(reflect.ValueOf(v))
+		return true, nil
+	}
+	if !isText(into.Type()) {
+		return false, nil
+	}
+	own := reflect.New(into.Type())
+	if u, ok := own.Interface().(encoding.TextUnmarshaler); ok {
+		if err := u.UnmarshalText([]byte(text)); err != nil {
+			return false, err
+		}
+	}
+	into.Set(own.Elem())
+	return true, nil
+}
+
+func isText(t reflect.Type) bool {
+	return t == prefixType || t == patternType || reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 // fieldsOf maps a struct's TOML names to its fields.
 func fieldsOf(t reflect.Type) map[string]int {
 	fields := make(map[string]int, t.NumField())
 	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("koanf"); name != "" && name != "-" {
+		if name := tomlName(t.Field(i)); name != "" {
 			fields[name] = i
 		}
 	}
 	return fields
 }
 
-func wanted(t reflect.Type) string {
-	switch {
-	case t == durationType:
-		return "a duration such as \"5s\""
-	case t == sizeType:
-		return "a size such as \"1MiB\""
-	case t == patternType:
-		return "a pattern such as \"updated.deal\""
-	case t == prefixType:
-		return "an address or network"
+func tomlName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("koanf"), ",")
+	if name == "-" {
+		return ""
 	}
-	switch t.Kind() {
-	case reflect.String:
-		return "text"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int64:
-		return "a whole number"
-	case reflect.Slice:
-		return "a list"
-	default:
-		return "a table"
-	}
-}
-
-func found(v any) string {
-	switch v.(type) {
-	case string:
-		return "text"
-	case bool:
-		return "true or false"
-	case int64:
-		return "a number"
-	case float64:
-		return "a fraction"
-	case []any, []map[string]any:
-		return "a list"
-	case map[string]any:
-		return "a table"
-	default:
-		return "a date or time"
-	}
-}
-
-// suggest names the known key that the unknown one was probably meant to be, or all of them.
-func suggest(name string, known []string) string {
-	best, distance := "", 3
-	for _, k := range known {
-		if d := editDistance(strings.ToLower(name), k); d < distance && d < len(k) {
-			best, distance = k, d
-		}
-	}
-	switch {
-	case best != "":
-		return fmt.Sprintf("did you mean %q?", best)
-	case len(known) == 0:
-		return "this table has no keys"
-	default:
-		return "known here: " + strings.Join(known, ", ")
-	}
-}
-
-// editDistance counts insertions, deletions, replacements and swaps of neighbours.
-func editDistance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
+	return name
 }

@@ -1,29 +1,55 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
+	"sort"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// document remembers where each key of a file stands.
+// document remembers where each key comes from: its place in the file, or what set it instead.
+// It is not changed once Load has returned.
 type document struct {
-	path   string
-	places map[string]unstable.Position
+	path    string
+	lines   []int             // where each line of the file begins
+	places  map[string]int    // where each key stands, as an offset
+	origins map[string]string // keys that something above the file set, and what
+	hidden  map[string]bool   // keys whose text was read from elsewhere, and may be a secret
 }
 
 func (d *document) mistake(key, msg, hint string) Mistake {
 	m := Mistake{File: d.path, Key: key, Msg: msg, Hint: hint}
 	for near := key; near != ""; near = parent(near) {
-		if at, ok := d.places[near]; ok {
-			m.Line, m.Column = at.Line, at.Column
+		if origin, ok := d.origins[near]; ok {
+			m.File = origin
+			break
+		}
+		if offset, ok := d.places[near]; ok {
+			m.Line, m.Column = d.position(offset)
 			break
 		}
 	}
 	return m
+}
+
+func (d *document) position(offset int) (line, column int) {
+	line = sort.SearchInts(d.lines, offset+1)
+	return line, offset - d.lines[line-1] + 1
+}
+
+// shows reports whether a key's text may be repeated in a message: only what stands in the file.
+func (d *document) shows(key string) bool {
+	for near := key; near != ""; near = parent(near) {
+		if _, above := d.origins[near]; above || d.hidden[near] {
+			return false
+		}
+	}
+	return true
 }
 
 // parent is the key of the table that holds the key: a.b[2].c, a.b[2], a.b, a.
@@ -34,9 +60,11 @@ func parent(key string) string {
 	return ""
 }
 
-// join puts a key into its table. A key that holds a dot is quoted, as in the file.
+var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// join puts a key into its table. A key that is quoted in the file is quoted here.
 func join(table, key string) string {
-	if strings.ContainsAny(key, ".[]\" ") {
+	if !bareKey.MatchString(key) {
 		key = fmt.Sprintf("%q", key)
 	}
 	if table == "" {
@@ -45,9 +73,21 @@ func join(table, key string) string {
 	return table + "." + key
 }
 
+func index(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }
+
 // readDocument finds the places of all keys. The text must be valid TOML.
 func readDocument(path string, text []byte) *document {
-	d := &document{path: path, places: map[string]unstable.Position{}}
+	d := &document{
+		path: path, lines: []int{0}, places: map[string]int{}, origins: map[string]string{}, hidden: map[string]bool{},
+	}
+	for at := 0; ; {
+		i := bytes.IndexByte(text[at:], '\n')
+		if i < 0 {
+			break
+		}
+		at += i + 1
+		d.lines = append(d.lines, at)
+	}
 	var p unstable.Parser
 	p.Reset(text)
 	counts := map[string]int{}
@@ -56,67 +96,63 @@ func readDocument(path string, text []byte) *document {
 		e := p.Expression()
 		switch e.Kind {
 		case unstable.Table:
-			table = d.header(&p, e, counts, false)
+			table = d.header(e, counts, false)
 		case unstable.ArrayTable:
-			table = d.header(&p, e, counts, true)
+			table = d.header(e, counts, true)
 		case unstable.KeyValue:
-			d.keyValue(&p, e, table)
+			d.keyValue(e, table)
 		}
 	}
 	return d
 }
 
 // header resolves the name of a table: an array's name means its last element.
-func (d *document) header(p *unstable.Parser, e *unstable.Node, counts map[string]int, array bool) string {
+func (d *document) header(e *unstable.Node, counts map[string]int, array bool) string {
 	var key string
 	for it := e.Key(); it.Next(); {
 		node := it.Node()
 		key = join(key, string(node.Data))
-		last := it.IsLast()
-		if array && last {
-			d.note(p, key, node)
+		d.note(key, node)
+		if array && it.IsLast() {
 			counts[key]++
 		}
 		if n := counts[key]; n > 0 {
-			key = fmt.Sprintf("%s[%d]", key, n-1)
-		}
-		if last {
-			d.note(p, key, node)
+			key = index(key, n-1)
+			d.note(key, node)
 		}
 	}
 	return key
 }
 
-func (d *document) keyValue(p *unstable.Parser, e *unstable.Node, table string) {
+func (d *document) keyValue(e *unstable.Node, table string) {
 	key := table
 	for it := e.Key(); it.Next(); {
 		key = join(key, string(it.Node().Data))
-		d.note(p, key, it.Node())
+		d.note(key, it.Node())
 	}
-	d.value(p, e.Value(), key)
+	d.value(e.Value(), key)
 }
 
-func (d *document) value(p *unstable.Parser, v *unstable.Node, key string) {
+func (d *document) value(v *unstable.Node, key string) {
 	switch v.Kind {
 	case unstable.InlineTable:
 		for it := v.Children(); it.Next(); {
-			d.keyValue(p, it.Node(), key)
+			d.keyValue(it.Node(), key)
 		}
 	case unstable.Array:
 		i := 0
 		for it := v.Children(); it.Next(); {
-			if it.Node().Kind == unstable.Comment {
-				continue
+			if it.Node().Kind != unstable.Comment {
+				d.value(it.Node(), index(key, i))
+				i++
 			}
-			d.value(p, it.Node(), fmt.Sprintf("%s[%d]", key, i))
-			i++
 		}
 	}
 }
 
-func (d *document) note(p *unstable.Parser, key string, node *unstable.Node) {
+func (d *document) note(key string, node *unstable.Node) {
 	if _, known := d.places[key]; !known {
-		d.places[key] = p.Shape(node.Raw).Start
+		d.places[key] = int(node.Raw.Offset)
 	}
 }
 

@@ -56,25 +56,19 @@ func (s Size) String() string {
 func parseDuration(text string) (time.Duration, error) {
 	days, rest, hasDays := strings.Cut(text, "d")
 	if !hasDays {
-		days, rest = "", text
+		days, rest = "0", text
 	}
-	var total time.Duration
-	if hasDays {
-		n, err := strconv.ParseUint(days, 10, 16)
-		if err != nil {
-			return 0, durationError(text)
-		}
-		total = time.Duration(n) * 24 * time.Hour
+	n, err := strconv.ParseUint(days, 10, 16)
+	if err != nil || text == "" {
+		return 0, durationError(text)
 	}
+	total := time.Duration(n) * 24 * time.Hour
 	if rest != "" {
 		d, err := time.ParseDuration(rest)
-		if err != nil {
+		if err != nil || hasDays && (d < 0 || d > math.MaxInt64-total) {
 			return 0, durationError(text)
 		}
 		total += d
-	}
-	if text == "" {
-		return 0, durationError(text)
 	}
 	return total, nil
 }
@@ -83,14 +77,34 @@ func durationError(text string) error {
 	return fmt.Errorf("%q is not a duration such as \"5s\", \"1h30m\" or \"30d\"", text)
 }
 
-// parsePrefix takes a network or a single address, which is a network of one.
+// durationText is a duration as a user would write it: 30d, not 720h0m0s.
+func durationText(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= 2*day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// parsePrefix takes a network or a single address, which is a network of one. An IPv4 address
+// inside IPv6 is that IPv4 address: requests are compared so.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
 		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(text)
-	if err != nil || p.Addr().Is4In6() {
+	if err == nil && p.Addr().Is4In6() {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	if err != nil || !p.IsValid() {
 		return netip.Prefix{}, fmt.Errorf("%q is not an address or network such as \"203.0.113.7\" or \"2001:db8::/32\"", text)
 	}
 	return p.Masked(), nil
