@@ -97,16 +97,20 @@ func TestOnlyTheRightSenderGetsIn(t *testing.T) {
 
 func TestAConfigurationThatProtectsNothingIsRefused(t *testing.T) {
 	for name, conf := range map[string]Config{
-		"nothing":                 {},
-		"no network":              {AllowIPs: []netip.Prefix{}},
-		"none and more":           {None: true, Basic: &Basic{Username: "a", Password: "b"}},
-		"an empty password":       {Basic: &Basic{Username: "a"}},
-		"a blank password":        {Basic: &Basic{Username: "a", Password: "  "}},
-		"an unexpanded password":  {Basic: &Basic{Username: "a", Password: "${CANARY-99}"}},
-		"an unexpanded previous":  {Basic: &Basic{Username: "a", Password: "b", PreviousPassword: "${CANARY-99}"}},
-		"an empty secret":         {Signature: &Signature{Header: "X"}},
-		"a short secret":          {Signature: &Signature{Header: "X", Secret: "CANARY-99"}},
-		"a short previous secret": {Signature: &Signature{Header: "X", Secret: goodSecret, PreviousSecret: "CANARY-99"}},
+		"nothing":                   {},
+		"no network":                {AllowIPs: []netip.Prefix{}},
+		"none and more":             {None: true, Basic: &Basic{Username: "a", Password: "b"}},
+		"an empty password":         {Basic: &Basic{Username: "a"}},
+		"a blank password":          {Basic: &Basic{Username: "a", Password: "  "}},
+		"an unexpanded password":    {Basic: &Basic{Username: "a", Password: "${CANARY-99}"}},
+		"an unexpanded previous":    {Basic: &Basic{Username: "a", Password: "b", PreviousPassword: "${CANARY-99}"}},
+		"an empty secret":           {Signature: &Signature{Header: "X"}},
+		"a previous username alone": {Basic: &Basic{Username: "a", Password: "b", PreviousUsername: "c"}},
+		"a colon in the username":   {Basic: &Basic{Username: "a:b", Password: "CANARY-99"}},
+		"a header with a space":     {Signature: &Signature{Header: "X Sig", Secret: goodSecret}},
+		"a header with a colon":     {Signature: &Signature{Header: "X-Sig:", Secret: goodSecret}},
+		"a short secret":            {Signature: &Signature{Header: "X", Secret: "CANARY-99"}},
+		"a short previous secret":   {Signature: &Signature{Header: "X", Secret: goodSecret, PreviousSecret: "CANARY-99"}},
 	} {
 		if _, err := build(conf, nil); err == nil || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%s: %v", name, err)
@@ -175,21 +179,6 @@ func TestASecretNeverShows(t *testing.T) {
 	if all := fmt.Sprintf("%v %+v %s", err, conf.Basic.Password, log.String()); strings.Contains(all, "canary") {
 		t.Error(all)
 	}
-}
-
-func FuzzHeaders(f *testing.F) {
-	f.Add("Basic aG9vazpwYXNz", "sha256=00", []byte("{}"))
-	conf := Config{Basic: &Basic{Username: "hook", Password: core.Secret(strings.Repeat("p", 40))}, Signature: &Signature{Header: "X-Signature", Secret: goodSecret}}
-	s, err := build(conf, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, authorization, signature string, body []byte) {
-		h := http.Header{"Authorization": {authorization}, "X-Signature": {signature}}
-		if _, err := s.Process(t.Context(), &core.Event{Header: h, Body: body}); err == nil {
-			t.Errorf("let in by %q and %q", authorization, signature)
-		}
-	})
 }
 
 func BenchmarkBasic(b *testing.B) {
