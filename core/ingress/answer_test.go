@@ -117,6 +117,17 @@ func TestAnAnswerShowsAMessageAndNothingBehindIt(t *testing.T) {
 	}
 }
 
+// What one client wants must not tear a commit that it shares with others.
+func TestAClientThatIsGoneStopsNothing(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := &shelf{}
+	look := stepFunc(func(ctx context.Context, _ *core.Event) (core.Verdict, error) { return core.Continue, ctx.Err() })
+	if a := ask(t, storing(Options{}, s, look), crmPost("{}").WithContext(gone)); a.Code != 200 || s.count() != 1 {
+		t.Errorf("answer %d %s", a.Code, a.Body)
+	}
+}
+
 func TestTheTimeOfARequestEnds(t *testing.T) {
 	wait := stepFunc(func(ctx context.Context, _ *core.Event) (core.Verdict, error) {
 		<-ctx.Done()

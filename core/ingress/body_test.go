@@ -149,8 +149,8 @@ func TestBodiesInFlightHaveALimitTogether(t *testing.T) {
 	close(goOn)
 	running.Wait()
 	go func() { <-inside }()
-	if a := ask(t, h, crmPost(body)); a.Code != 200 || s.count() != 4 {
-		t.Errorf("afterwards %d %s", a.Code, a.Body)
+	if a := ask(t, h, crmPost(body)); a.Code != 200 || s.count() != 4 || h.budget.used.Load() != 0 {
+		t.Errorf("afterwards %d %s, %d bytes are still counted", a.Code, a.Body, h.budget.used.Load())
 	}
 }
 

@@ -81,6 +81,8 @@ func TestTheClientIsWhomTrustedProxiesVouchFor(t *testing.T) {
 		{"Forwarded, hidden", inside, std("for=_hidden"), unknown},
 		{"Forwarded, unknown", inside, std("for=unknown"), unknown},
 		{"Forwarded without for=", inside, std("proto=https"), unknown},
+		{"Forwarded, an element without for= after one with it", inside, std("for=203.0.113.9, proto=https"), unknown},
+		{"Forwarded, an empty element at the end", inside, std("for=203.0.113.9,"), unknown},
 		{"Forwarded, IPv6 that is not quoted", inside, std("for=[2001:470::9]"), "2001:470::9"},
 		{"Forwarded, no pairs", inside, std("203.0.113.9"), unknown},
 		{"Forwarded, text after a value", inside, std(`for="203.0.113.9"x`), unknown},
