@@ -92,7 +92,10 @@ const isRequired = "is required"
 
 // ruleText says in words what a rule asks for. It never shows the value.
 func ruleText(f validator.FieldError) string {
-	limit := limitText(f)
+	must, limit := "must be ", limitText(f)
+	if k := f.Kind(); k == reflect.String || k == reflect.Slice || k == reflect.Map {
+		must = "must have "
+	}
 	switch f.Tag() {
 	case "required":
 		return isRequired
@@ -101,13 +104,13 @@ func ruleText(f validator.FieldError) string {
 	case "required_without":
 		return "is required without " + strings.ToLower(f.Param())
 	case "gt":
-		return "must be above " + limit
+		return must + "above " + limit
 	case "gte", "min":
-		return "must be at least " + limit
+		return must + "at least " + limit
 	case "lt":
-		return "must be below " + limit
+		return must + "below " + limit
 	case "lte", "max":
-		return "must be at most " + limit
+		return must + "at most " + limit
 	case "gtefield":
 		return "must not be below " + strings.ToLower(f.Param())
 	case "oneof":

@@ -29,11 +29,6 @@ func (d *decoder) wrong(key, msg, hint string) {
 	d.bad[key] = true
 }
 
-// wrongType leaves the value out of the message.
-func (d *decoder) wrongType(key string, t reflect.Type, in any) {
-	d.wrong(key, fmt.Sprintf("must be %s, is %s", wanted(t), found(in)), "")
-}
-
 // table fills a struct, whose fields keep their values where the table is silent. The keys
 // elsewhere are known too, but read by others.
 func (d *decoder) table(key string, in map[string]any, into reflect.Value, elsewhere ...string) {
@@ -98,69 +93,68 @@ func (d *decoder) pointer(key string, in any, into reflect.Value) {
 }
 
 func (d *decoder) plainValue(key string, in any, into reflect.Value) {
-	rangeOK := true
 	switch v := in.(type) {
-	case string:
-		if into.Kind() == reflect.String {
-			into.SetString(v)
-			return
-		}
-	case bool:
-		if into.Kind() == reflect.Bool {
-			into.SetBool(v)
-			return
-		}
-	case int64:
-		if rangeOK = setNumber(into, v); rangeOK && isNumber(into.Kind()) {
-			return
-		}
-	case float64:
-		if into.CanFloat() {
-			into.SetFloat(v)
-			return
-		}
 	case []any:
 		if into.Kind() == reflect.Slice {
 			d.list(key, v, into)
 			return
 		}
 	case map[string]any:
-		switch {
-		case into.Kind() == reflect.Map:
+		if into.Kind() == reflect.Map {
 			d.mapping(key, v, into)
 			return
-		case into.Kind() == reflect.Struct && !isText(into.Type()):
+		}
+		if into.Kind() == reflect.Struct && !isText(into.Type()) {
 			d.table(key, v, into)
 			return
 		}
 	}
-	switch {
-	case into.Kind() == reflect.Interface && into.NumMethod() == 0:
+	if into.Kind() == reflect.Interface && into.NumMethod() == 0 {
 		into.Set(reflect.ValueOf(clone(in)))
-	case !rangeOK:
-		d.wrong(key, "is out of range", "")
-	default:
-		d.wrongType(key, into.Type(), in)
+		return
 	}
+	switch agree, fits := setScalar(into, in); {
+	case !agree:
+		d.wrong(key, fmt.Sprintf("must be %s, is %s", wanted(into.Type()), found(in)), "")
+	case !fits:
+		d.wrong(key, "is out of range", "")
+	}
+}
+
+// setScalar reports whether the value is of the field's type, and whether a number fits into it.
+func setScalar(into reflect.Value, in any) (agree, fits bool) {
+	switch v := in.(type) {
+	case string:
+		if agree = into.Kind() == reflect.String; agree {
+			into.SetString(v)
+		}
+	case bool:
+		if agree = into.Kind() == reflect.Bool; agree {
+			into.SetBool(v)
+		}
+	case float64:
+		if agree = into.CanFloat(); agree {
+			into.SetFloat(v)
+		}
+	case int64:
+		return isNumber(into.Kind()), setNumber(into, v)
+	}
+	return agree, true
 }
 
 func isNumber(k reflect.Kind) bool { return k >= reflect.Int && k <= reflect.Float64 }
 
-// setNumber answers false only for a number that does not fit.
+// setNumber answers false for a number that does not fit.
 func setNumber(into reflect.Value, n int64) bool {
 	switch {
-	case into.CanInt():
-		if into.OverflowInt(n) {
-			return false
-		}
+	case into.CanInt() && !into.OverflowInt(n):
 		into.SetInt(n)
-	case into.CanUint():
-		if n < 0 || into.OverflowUint(uint64(n)) {
-			return false
-		}
+	case into.CanUint() && n >= 0 && !into.OverflowUint(uint64(n)):
 		into.SetUint(uint64(n))
 	case into.CanFloat():
 		into.SetFloat(float64(n))
+	default:
+		return false
 	}
 	return true
 }

@@ -25,13 +25,13 @@ type document struct {
 func (d *document) mistake(key, msg, hint string) Mistake {
 	m := Mistake{File: d.path, Key: key, Msg: msg, Hint: hint}
 	for near := key; near != ""; near = parent(near) {
-		if origin, ok := d.origins[near]; ok {
-			m.File = origin
+		// The file may have the key as well, and more of its parts than what counts.
+		if origin, above := d.origins[near]; above {
+			m.File, m.Line, m.Column = origin, 0, 0
 			break
 		}
-		if offset, ok := d.places[near]; ok {
+		if offset, ok := d.places[near]; ok && m.Line == 0 {
 			m.Line, m.Column = d.position(offset)
-			break
 		}
 	}
 	return m
@@ -142,8 +142,11 @@ func (d *document) value(v *unstable.Node, key string) {
 	case unstable.Array:
 		i := 0
 		for it := v.Children(); it.Next(); {
-			if it.Node().Kind != unstable.Comment {
-				d.value(it.Node(), index(key, i))
+			if elem := it.Node(); elem.Kind != unstable.Comment {
+				if elem.Raw.Length > 0 { // arrays and tables have no place of their own
+					d.note(index(key, i), elem)
+				}
+				d.value(elem, index(key, i))
 				i++
 			}
 		}
@@ -156,12 +159,15 @@ func (d *document) note(key string, node *unstable.Node) {
 	}
 }
 
+// quoted is where the parser repeats text: a secret that lacks its quotes would be in it.
+var quoted = regexp.MustCompile(`:? (but got )?U\+[0-9A-F]{4,6}( '[^']*')?|strconv\.[A-Za-z]+: parsing "[^"]*": `)
+
 // syntaxMistake turns the parser's error into a mistake with its place.
 func syntaxMistake(path string, err error) Mistake {
 	m := Mistake{File: path, Msg: err.Error(), Hint: "mend the TOML there and run pipehook check again"}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		m.Line, m.Column = e.Position()
-		m.Msg = strings.TrimPrefix(e.Error(), "toml: ")
 	}
+	m.Msg = quoted.ReplaceAllString(strings.TrimPrefix(m.Msg, "toml: "), "")
 	return m
 }

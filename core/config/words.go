@@ -18,8 +18,8 @@ func wanted(t reflect.Type) string {
 		return "a pattern such as \"updated.deal\""
 	case t == prefixType:
 		return "an address or network such as \"203.0.113.0/24\""
-	case t.Kind() == reflect.Struct && isText(t):
-		return "text in the form of this key"
+	case isText(t):
+		return "text in a form of its own"
 	}
 	switch t.Kind() {
 	case reflect.String:
