@@ -83,6 +83,47 @@ func TestPathsAndMethodsAreTakenLiterally(t *testing.T) {
 	}
 }
 
+func TestEachKindHasItsStatusAndHeaders(t *testing.T) {
+	tests := []struct {
+		err       *core.Error
+		status    int
+		code      string
+		challenge string
+		after     string
+	}{
+		{&core.Error{Kind: core.Internal}, 500, "internal", "", ""},
+		{&core.Error{Kind: core.Malformed}, 400, "malformed", "", ""},
+		{&core.Error{Kind: core.Invalid}, 422, "invalid", "", ""},
+		{&core.Error{Kind: core.Unauthenticated}, 401, "unauthenticated", `Basic realm="pipehook", charset="UTF-8"`, ""},
+		{&core.Error{Kind: core.Unauthenticated, Challenge: "Other"}, 401, "unauthenticated", "Other", ""},
+		{&core.Error{Kind: core.Forbidden, Challenge: "none is shown"}, 403, "forbidden", "", ""},
+		{&core.Error{Kind: core.TooLarge}, 413, "too_large", "", ""},
+		{&core.Error{Kind: core.UnsupportedMediaType}, 415, "unsupported_media_type", "", ""},
+		{&core.Error{Kind: core.Unavailable}, 503, "unavailable", "", "5"},
+		{&core.Error{Kind: core.Permanent}, 422, "permanent", "", ""},
+		{&core.Error{Kind: core.Failed}, 502, "listener_failed", "", ""},
+	}
+	for _, test := range tests {
+		a := ask(t, storing(Options{}, &shelf{}, failing(test.err)), crmPost("{}"))
+		if a.Code != test.status || a.Error.Code != test.code || a.Header().Get("WWW-Authenticate") != test.challenge || a.Header().Get("Retry-After") != test.after {
+			t.Errorf("%s: answer %d %s %v", test.err.Kind, a.Code, a.Body, a.Header())
+		}
+	}
+}
+
+func TestADuplicateIsAnsweredWithTheFirstID(t *testing.T) {
+	s := &shelf{}
+	var seen Outcome
+	h := storing(Options{Observe: func(o Outcome) { seen = o }}, s, stepFunc(func(_ context.Context, ev *core.Event) (core.Verdict, error) {
+		ev.Settle("first")
+		return core.Settled, nil
+	}))
+	a := ask(t, h, crmPost("{}"))
+	if a.Code != 200 || a.Body.String() != `{"status":"duplicate","id":"first"}` || s.count() != 0 || seen.Code != "duplicate" || seen.Status != 200 {
+		t.Errorf("answer %d %s, observed %+v", a.Code, a.Body, seen)
+	}
+}
+
 // What an error says beside its message, and what it wraps, is for the log.
 func TestAnAnswerShowsAMessageAndNothingBehindIt(t *testing.T) {
 	canary := errors.New("canary")

@@ -11,8 +11,12 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/pipehook/pipehook/core"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const crmPath = "/crm/webhook"
 

@@ -121,6 +121,21 @@ func TestWhatStrangersChooseIsBoundedInTheLog(t *testing.T) {
 	}
 }
 
+func TestTheLogIsNotFlooded(t *testing.T) {
+	var log bytes.Buffer
+	now := time.Now()
+	h := storing(Options{Log: slog.New(slog.NewJSONHandler(&log, nil)), Now: func() time.Time { return now }}, &shelf{}, failing(&core.Error{Kind: core.Invalid}))
+	for range 500 {
+		ask(t, h, crmPost("{}"))
+	}
+	now = now.Add(time.Second)
+	ask(t, h, crmPost("{}"))
+	all := logged(t, &log)
+	if len(all) != linesPerSecond+1 || all[linesPerSecond]["not_logged_before"] != float64(500-linesPerSecond) {
+		t.Errorf("%d lines, the last %v", len(all), all[len(all)-1])
+	}
+}
+
 func TestOneCodeDoesNotSilenceAnother(t *testing.T) {
 	now := time.Now()
 	l := newLimiter(func() time.Time { return now })

