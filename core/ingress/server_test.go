@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -195,33 +197,51 @@ func TestAStopAnswersTheRequestsThatRunAndTakesNoMore(t *testing.T) {
 	}
 }
 
+// pipes is a listener whose connections are in memory, so that time can be a test's own.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
 // A connection on which a request never ends must not use up the time that the store needs to stop.
 func TestASlowClientDoesNotHoldUpAStop(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &shelf{}
-	const grace = 500 * time.Millisecond
-	service := Serve(ln, storing(Options{}, s), slog.New(slog.DiscardHandler), grace)
-	ctx, cancel := context.WithCancel(t.Context())
-	stopped := make(chan error, 1)
-	go func() { stopped <- service.Run(ctx) }()
-	_, answer := dial(t, ln.Addr().String(), crmHead+"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n")
-	if line, err := answer.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
-		t.Fatalf("%q %v", line, err)
-	}
-	start := time.Now()
-	cancel()
-	if err := <-stopped; err != nil || time.Since(start) >= grace {
-		t.Errorf("%v after %s", err, time.Since(start))
-	}
-	if s.count() != 0 {
-		t.Error("half a body was stored")
-	}
-	if _, err := net.Dial("tcp", ln.Addr().String()); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("a new connection: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{}
+		ln := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		const grace = 10 * time.Second
+		ctx, cancel := context.WithCancel(t.Context())
+		stopped := make(chan error, 1)
+		go func() { stopped <- Serve(ln, storing(Options{}, s), slog.New(slog.DiscardHandler), grace).Run(ctx) }()
+		client, server := net.Pipe()
+		ln.conns <- server
+		if _, err := io.WriteString(client, crmHead+"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 100)
+		if n, err := client.Read(buf); err != nil || !strings.Contains(string(buf[:n]), "100 Continue") {
+			t.Fatalf("%q %v", buf[:n], err)
+		}
+		start := time.Now()
+		cancel()
+		if err, took := <-stopped, time.Since(start); err != nil || took != grace*4/5 {
+			t.Errorf("%v after %s", err, took)
+		}
+		if _, err := client.Read(buf); !errors.Is(err, io.EOF) || s.count() != 0 {
+			t.Errorf("%v, %d stored", err, s.count())
+		}
+	})
 }
 
 func TestAListenerThatBreaksEndsTheService(t *testing.T) {
