@@ -67,7 +67,7 @@ func TestAMistakeAboveTheFileNamesWhatMadeIt(t *testing.T) {
 		{name: "a value that is none, which stays unsaid", environ: "PIPEHOOK_SERVER__ACK_WITHIN=" + canary, want: `PIPEHOOK_SERVER__ACK_WITHIN: server.ack_within: must be a duration such as "5s"`},
 		{name: "a broken rule", environ: "PIPEHOOK_SERVER__MAX_BODY=1GiB", want: "PIPEHOOK_SERVER__MAX_BODY: server.max_body: must be at most 64MiB"},
 		{name: "a part of a list", environ: "PIPEHOOK_SERVER__TRUSTED_PROXIES=::1," + canary, want: `PIPEHOOK_SERVER__TRUSTED_PROXIES: server.trusted_proxies[1]: must be an address or network such as "203.0.113.0/24"`},
-		{name: "the address of another", environ: "PIPEHOOK_ADMIN__LISTEN=127.0.0.1:9000", want: "PIPEHOOK_ADMIN__LISTEN: admin.listen: the same is taken by server.listen; give each its own"},
+		{name: "the address of another", environ: "PIPEHOOK_ADMIN__LISTEN=127.0.0.1:9000", want: "PIPEHOOK_ADMIN__LISTEN: admin.listen: is the same as server.listen; give each its own"},
 		{name: "a flag", flags: map[string]any{"server.listen": canary}, want: "command line: server.listen: must be HOST:PORT, such as 127.0.0.1:8080"},
 		{name: "a flag of another type", flags: map[string]any{"server.listen": true}, want: "command line: server.listen: must be text, is true or false"},
 		{name: "an unknown flag", flags: map[string]any{"server.port": 1}, want: "command line: server.port: unknown key; known here: ack_within, listen, max_body, shutdown_grace, trusted_proxies"},

@@ -163,9 +163,9 @@ func (l *loader) once(seen map[string]string, value, key string) {
 		seen[value] = key
 		return
 	}
-	what := "the same"
+	msg := "is the same as " + first
 	if l.doc.shows(key) {
-		what = fmt.Sprintf("%q", value)
+		msg = fmt.Sprintf("%q is taken by %s", value, first)
 	}
-	l.wrong(key, fmt.Sprintf("%s is taken by %s", what, first), "give each its own")
+	l.wrong(key, msg, "give each its own")
 }

@@ -19,7 +19,7 @@ func wanted(t reflect.Type) string {
 	case t == prefixType:
 		return "an address or network such as \"203.0.113.0/24\""
 	case isText(t):
-		return "text in a form of its own"
+		return "text in the form that this key takes"
 	}
 	switch t.Kind() {
 	case reflect.String:
