@@ -15,6 +15,10 @@ const (
 
 	// poll is how long a lane trusts what it was told. It finds what another process made due.
 	poll = 5 * time.Second
+
+	// adoptEvery is how often it looks for what ended processes left behind. A database may take a
+	// moment to notice that one has.
+	adoptEvery = 10 * time.Second
 )
 
 // job is a delivery in memory.
@@ -167,7 +171,7 @@ func (l *lane) feed(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := l.engine.opts.Now()
-		if l.sub.Load() != nil && now.Sub(adopted) >= l.engine.opts.Lease/2 {
+		if l.sub.Load() != nil && now.Sub(adopted) >= adoptEvery {
 			l.adopt(ctx)
 			adopted = now
 		}
