@@ -72,14 +72,36 @@ func usageArgs(cmd *cobra.Command) {
 	}
 }
 
-// load reads the configuration that --config names.
+// load reads the configuration that --config names. With mistakes in it comes what could be read
+// all the same, so that the others can be found.
 func (c *cli) load(flags map[string]any) (*config.Config, error) {
 	conf, err := config.Load(config.Options{Path: c.path, Environ: c.environ, Flags: flags})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, usagef("pipehook init, or name the file with --config", "there is no %s here", c.path)
 	}
 	if err != nil {
-		return nil, &usageError{err: err}
+		return conf, &usageError{err: err}
+	}
+	return conf, nil
+}
+
+// loadWhole reads the configuration and builds what it describes, to find every mistake at once.
+func (c *cli) loadWhole(flags map[string]any) (*config.Config, error) {
+	conf, err := c.load(flags)
+	if conf == nil {
+		return nil, err
+	}
+	_, wrong := assemble(conf, bareDeps(conf))
+	var mistakes config.Mistakes
+	for _, e := range []error{err, wrong} {
+		if more, ok := errors.AsType[config.Mistakes](e); ok {
+			mistakes = append(mistakes, more...)
+		} else if e != nil {
+			return nil, e
+		}
+	}
+	if err := mistakes.Err(); err != nil {
+		return conf, &usageError{err: err}
 	}
 	return conf, nil
 }

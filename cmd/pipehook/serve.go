@@ -19,7 +19,7 @@ func (c *cli) serveCommand() *cobra.Command {
 			if cmd.Flags().Changed("listen") {
 				flags["server.listen"] = listen
 			}
-			conf, err := c.load(flags)
+			conf, err := c.loadWhole(flags)
 			if err != nil {
 				return err
 			}
@@ -57,14 +57,14 @@ func (c *cli) checkCommand() *cobra.Command {
 		Use: "check", Short: "Check the configuration and the scripts", Args: cobra.NoArgs,
 		Long: "Check the configuration and the scripts without serving. Every mistake is listed with its\nplace; then what the order of the stages costs, in words. Exit code 2 when something is wrong.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			conf, err := c.load(nil)
-			if err == nil {
-				_, err = assemble(conf, bareDeps(conf))
-			}
-			if err != nil {
+			conf, err := c.loadWhole(nil)
+			if conf == nil {
 				return c.checkFailed(err)
 			}
 			listeners, errs := checkScripts(conf)
+			if err != nil {
+				errs = append([]error{err}, errs...)
+			}
 			if len(errs) > 0 {
 				return c.checkFailed(several(errs))
 			}
