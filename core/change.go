@@ -128,7 +128,7 @@ func skipValue(doc []byte, i int) int {
 			}
 		}
 	}
-	return i
+	return min(i, len(doc)) // a text without an end was looked for beyond it
 }
 
 // sameJSON compares two values by meaning, numbers by their digits, so that 1 and 1.0 differ as

@@ -77,6 +77,7 @@ type Listener struct {
 	Name        string         `koanf:"name" validate:"required,name"`
 	Match       []core.Pattern `koanf:"match" validate:"omitempty,min=1"`
 	Changed     []string       `koanf:"changed" validate:"dive,required"`
+	Where       core.Where     `koanf:"where"`
 	Script      string         `koanf:"script" validate:"required"`
 	Timeout     time.Duration  `koanf:"timeout" validate:"gt=0"`
 	Retry       Retry          `koanf:"retry"`

@@ -55,6 +55,10 @@ func (d *decoder) value(key string, in any, into reflect.Value) {
 		d.pointer(key, in, into)
 		return
 	}
+	if into.Type() == whereType {
+		d.where(key, in, into)
+		return
+	}
 	if text, ok := in.(string); ok {
 		if set, err := setText(into, text); err != nil {
 			d.wrongText(key, err, into.Type())

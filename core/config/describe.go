@@ -88,6 +88,8 @@ func defaultText(v reflect.Value) string {
 		if x != "" {
 			return x.String()
 		}
+	case core.Where:
+		return "{}"
 	case netip.Addr, netip.Prefix, core.Pattern:
 		if v.IsZero() {
 			return `""`

@@ -115,6 +115,7 @@ var (
 	prefixType   = reflect.TypeFor[netip.Prefix]()
 	patternType  = reflect.TypeFor[core.Pattern]()
 	sizeType     = reflect.TypeFor[Size]()
+	whereType    = reflect.TypeFor[core.Where]()
 )
 
 // textValue reads text into the types that are written as text but are not strings. ok is false
