@@ -196,7 +196,7 @@ func all(tests []test, v value) bool {
 // otherwise ends the sentence of a value that is not as the test asks.
 func (t *test) otherwise() string {
 	if t.op == "not" {
-		return ", must be " + t.asks
+		return ", must not be " + t.asks
 	}
 	return ", not " + t.asks
 }

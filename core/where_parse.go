@@ -36,8 +36,8 @@ func (m *WhereMistake) Error() string {
 }
 
 // ParseWhere reads a table as a TOML parser gives it: maps, lists, int64, float64, text, booleans
-// and times. The error joins a WhereMistake for each thing that is wrong; with it comes what could
-// be read. No table at all is the zero Where.
+// and times. The error joins a WhereMistake for each thing that is wrong. No table at all is the zero
+// Where.
 func ParseWhere(raw any) (Where, error) {
 	if raw == nil {
 		return Where{}, nil
@@ -58,7 +58,10 @@ func ParseWhere(raw any) (Where, error) {
 			w.rules = append(w.rules, rule{path: path, root: root, field: field, tests: tests})
 		}
 	}
-	return w, errors.Join(p.mistakes...)
+	if len(p.mistakes) > 0 {
+		return Where{}, errors.Join(p.mistakes...)
+	}
+	return w, nil
 }
 
 // whereParser goes on after a mistake, so that all are found at once.
@@ -186,7 +189,7 @@ func (p *whereParser) operator(op string, raw any) (test, bool) {
 		for i, inner := range t.tests {
 			asks[i] = inner.asks
 		}
-		t.asks = "not " + strings.Join(asks, " and ")
+		t.asks = strings.Join(asks, " and ")
 		return t, true
 	case "gt", "gte", "lt", "lte":
 		v, ok := p.literal(raw, "a number, text or a date")
@@ -266,14 +269,19 @@ func numberLiteral(s string) literal {
 	return literal{kind: number, text: s, num: d}
 }
 
-// nearest is the name that is at most one slip away: a letter more, less, other, or two swapped.
+// nearest is the name that is at most one slip away: two letters swapped, one other, more or less.
+// Of several it is one of the same length.
 func nearest(name string, known []string) string {
+	best := ""
 	for _, k := range known {
-		if oneSlip(name, k) {
+		if name == k {
 			return k
 		}
+		if oneSlip(name, k) && (best == "" || len(best) != len(name) && len(k) == len(name)) {
+			best = k
+		}
 	}
-	return ""
+	return best
 }
 
 func oneSlip(a, b string) bool {

@@ -66,6 +66,7 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	for i, table := range l.tables(listenerKey, tree, "[[listener]]") {
 		listener := ListenerDefaults()
 		l.structAt(index(listenerKey, i), table, &listener)
+		l.never(index(listenerKey, i), &listener)
 		conf.Listeners = append(conf.Listeners, listener)
 	}
 	l.unique(conf)

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/pipehook/pipehook/core"
 )
@@ -23,7 +25,9 @@ func (d *decoder) where(key string, in any, into reflect.Value) {
 			d.wrong(at, m.Msg, m.Hint)
 		}
 	}
-	into.Set(reflect.ValueOf(w))
+	if err == nil {
+		into.Set(reflect.ValueOf(w))
+	}
 }
 
 func whereMistakes(err error) []*core.WhereMistake {
@@ -38,4 +42,34 @@ func whereMistakes(err error) []*core.WhereMistake {
 		return all
 	}
 	return nil
+}
+
+// never refuses a listener that no event can reach. What its script matches is not known here, nor
+// what a pattern means that could not be read.
+func (d *decoder) never(key string, l *Listener) {
+	match := l.Match
+	if slices.Contains(match, core.Pattern{}) {
+		match = nil
+	}
+	if at := join(key, "changed"); !d.badWithin(at) {
+		if why := core.ImpossibleChanged(match, l.Changed); why != "" {
+			d.wrong(at, "can never hold: "+why, "leave it out, or match updated or merged")
+		}
+	}
+	if at := join(key, "where"); !d.badWithin(at) {
+		for _, why := range l.Where.Impossible(match) {
+			path, reason, _ := strings.Cut(why, ": ")
+			d.wrong(join(at, path), "can never hold: "+reason, "ask for less, or match other events")
+		}
+	}
+}
+
+// badWithin reports whether a key or something in it has a mistake.
+func (d *decoder) badWithin(key string) bool {
+	for at := range d.bad {
+		if rest, in := strings.CutPrefix(at, key); in && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return true
+		}
+	}
+	return false
 }
