@@ -1,6 +1,9 @@
 package core
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Kind says whose fault an Error is and what may be done about it. Only the HTTP receiver turns
 // it into a status, and only main into an exit code.
@@ -18,6 +21,7 @@ const (
 	Unavailable                      // cannot be done now: try again later
 	Permanent                        // will never work: do not try again
 	Failed                           // a listener failed while the sender waited
+	Crashed                          // what ran the listener ended with it
 )
 
 // String is the code the sender is shown, stable across releases.
@@ -41,6 +45,8 @@ func (k Kind) String() string {
 		return "permanent"
 	case Failed:
 		return "listener_failed"
+	case Crashed:
+		return "crashed"
 	default:
 		return "internal"
 	}
@@ -53,6 +59,8 @@ type Error struct {
 	Msg       string
 	Err       error
 	Challenge string // for Unauthenticated: the WWW-Authenticate value
+
+	RetryAfter time.Duration // how long to wait, when whoever failed says so itself
 }
 
 func (e *Error) Error() string {
@@ -70,4 +78,12 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return Internal
+}
+
+// RetryAfter is how long the error's own maker asks to wait; 0 when it does not say.
+func RetryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.RetryAfter
+	}
+	return 0
 }

@@ -49,6 +49,11 @@ type Event struct {
 
 	Plan Plan
 
+	Gathered []string // the ids of the events that this attempt settles, in order, when it settles several
+
+	Steps   []StepTrace // what the stages did
+	Refused []Refusal   // listeners whose pattern fits, but another rule does not
+
 	receipt *Receipt
 }
 

@@ -122,6 +122,11 @@ func (p *Pipeline) walk(ctx context.Context, ev *Event) error {
 		}
 		start := time.Now()
 		verdict, err := step.Stage.Process(ctx, ev)
+		if err != nil {
+			ev.step(step.Name, "refused", start)
+		} else {
+			ev.step(step.Name, verdict.String(), start)
+		}
 		p.trace(ctx, ev, step.Name, start, verdict.String(), err)
 		if err != nil {
 			return fmt.Errorf("pipeline %s: stage %s: %w", p.Name, step.Name, err)

@@ -78,7 +78,7 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger, see watc
 	}
 	a.metrics.Waiting(a.store.Reader().Waiting)
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Restore: restore, Log: log, Lease: store.Lease,
+		Store: a.store, Restore: restore, Log: log,
 		Observe: func(ev *core.Event, at core.Attempt) {
 			a.metrics.Attempt(at)
 			if see.attempt != nil {

@@ -89,7 +89,10 @@ func (a *app) sampleType() string {
 	for _, event := range append([]string{usual}, samples.Types()...) {
 		_, body, _ := samples.For(event)
 		ev := &core.Event{Source: "pipedrive", Body: body}
-		if restore(ev) == nil && len(a.engine.Route(ev)) > 0 {
+		if restore(ev) != nil {
+			continue
+		}
+		if wanted, _ := a.engine.Route(ev); len(wanted) > 0 {
 			return event
 		}
 	}

@@ -51,7 +51,7 @@ func (c *cli) eventsListCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&match, "match", "", "only events that fit a pattern, such as updated.deal")
-	cmd.Flags().StringVar(&state, "state", "", "only events with a delivery that is pending, done or dead")
+	cmd.Flags().StringVar(&state, "state", "", "only events with a delivery that is "+strings.Join(core.States(), ", "))
 	cmd.Flags().StringVar(&listener, "listener", "", "only events with a delivery to this listener")
 	cmd.Flags().DurationVar(&since, "since", 0, "only events received in the last …, such as 24h")
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many")
@@ -212,7 +212,7 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt) error {
 					time.Duration(a.DurationUS)*time.Microsecond, plain(orWord(a.Error, "ok")))
 			}
 		}
-		if d.State == core.Pending && d.Owner == 0 {
+		if d.State == core.Waiting {
 			fmt.Fprintf(w, "  next\t%s\n", timeText(d.NextAt))
 		}
 	}

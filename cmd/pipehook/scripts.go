@@ -188,7 +188,13 @@ func subscription(w wantedScript, loaded *loadedScript) delivery.Subscription {
 		Name: w.Name, Match: matchOf(w, loaded.program), Changed: w.Changed,
 		Listener: loaded.script, Code: loaded.script.Hash,
 		Timeout: w.Timeout, Concurrency: w.Concurrency,
-		Retry: delivery.Retry{Attempts: w.Retry.Attempts, First: w.Retry.First, Max: w.Retry.Max},
+		Retry:     delivery.Retry{Attempts: w.Retry.Attempts, First: w.Retry.First, Max: w.Retry.Max},
+		Where:     w.Where,
+		Order:     map[string]delivery.Order{"record": delivery.ByRecord, "none": delivery.Unordered}[w.Order],
+		OnFailure: map[string]delivery.OnFailure{"block": delivery.Block, "skip": delivery.Skip}[w.OnFailure],
+		DropStale: w.Stale == "drop",
+		Coalesce:  delivery.Coalesce{Quiet: w.Coalesce.Quiet, Max: w.Coalesce.Max},
+		Breaker:   delivery.Breaker{Failures: w.Breaker.Failures, Pause: w.Breaker.Pause},
 	}
 }
 

@@ -96,10 +96,14 @@ func (v *liveView) said(l jshost.Line) {
 func (v *liveView) attempt(ev *core.Event, a core.Attempt) {
 	mark, rest := v.paint(green, "✓"), ""
 	switch a.State {
-	case core.Pending:
-		mark, rest = v.paint(yellow, "↻"), fmt.Sprintf("  again in %s\n            %s", short(a.Next.Sub(a.Started)), plain(a.Err))
+	case core.Waiting:
+		mark, rest = v.paint(yellow, "↻"), fmt.Sprintf("  again in %s\n            %s", short(a.Wait), plain(a.Err))
 	case core.Dead:
 		mark, rest = v.paint(red, "✗"), "  given up\n            "+plain(a.Err)
+	case core.Skipped:
+		mark, rest = v.paint(dim, "–"), "  skipped: "+plain(a.Err)
+	case core.Quarantined:
+		mark, rest = v.paint(red, "✗"), "  quarantined: "+plain(a.Err)
 	}
 	number := ""
 	if a.Number > 1 {

@@ -82,6 +82,24 @@ type Listener struct {
 	Timeout     time.Duration  `koanf:"timeout" validate:"gt=0"`
 	Retry       Retry          `koanf:"retry"`
 	Concurrency int            `koanf:"concurrency" validate:"gte=1,lte=1024"`
+	Order       string         `koanf:"order" validate:"oneof=record none"`
+	OnFailure   string         `koanf:"on_failure" validate:"oneof=block skip"`
+	Stale       string         `koanf:"stale" validate:"oneof=keep drop"`
+	Coalesce    Coalesce       `koanf:"coalesce"`
+	Breaker     Breaker        `koanf:"breaker"`
+}
+
+// Coalesce gathers what comes for one record into one attempt; without Quiet it does not.
+type Coalesce struct {
+	Quiet time.Duration `koanf:"quiet" validate:"gte=0"`
+	Max   time.Duration `koanf:"max" validate:"gtefield=Quiet"`
+}
+
+// Breaker leaves a listener alone for a while when so many deliveries in a row have failed; with 0
+// failures it never does.
+type Breaker struct {
+	Failures int           `koanf:"failures" validate:"gte=0,lte=1000"`
+	Pause    time.Duration `koanf:"pause" validate:"gt=0"`
 }
 
 // Retry is when a delivery that failed is attempted again.
@@ -118,6 +136,11 @@ func ListenerDefaults() Listener {
 		Timeout:     5 * time.Second,
 		Retry:       Retry{Attempts: 8, First: 2 * time.Second, Max: time.Hour},
 		Concurrency: 4,
+		Order:       "record",
+		OnFailure:   "block",
+		Stale:       "keep",
+		Coalesce:    Coalesce{Max: 5 * time.Minute},
+		Breaker:     Breaker{Failures: 20, Pause: 30 * time.Second},
 	}
 }
 

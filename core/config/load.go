@@ -66,11 +66,26 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	for i, table := range l.tables(listenerKey, tree, "[[listener]]") {
 		listener := ListenerDefaults()
 		l.structAt(index(listenerKey, i), table, &listener)
+		l.checkOrder(index(listenerKey, i), &listener)
 		l.never(index(listenerKey, i), &listener)
 		conf.Listeners = append(conf.Listeners, listener)
 	}
 	l.unique(conf)
 	return conf
+}
+
+// checkOrder refuses what only makes sense with an order.
+func (l *loader) checkOrder(key string, listener *Listener) {
+	if listener.Order != "none" {
+		return
+	}
+	const hint = `leave order out, or write order = "record"`
+	if listener.Stale == "drop" {
+		l.wrong(key+".stale", `"drop" needs an order: without one, what is older may run at the same time`, hint)
+	}
+	if listener.Coalesce.Quiet > 0 {
+		l.wrong(key+".coalesce", "needs an order: what is gathered is what comes for one record", hint)
+	}
 }
 
 // tables are the elements of an array of tables.

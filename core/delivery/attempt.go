@@ -11,8 +11,13 @@ import (
 	"github.com/pipehook/pipehook/core"
 )
 
-// maxErrorText is how much of a listener's error is kept.
-const maxErrorText = 4 << 10
+const (
+	// maxErrorText is how much of a listener's error is kept.
+	maxErrorText = 4 << 10
+
+	// maxCrashes is how often a delivery may end its runner before it is left alone.
+	maxCrashes = 3
+)
 
 // Retry says how often and when to try again: First, then twice as long each time up to Max, each
 // wait shortened at random by up to half so that failures that came together do not return so.
@@ -35,66 +40,194 @@ func (r Retry) Wait(number int) time.Duration {
 	return wait/2 + rand.N(wait/2)
 }
 
-// work makes attempts until ctx ends, or until there are more workers than the subscription wants.
-func (l *lane) work(ctx context.Context) {
+// serve makes attempts until ctx ends, or until there are more workers than the subscription wants.
+func (l *lane) serve(ctx context.Context) {
 	for {
-		select {
-		case <-ctx.Done():
+		it, sub := l.next(ctx)
+		if it == nil {
 			return
-		case j := <-l.queue:
-			if ctx.Err() != nil { // both were ready: the job stays stored
-				return
-			}
-			l.release(1)
-			if sub := l.sub.Load(); sub != nil {
-				l.attempt(ctx, sub, j)
-			} else {
-				l.drop(j)
-			}
 		}
-		if l.surplus() {
-			return
+		if it.fleeting {
+			l.attemptFleeting(ctx, sub, it)
+		} else {
+			l.attempt(ctx, sub, it)
 		}
 	}
 }
 
-func (l *lane) surplus() bool {
-	sub := l.sub.Load()
+// next waits for something that may run; nil ends the worker.
+func (l *lane) next(ctx context.Context) (*item, *Subscription) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if sub != nil && l.workers > sub.Concurrency {
-		l.workers--
-		return true
+	for {
+		if ctx.Err() != nil || l.sub != nil && l.workers > l.sub.Concurrency {
+			l.workers--
+			return nil, nil
+		}
+		if l.sub != nil && len(l.runnable) > 0 && l.gate.enter() {
+			break
+		}
+		l.work.Wait()
 	}
-	return false
+	it := l.runnable[0]
+	l.runnable[0] = nil
+	if l.runnable = l.runnable[1:]; len(l.runnable) == 0 {
+		l.runnable = nil // the slice would hold on to what it held
+	}
+	it.at = running
+	l.used--
+	l.bytes -= len(it.event.Body)
+	if l.used == laneQueue/2 && (l.behind || l.missed || len(l.waits) > 0) || len(l.unloaded) > 0 && len(l.runnable) == 0 {
+		l.nudge()
+	}
+	return it, l.sub
 }
 
-func (l *lane) attempt(ctx context.Context, sub *Subscription, j job) {
+// attempt makes one attempt under the shard's token, and passes its result on.
+func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
 	e := l.engine
-	a := core.Attempt{DeliveryKey: j.key(), Number: j.Attempt, Started: e.opts.Now()}
+	shard := it.Shard()
+	if !e.begin(shard, it.epoch, 1+len(it.others)) {
+		l.lost(it)
+		return
+	}
+	a := core.Attempt{
+		DeliveryKey: core.DeliveryKey{Seq: it.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Started: e.opts.Now(),
+	}
+	ev := it.event
+	var err error
+	switch {
+	case it.Crashes >= maxCrashes:
+		a.State, a.Err = core.Quarantined, fmt.Sprintf("it ended its runner %d times", it.Crashes)
+	case sub.DropStale && !it.event.OccurredAt.IsZero() && it.event.OccurredAt.Before(it.newest):
+		a.State = core.Skipped
+		a.Err = fmt.Sprintf("stale: it occurred at %s, and one of %s was handled already", it.event.OccurredAt.Format(time.RFC3339Nano), it.newest.Format(time.RFC3339Nano))
+	default:
+		err = l.call(ctx, sub, it, &a)
+	}
+	l.report(ev, a)
+	l.ended(it, sub, &a, err)
+	if a.State != core.Waiting {
+		for _, o := range it.others {
+			e.opts.Store.Finish(core.Attempt{
+				DeliveryKey: core.DeliveryKey{Seq: o.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch,
+				State: core.Skipped, Started: a.Started, Err: "gathered: " + ev.ID + " stands for it",
+			})
+		}
+	} else {
+		e.release(shard, len(it.others))
+	}
+	e.opts.Store.Finish(a)
+	e.opts.Observe(ev, a)
+	e.watches.tell(ev.ID, l.name, err)
+}
+
+func (e *Engine) begin(shard int, epoch int64, n int) bool {
+	for i := range n {
+		if !e.opts.Store.Begin(shard, epoch) {
+			e.release(shard, i)
+			return false
+		}
+	}
+	return true
+}
+
+func (e *Engine) release(shard, n int) {
+	for range n {
+		e.opts.Store.Abandon(shard)
+	}
+}
+
+// call runs the listener and judges what came of it.
+func (l *lane) call(ctx context.Context, sub *Subscription, it *item, a *core.Attempt) error {
+	a.Number = it.Tried + 1
 	if sub.Code != nil {
 		a.Code = sub.Code()
 	}
+	end := l.engine.opts.Journal.Start(a.DeliveryKey, a.Number)
 	began := time.Now()
-	err := handle(ctx, sub, j.Event)
+	err := handle(ctx, sub, *it.event)
 	a.Took = time.Since(began)
-	a.State, a.Err = core.Done, ""
-	if err != nil {
-		a.State, a.Err = core.Pending, clip(err.Error())
-		a.Next = e.opts.Now().Add(sub.Retry.Wait(j.Attempt))
-		if j.Attempt >= sub.Retry.Attempts || core.KindOf(err) == core.Permanent {
-			a.State = core.Dead
+	end()
+	if err == nil {
+		a.State = core.Done
+		if sub.DropStale {
+			a.Record, a.Occurred = it.Record, it.event.OccurredAt
+		}
+		return nil
+	}
+	judge(sub, it, a, err)
+	return err
+}
+
+// judge decides what a failure leaves the delivery in.
+func judge(sub *Subscription, it *item, a *core.Attempt, err error) {
+	a.State, a.Err, a.Wait = core.Waiting, clip(err.Error()), sub.Retry.Wait(a.Number)
+	if asked := core.RetryAfter(err); asked > 0 {
+		a.Wait = asked
+	}
+	switch kind := core.KindOf(err); {
+	case kind == core.Crashed && it.Crashes+1 >= maxCrashes:
+		a.Crashed, a.State = true, core.Quarantined
+	case kind == core.Crashed:
+		a.Crashed = true
+	case kind == core.Permanent:
+		a.State = core.Dead
+	}
+	if a.State == core.Waiting && a.Number >= sub.Retry.Attempts {
+		a.State = core.Dead
+	}
+}
+
+// lost gives up a delivery whose shard another process may serve by now. If it is still ours, it
+// is found again on disk.
+func (l *lane) lost(it *item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gate.probing = false
+	l.forget(it)
+	l.rewind()
+	l.nudge()
+}
+
+// ended updates the memory after an attempt: the record goes on, or waits with it.
+func (l *lane) ended(it *item, sub *Subscription, a *core.Attempt, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gateResult(it, a, err)
+	if l.known[it.Seq] != it { // it was reset, as far as a running one can be
+		return
+	}
+	it.event = nil
+	if a.State != core.Waiting || l.sub == nil {
+		it.at = saving
+		l.advance(it.Record, it)
+		return
+	}
+	it.Tried, it.saved = a.Number, false
+	if a.Crashed {
+		it.Crashes++
+	}
+	l.await(it, waiting, l.now().Add(a.Wait))
+	if sub.OnFailure == Skip {
+		l.advance(it.Record, it)
+	}
+}
+
+func (l *lane) gateResult(it *item, a *core.Attempt, err error) {
+	log := l.engine.opts.Log
+	switch {
+	case err == nil:
+		if l.gate.succeeded() {
+			log.Info("the listener works again", "listener", l.name)
+			l.work.Broadcast()
+		}
+	default:
+		if pause, opened := l.gate.failed(it.Seq, err, l.now()); opened {
+			log.Error("the listener keeps failing and is left alone for a while", "listener", l.name, "pause", pause, "err", a.Err)
+			l.nudge()
 		}
 	}
-	l.report(&j.Event, a)
-	if j.fleeting {
-		l.again(ctx, j, a)
-	} else {
-		l.drop(j)
-		e.opts.Store.Finish(a)
-	}
-	e.opts.Observe(&j.Event, a)
-	e.watches.tell(j.Event.ID, l.name, err)
 }
 
 // handle calls the listener with its deadline. An attempt that runs when the engine stops may end
@@ -118,27 +251,51 @@ func (l *lane) report(ev *core.Event, a core.Attempt) {
 	switch a.State {
 	case core.Done:
 		log.Debug("delivered")
-	case core.Pending:
-		log.Warn("attempt failed", "again", a.Next.Sub(a.Started).Round(time.Millisecond), "err", a.Err)
-	case core.Dead:
+	case core.Waiting:
+		log.Warn("attempt failed", "again", a.Wait.Round(time.Millisecond), "err", a.Err)
+	case core.Skipped:
+		log.Info("delivery skipped", "why", a.Err)
+	case core.Quarantined:
+		log.Error("delivery quarantined", "why", a.Err)
+	default:
 		log.Error("delivery given up", "err", a.Err)
 	}
 }
 
-// again puts an event that is not stored back after its wait. It keeps its slot meanwhile, so that
+// attemptFleeting makes an attempt for an event that is not stored.
+func (l *lane) attemptFleeting(ctx context.Context, sub *Subscription, it *item) {
+	a := core.Attempt{DeliveryKey: core.DeliveryKey{Listener: l.name}, Started: l.engine.opts.Now()}
+	err := l.call(ctx, sub, it, &a)
+	l.report(it.event, a)
+	l.mu.Lock()
+	l.gateResult(it, &a, err)
+	l.mu.Unlock()
+	if a.State == core.Waiting {
+		it.Tried = a.Number
+		l.again(ctx, it, a.Wait)
+	}
+	l.engine.opts.Observe(it.event, a)
+	l.engine.watches.tell(it.event.ID, l.name, err)
+}
+
+// again puts an event that is not stored back after its wait. It keeps a slot meanwhile, so that
 // memory stays bounded.
-func (l *lane) again(ctx context.Context, j job, a core.Attempt) {
-	if a.State != core.Pending {
+func (l *lane) again(ctx context.Context, it *item, wait time.Duration) {
+	l.mu.Lock()
+	room := l.used < laneQueue
+	if room {
+		l.used++
+	}
+	l.mu.Unlock()
+	if !room {
+		l.engine.opts.Log.Error("delivery lost: the event is not stored and the listener has too much to do", "event", it.event.ID, "listener", l.name)
 		return
 	}
-	if !l.reserveFleeting() {
-		l.engine.opts.Log.Error("delivery lost: the event is not stored and the listener has too much to do", "event", j.Event.ID, "listener", l.name)
-		return
-	}
-	j.Attempt++
-	time.AfterFunc(a.Next.Sub(l.engine.opts.Now()), func() {
+	time.AfterFunc(wait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		if ctx.Err() == nil {
-			l.push(j)
+			l.run(it)
 		}
 	})
 }

@@ -38,7 +38,7 @@ func start(t *testing.T, url string, subs ...delivery.Subscription) *rig {
 	}
 	r := &rig{store: s, attempts: make(chan core.Attempt, 100_000)}
 	r.Engine = delivery.New(delivery.Options{
-		Store: s, Log: log, Lease: store.Lease,
+		Store: s, Log: log,
 		Restore: func(*core.Event) error { return nil },
 		Observe: func(_ *core.Event, a core.Attempt) { r.attempts <- a },
 	})
@@ -84,7 +84,7 @@ func (r *rig) accept(t *testing.T, n int) {
 	for range n {
 		wg.Go(func() {
 			ev := deal()
-			ev.Plan.Listeners = r.Route(ev)
+			ev.Plan.Listeners, _ = r.Route(ev)
 			if _, err := r.store.Commit(t.Context(), ev); err != nil {
 				t.Error(err)
 			}
@@ -129,8 +129,8 @@ func TestAnAttemptThatFailsIsRepeatedAndThenGivenUp(t *testing.T) {
 		fail int // attempts that fail
 		want []core.State
 	}{
-		{name: "success at the second attempt", fail: 1, err: errors.New("no"), want: []core.State{core.Pending, core.Done}},
-		{name: "dead after the last attempt", fail: 9, err: errors.New("no"), want: []core.State{core.Pending, core.Pending, core.Dead}},
+		{name: "success at the second attempt", fail: 1, err: errors.New("no"), want: []core.State{core.Waiting, core.Done}},
+		{name: "dead after the last attempt", fail: 9, err: errors.New("no"), want: []core.State{core.Waiting, core.Waiting, core.Dead}},
 		{name: "a permanent failure is not repeated", fail: 9, err: &core.Error{Kind: core.Permanent, Msg: "never"}, want: []core.State{core.Dead}},
 	}
 	for _, test := range tests {
@@ -157,7 +157,7 @@ func TestAnAttemptThatFailsIsRepeatedAndThenGivenUp(t *testing.T) {
 func TestAPanicIsAFailedAttempt(t *testing.T) {
 	r := start(t, testdb.SQLite(t), listener("a", func(context.Context, core.Event) error { panic("boom") }))
 	r.accept(t, 1)
-	if got := r.next(t); got.State != core.Pending || got.Err == "" {
+	if got := r.next(t); got.State != core.Waiting || got.Err == "" {
 		t.Errorf("attempt %+v", got)
 	}
 }
@@ -167,7 +167,7 @@ func TestAListenerHasADeadline(t *testing.T) {
 	sub.Timeout = time.Millisecond
 	r := start(t, testdb.SQLite(t), sub)
 	r.accept(t, 1)
-	if got := r.next(t); got.State != core.Pending {
+	if got := r.next(t); got.State != core.Waiting {
 		t.Errorf("attempt %+v", got)
 	}
 }
@@ -248,7 +248,7 @@ func TestSubscriptionsCanChangeWhileEventsArrive(t *testing.T) {
 		t.Errorf("v1 %d, v2 %d, want 10 each", v1.Load(), v2.Load())
 	}
 	r.Subscribe(nil)
-	if got := r.Route(deal()); got != nil {
+	if got, _ := r.Route(deal()); got != nil {
 		t.Errorf("routed to %v", got)
 	}
 }
@@ -264,7 +264,7 @@ func TestAnEventThatIsNotStoredIsRetriedInMemory(t *testing.T) {
 	if err := r.Offer(*deal(), []string{"a"}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []core.State{core.Pending, core.Done} {
+	for _, want := range []core.State{core.Waiting, core.Done} {
 		if got := r.next(t); got.State != want || got.Seq != 0 {
 			t.Errorf("attempt %+v, want %v", got, want)
 		}

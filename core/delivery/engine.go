@@ -7,7 +7,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,41 +18,96 @@ import (
 
 // Store is what the engine needs of the place where deliveries are kept.
 type Store interface {
-	Claim(ctx context.Context, listener string, limit int) ([]core.Delivery, error)
-	NextDue(ctx context.Context, listener string) (at time.Time, ok bool, err error)
-	Adopt(ctx context.Context, listener string) (int64, error)
-	Renew(ctx context.Context, keys []core.DeliveryKey) error
-	Finish(a core.Attempt)
+	// Scan reads pending deliveries in the order of turns; record 0 is any.
+	Scan(ctx context.Context, listener string, after, record int64, limit int) ([]core.Pending, error)
+	// Load reads those that are still pending, with their events.
+	Load(ctx context.Context, listener string, seqs []int64, newest bool) ([]core.Delivery, error)
+
+	Epoch(shard int) int64             // the token under which the shard is served; 0 when it is not
+	Begin(shard int, epoch int64) bool // opens an attempt, if the token is still good
+	Abandon(shard int)                 // ends one that came to nothing
+	Finish(a core.Attempt)             // ends one with its result
+	Paused(ctx context.Context) (map[string]string, error)
 }
+
+// Journal notes what runs, so that it is known after the process has ended in the middle. The
+// attempt runs between Start and the call of end.
+type Journal interface {
+	Start(key core.DeliveryKey, number int) (end func())
+}
+
+// Order is what a listener's deliveries wait for.
+type Order uint8
+
+// The orders.
+const (
+	ByRecord Order = iota // one at a time for each record, as they were accepted
+	Unordered
+)
+
+// OnFailure is what a failed delivery means for the others of its record.
+type OnFailure uint8
+
+// What a failure means.
+const (
+	Block OnFailure = iota // they wait until it has succeeded or is given up
+	Skip                   // they go ahead while it waits
+)
+
+// Coalesce gathers what comes for one record until nothing has come for Quiet, at most for Max.
+// Without Quiet it gathers nothing.
+type Coalesce struct{ Quiet, Max time.Duration }
+
+func (c Coalesce) on() bool { return c.Quiet > 0 }
 
 // Subscription is a listener and the events it wants.
 type Subscription struct {
 	Name        string
 	Match       []core.Pattern
 	Changed     []string // when not empty: only events in which one of these fields changed
+	Where       core.Where
 	Listener    core.Listener
 	Code        func() string // the version that runs; nil when the listener has none
 	Timeout     time.Duration // of one attempt
 	Concurrency int           // attempts at a time
 	Retry       Retry
+	Order       Order
+	OnFailure   OnFailure
+	DropStale   bool // skip what is older than one that was handled for the record
+	Coalesce    Coalesce
+	Breaker     Breaker
 }
 
-func (s *Subscription) wants(ev *core.Event) bool {
+// decide reports whether the listener wants the event. why is the rule that refused it, with the
+// value that it saw; empty when not even the pattern fits.
+func (s *Subscription) decide(ev *core.Event) (wanted bool, why string) {
 	if !slices.ContainsFunc(s.Match, func(p core.Pattern) bool { return p.Match(ev) }) {
-		return false
+		return false, ""
 	}
-	return len(s.Changed) == 0 || slices.ContainsFunc(s.Changed, ev.Changed)
+	if len(s.Changed) > 0 && !slices.ContainsFunc(s.Changed, ev.Changed) {
+		return false, "changed: none of " + strings.Join(s.Changed, ", ") + " has changed"
+	}
+	return s.Where.Decide(ev)
 }
+
+func (s *Subscription) ordered() bool { return s != nil && s.Order == ByRecord }
+
+// readsBack reports whether a delivery needs what only the store knows.
+func (s *Subscription) readsBack() bool { return s.DropStale || s.Coalesce.on() }
 
 // Options are what New needs.
 type Options struct {
 	Store   Store
+	Journal Journal                              // nil for none
 	Restore func(ev *core.Event) error           // names an event that comes from the store
 	Observe func(ev *core.Event, a core.Attempt) // sees every attempt; may be nil
 	Log     *slog.Logger
-	Lease   time.Duration    // how long the store keeps a delivery held without Renew
 	Now     func() time.Time // nil for time.Now
 }
+
+type noJournal struct{}
+
+func (noJournal) Start(core.DeliveryKey, int) func() { return func() {} }
 
 // Engine runs the lanes. It is a core.Intake for the store and a core.Service.
 type Engine struct {
@@ -68,6 +125,9 @@ type Engine struct {
 func New(opts Options) *Engine {
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Journal == nil {
+		opts.Journal = noJournal{}
 	}
 	if opts.Observe == nil {
 		opts.Observe = func(*core.Event, core.Attempt) {}
@@ -102,17 +162,19 @@ func (e *Engine) Subscribe(subs []Subscription) {
 	}
 }
 
-// Route lists the listeners that want the event.
-func (e *Engine) Route(ev *core.Event) []string {
+// Route lists the listeners that want the event, and for those whose pattern fits but whose rule
+// refused it, which.
+func (e *Engine) Route(ev *core.Event) (names []string, refused []core.Refusal) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	var names []string
 	for _, sub := range e.subs {
-		if sub.wants(ev) {
+		if wanted, why := sub.decide(ev); wanted {
 			names = append(names, sub.Name)
+		} else if why != "" {
+			refused = append(refused, core.Refusal{Listener: sub.Name, Why: why})
 		}
 	}
-	return names
+	return names, refused
 }
 
 func (e *Engine) lane(listener string) *lane {
@@ -122,38 +184,51 @@ func (e *Engine) lane(listener string) *lane {
 }
 
 // Reserve is part of core.Intake.
-func (e *Engine) Reserve(listener string) bool {
+func (e *Engine) Reserve(listener string, bytes int) bool {
 	l := e.lane(listener)
-	return l != nil && l.reserve()
+	return l != nil && l.reserve(bytes)
 }
 
-// Release is part of core.Intake.
-func (e *Engine) Release(listener string) { e.lane(listener).release(1) }
-
 // Take is part of core.Intake.
-func (e *Engine) Take(d core.Delivery) { e.lane(d.Listener).push(job{Delivery: d}) }
+func (e *Engine) Take(d core.Delivery) { e.lane(d.Listener).take(d) }
 
-// Due is part of core.Intake.
-func (e *Engine) Due(listener string, at time.Time) {
+// Return is part of core.Intake.
+func (e *Engine) Return(listener string, held, stored bool) {
 	if l := e.lane(listener); l != nil {
-		l.due(at)
+		l.giveBack(held, stored)
 	}
+}
+
+// Saved is part of core.Intake.
+func (e *Engine) Saved(attempts []core.Attempt) {
+	for i := range attempts {
+		if l := e.lane(attempts[i].Listener); l != nil {
+			l.saved(attempts[i].Seq)
+		}
+	}
+}
+
+// Look is part of core.Intake.
+func (e *Engine) Look(again bool) {
+	for _, l := range e.all() {
+		l.look(again)
+	}
+}
+
+func (e *Engine) all() []*lane {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return slices.Collect(maps.Values(e.lanes))
 }
 
 // Offer gives an event that is not stored to its listeners. Attempts and their repetition then
-// live in memory only. It fails with Kind Unavailable, and gives it to none, when a lane is full.
+// live in memory only. It fails with Kind Unavailable when a lane is full; the lanes before it have
+// the event then.
 func (e *Engine) Offer(ev core.Event, listeners []string) error {
-	for i, name := range listeners {
-		if l := e.lane(name); l != nil && l.reserveFleeting() {
-			continue
-		}
-		for _, reserved := range listeners[:i] {
-			e.Release(reserved)
-		}
-		return &core.Error{Kind: core.Unavailable, Msg: "a listener has too much to do", Err: fmt.Errorf("listener %s", name)}
-	}
 	for _, name := range listeners {
-		e.lane(name).push(job{Delivery: core.Delivery{Listener: name, Attempt: 1, Event: ev}, fleeting: true})
+		if l := e.lane(name); l == nil || !l.offer(ev) {
+			return &core.Error{Kind: core.Unavailable, Msg: "a listener has too much to do", Err: fmt.Errorf("listener %s", name)}
+		}
 	}
 	return nil
 }
@@ -168,35 +243,42 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.mu.Unlock()
 
-	tick := time.NewTicker(e.opts.Lease / 3)
+	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
+		e.readPauses(ctx)
 		select {
 		case <-tick.C:
-			e.renew(ctx)
 		case <-ctx.Done():
+			for _, l := range e.all() {
+				l.mu.Lock()
+				l.work.Broadcast()
+				l.mu.Unlock()
+			}
 			e.ended.Wait()
 			return nil
 		}
 	}
 }
 
-// renew keeps hold of what has been in memory for a while: its queue is long or its attempt slow.
-func (e *Engine) renew(ctx context.Context) {
-	e.mu.RLock()
-	lanes := make([]*lane, 0, len(e.lanes))
-	for _, l := range e.lanes {
-		lanes = append(lanes, l)
-	}
-	e.mu.RUnlock()
-	before := e.opts.Now().Add(-e.opts.Lease / 3)
-	for _, l := range lanes {
-		keys := l.heldSince(before)
-		if len(keys) == 0 {
-			continue
+// readPauses learns which listeners somebody has paused or resumed.
+func (e *Engine) readPauses(ctx context.Context) {
+	paused, err := e.opts.Store.Paused(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			e.opts.Log.Warn("paused listeners could not be read; what was paused stays so", "err", err)
 		}
-		if err := e.opts.Store.Renew(ctx, keys); err != nil && ctx.Err() == nil {
-			e.opts.Log.Error("deliveries could not be kept; they may be attempted twice", "listener", l.name, "count", len(keys), "err", err)
+		return
+	}
+	for _, l := range e.all() {
+		_, pause := paused[l.name]
+		l.mu.Lock()
+		changed := l.gate.paused != pause
+		l.gate.paused = pause
+		l.work.Broadcast()
+		l.mu.Unlock()
+		if changed {
+			e.opts.Log.Info(map[bool]string{true: "listener paused", false: "listener resumed"}[pause], "listener", l.name, "reason", paused[l.name])
 		}
 	}
 }

@@ -1,66 +1,158 @@
 package delivery
 
 import (
+	"container/heap"
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
 )
 
 const (
-	laneQueue = 512 // deliveries of one listener waiting in memory; more wait on disk
-	claimMax  = 128
+	laneQueue = 512      // deliveries of one listener that wait to run in memory; more wait on disk
+	laneBytes = 16 << 20 // of their bodies
+	laneKnown = 1 << 17  // deliveries in memory in all, most of them waiting for their time
+	laneParks = 1 << 18  // keys of deliveries that wait behind another of their record
 
-	// poll is how long a lane trusts what it was told. It finds what another process made due.
-	poll = 5 * time.Second
+	pageSize = 512
+	loadSize = 128
 
-	// adoptEvery is how often it looks for what ended processes left behind. A database may take a
-	// moment to notice that one has.
-	adoptEvery = 10 * time.Second
+	// poll is how long a lane trusts what it was told. It finds what was replayed, and what another
+	// process stored when its wake-up was lost.
+	poll = 2 * time.Second
+
+	// late is how long a transaction may take from drawing its number to being seen, so how far
+	// back a look must begin where several processes write.
+	late = 12 * time.Second
 )
 
-// job is a delivery in memory.
-type job struct {
-	core.Delivery
-	fleeting bool // not stored: nothing of it is on disk
-}
-
-// lane is one listener's queue, its workers, and the feeder that claims from the store what did
-// not come through memory. Reserved and queued jobs together never exceed the queue, so that
-// pushing never blocks.
+// lane is one listener's deliveries in memory: those that can run, those that wait for their time,
+// and behind each record's first the keys of the others. Everything else is on disk, and the
+// feeder reads it in the order of turns as far as there is room.
 type lane struct {
 	engine *Engine
 	name   string
-	sub    atomic.Pointer[Subscription] // nil while retired
-	queue  chan job
-	wake   chan struct{} // tells the feeder to look at the clock and the room again
+	wake   chan struct{} // tells the feeder to look again
 
-	mu      sync.Mutex
-	started bool
-	workers int
-	used    int  // slots that are reserved or queued
-	behind  bool // there is more on disk: nothing new comes through memory until that is done
-	nextDue time.Time
-	held    map[core.DeliveryKey]time.Time // what this process holds in the store, since when
+	mu       sync.Mutex
+	work     *sync.Cond // something can run, or a worker should look whether to end
+	sub      *Subscription
+	started  bool
+	workers  int
+	known    map[int64]*item // by event; also those whose result is not on disk yet
+	chains   map[int64]*chain
+	parked   int
+	unloaded []*item
+	runnable []*item
+	waits    waits
+	fetches  []int64 // records whose chain goes on on disk
+	used     int     // slots that are reserved or hold an item that can run
+	bytes    int
+
+	behind      bool     // there is more on disk: nothing new comes through memory until that is read
+	missed      bool     // something was stored since the last look began
+	outstanding int      // transactions under way that will leave something on disk
+	from        int64    // where the present look has come to
+	cursor      int64    // the highest turn that was seen
+	floor       [2]int64 // the cursor some time ago, and a longer time ago
+	floorAt     time.Time
+	looking     bool
+	recent      map[int64]bool // results saved while the feeder looks, which may not see that yet
+
+	gate gate
+}
+
+// chain is a record that is busy.
+type chain struct {
+	head  *item
+	next  []core.Pending // in the order of turns
+	spill int64          // from this turn on there are more, on disk only; 0 for none
+}
+
+type place uint8
+
+const (
+	toLoad place = iota
+	toRun
+	running
+	saving  // ended, the result is not on disk yet
+	waiting // for its time
+	gathering
+)
+
+// item is a delivery in memory.
+type item struct {
+	core.Pending
+	at       place
+	epoch    int64
+	event    *core.Event // nil until loaded
+	newest   time.Time
+	due      time.Time
+	since    time.Time // of the first that was gathered
+	index    int       // in waits
+	saved    bool      // with waiting: the failed attempt is on disk
+	fleeting bool      // not stored: nothing of it is on disk
+	others   []core.Pending
 }
 
 func newLane(e *Engine, name string) *lane {
-	return &lane{
-		engine: e, name: name, queue: make(chan job, laneQueue), wake: make(chan struct{}, 1),
-		behind: true, // until the feeder has looked
-		held:   map[core.DeliveryKey]time.Time{},
+	l := &lane{
+		engine: e, name: name, wake: make(chan struct{}, 1), behind: true, // until the feeder has looked
+		known: map[int64]*item{}, chains: map[int64]*chain{}, recent: map[int64]bool{},
 	}
+	l.work = sync.NewCond(&l.mu)
+	return l
 }
 
+func (l *lane) now() time.Time { return l.engine.opts.Now() }
+
+// subscribe begins to serve the subscription, or to leave everything on disk when it is nil. What
+// runs goes on; what waits is read again when its treatment is another.
 func (l *lane) subscribe(sub *Subscription) {
-	l.sub.Store(sub)
-	l.due(l.engine.opts.Now())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.sub
+	l.sub = sub
+	if old == nil || sub == nil || old.Order != sub.Order || old.OnFailure != sub.OnFailure || old.Coalesce != sub.Coalesce || old.DropStale != sub.DropStale {
+		l.reset()
+	}
+	l.gate.policy(sub)
+	l.work.Broadcast()
+	l.nudge()
 }
 
-// start makes the feeder, and as many workers as the subscription asks for; more when called
-// again after it asks for more.
+// reset forgets what does not run.
+func (l *lane) reset() {
+	kept, chains := map[int64]*item{}, map[int64]*chain{}
+	for seq, it := range l.known {
+		if it.at == running || it.at == saving {
+			kept[seq] = it
+			if l.sub.ordered() && it.Record != 0 && it.at == running {
+				chains[it.Record] = &chain{head: it}
+			}
+		}
+	}
+	var fleeting []*item
+	for _, it := range l.runnable {
+		if it.fleeting && l.sub != nil {
+			fleeting = append(fleeting, it)
+			continue
+		}
+		l.used--
+		l.bytes -= len(it.event.Body)
+	}
+	l.used -= len(l.unloaded)
+	l.known, l.chains, l.runnable, l.unloaded, l.waits, l.fetches, l.parked = kept, chains, fleeting, nil, nil, nil, 0
+	l.rewind()
+}
+
+func (l *lane) rewind() {
+	l.from, l.cursor, l.floor = 0, 0, [2]int64{}
+	l.behind, l.missed = true, true
+}
+
+// start makes the feeder, and as many workers as the subscription asks for.
 func (l *lane) start(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,86 +160,9 @@ func (l *lane) start(ctx context.Context) {
 		l.started = true
 		l.engine.ended.Go(func() { l.feed(ctx) })
 	}
-	sub := l.sub.Load()
-	for sub != nil && l.workers < sub.Concurrency {
+	for l.sub != nil && l.workers < l.sub.Concurrency {
 		l.workers++
-		l.engine.ended.Go(func() { l.work(ctx) })
-	}
-}
-
-func (l *lane) reserve() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.behind || l.used == laneQueue || l.sub.Load() == nil {
-		l.behind = true
-		return false
-	}
-	l.used++
-	return true
-}
-
-// reserveFleeting reserves for an event that is not stored, so that it need not wait for those on
-// disk.
-func (l *lane) reserveFleeting() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.used == laneQueue || l.sub.Load() == nil {
-		return false
-	}
-	l.used++
-	return true
-}
-
-func (l *lane) release(n int) {
-	l.mu.Lock()
-	l.used -= n
-	refill := l.behind && l.used <= laneQueue/2
-	l.mu.Unlock()
-	if refill {
-		l.nudge()
-	}
-}
-
-func (l *lane) push(j job) {
-	if !j.fleeting {
-		l.mu.Lock()
-		l.held[j.key()] = l.engine.opts.Now()
-		l.mu.Unlock()
-	}
-	l.queue <- j
-}
-
-func (l *lane) drop(j job) {
-	if !j.fleeting {
-		l.mu.Lock()
-		delete(l.held, j.key())
-		l.mu.Unlock()
-	}
-}
-
-func (j *job) key() core.DeliveryKey { return core.DeliveryKey{Seq: j.Seq, Listener: j.Listener} }
-
-func (l *lane) heldSince(before time.Time) []core.DeliveryKey {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var keys []core.DeliveryKey
-	for k, since := range l.held {
-		if since.Before(before) {
-			keys = append(keys, k)
-		}
-	}
-	return keys
-}
-
-func (l *lane) due(at time.Time) {
-	l.mu.Lock()
-	earlier := l.nextDue.IsZero() || at.Before(l.nextDue)
-	if earlier {
-		l.nextDue = at
-	}
-	l.mu.Unlock()
-	if earlier {
-		l.nudge()
+		l.engine.ended.Go(func() { l.serve(ctx) })
 	}
 }
 
@@ -158,127 +173,240 @@ func (l *lane) nudge() {
 	}
 }
 
-// feed claims what is due on disk. It is the only reader of the store for this lane.
-func (l *lane) feed(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	var adopted time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-l.wake:
-		case <-timer.C:
-		}
-		now := l.engine.opts.Now()
-		if l.sub.Load() != nil && now.Sub(adopted) >= adoptEvery {
-			l.adopt(ctx)
-			adopted = now
-		}
-		timer.Reset(l.refill(ctx, now))
-	}
-}
-
-// refill claims until nothing more is due or there is no room, and returns when to look again.
-func (l *lane) refill(ctx context.Context, now time.Time) time.Duration {
-	for l.sub.Load() != nil && ctx.Err() == nil {
-		room, due := l.room(now)
-		if !due {
-			break
-		}
-		if room == 0 {
-			return poll // a worker wakes the feeder when there is room
-		}
-		claimed, err := l.engine.opts.Store.Claim(ctx, l.name, room)
-		if err != nil {
-			l.release(room)
-			if ctx.Err() == nil {
-				l.engine.opts.Log.Error("deliveries could not be claimed", "listener", l.name, "err", err)
-			}
-			return poll
-		}
-		l.take(claimed, room)
-		if len(claimed) == room {
-			l.fallBehind() // there may be more
-			continue
-		}
-		if !l.caughtUp(ctx, now) {
-			return poll
-		}
-	}
-	return l.untilDue(now)
-}
-
-func (l *lane) fallBehind() {
+// reserve keeps room for a delivery whose transaction is about to run.
+func (l *lane) reserve(bytes int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.behind = true
-}
-
-// room reserves slots for a claim, when one is due.
-func (l *lane) room(now time.Time) (slots int, due bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.behind && l.nextDue.After(now) {
-		return 0, false
-	}
-	slots = min(laneQueue-l.used, claimMax)
-	l.used += slots
-	// Whatever becomes due from now on is announced again.
-	l.nextDue = now.Add(poll)
-	return slots, true
-}
-
-func (l *lane) take(claimed []core.Delivery, room int) {
-	l.release(room - len(claimed))
-	for _, d := range claimed {
-		j := job{Delivery: d}
-		l.mu.Lock()
-		_, twice := l.held[j.key()]
-		l.mu.Unlock()
-		if twice { // its lease ran out while it waits in memory
-			l.release(1)
-			continue
-		}
-		if err := l.engine.opts.Restore(&j.Event); err != nil {
-			l.engine.opts.Log.Warn("a stored event could not be named again", "event", j.Event.ID, "listener", l.name, "err", err)
-		}
-		l.push(j)
-	}
-}
-
-// caughtUp notes that nothing more is due now, and when something will be. What was stored in the
-// meantime without a reservation has called due, which makes the feeder look once more.
-func (l *lane) caughtUp(ctx context.Context, now time.Time) bool {
-	at, ok, err := l.engine.opts.Store.NextDue(ctx, l.name)
-	if err != nil {
-		if ctx.Err() == nil {
-			l.engine.opts.Log.Error("due deliveries could not be read", "listener", l.name, "err", err)
-		}
+	if l.behind || l.used >= laneQueue || l.bytes+bytes > laneBytes || l.sub == nil || l.sub.readsBack() || l.gate.shut() {
+		l.behind = true
+		l.outstanding++
 		return false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.behind = false
-	if ok && at.After(now) && at.Before(l.nextDue) {
-		l.nextDue = at
-	}
+	l.used++
 	return true
 }
 
-func (l *lane) untilDue(now time.Time) time.Duration {
+// giveBack ends a reservation without a delivery, or a transaction that had none.
+func (l *lane) giveBack(held, stored bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return min(max(l.nextDue.Sub(now), 0), poll)
+	if held {
+		l.used--
+	} else {
+		l.outstanding--
+	}
+	if stored {
+		l.behind, l.missed = true, true
+	}
+	l.nudge()
 }
 
-func (l *lane) adopt(ctx context.Context) {
-	n, err := l.engine.opts.Store.Adopt(ctx, l.name)
-	if err != nil && ctx.Err() == nil {
-		l.engine.opts.Log.Error("deliveries of ended processes could not be taken over", "listener", l.name, "err", err)
+// take is a delivery that was stored in a reserved slot.
+func (l *lane) take(d core.Delivery) {
+	epoch := l.engine.opts.Store.Epoch(d.Shard())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.used--
+	if l.behind || l.sub == nil { // it is on disk, where the feeder finds it in its turn
+		l.behind, l.missed = true, true
+		l.nudge()
+		return
 	}
-	if n > 0 {
-		l.engine.opts.Log.Info("took over unfinished deliveries", "listener", l.name, "count", n)
-		l.due(l.engine.opts.Now())
+	if !l.add(d.Pending, epoch, &d.Event) {
+		l.behind, l.missed = true, true
+		return
 	}
+	l.cursor = max(l.cursor, d.Turn)
+}
+
+func (l *lane) offer(ev core.Event) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.used >= laneQueue || l.sub == nil {
+		return false
+	}
+	l.used++
+	l.run(&item{event: &ev, fleeting: true})
+	return true
+}
+
+// look says that there may be more on disk.
+func (l *lane) look(again bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if again {
+		l.rewind()
+	}
+	l.missed = true
+	l.nudge()
+}
+
+// add takes a delivery in: to run, to wait for its time, or to wait behind another of its record.
+// It returns false when there is no room. Its event is nil when it has to be loaded.
+func (l *lane) add(p core.Pending, epoch int64, ev *core.Event) bool {
+	if it, ok := l.known[p.Seq]; ok {
+		if due := l.now().Add(p.Due); it.at == waiting && it.saved && due.Before(it.due) { // somebody asked for it
+			it.due = due
+			heap.Fix(&l.waits, it.index)
+		}
+		return true
+	}
+	if l.recent[p.Seq] {
+		return true
+	}
+	ordered := l.sub.ordered() && p.Record != 0
+	if c, busy := l.chains[p.Record]; ordered && busy {
+		l.park(c, p)
+		return true
+	}
+	if len(l.known) >= laneKnown || p.Due <= 0 && l.used >= laneQueue && !l.sub.Coalesce.on() {
+		return false
+	}
+	it := &item{Pending: p, epoch: epoch, event: ev}
+	l.known[p.Seq] = it
+	if ordered && (p.Due <= 0 || l.sub.OnFailure != Skip) {
+		l.chains[p.Record] = &chain{head: it}
+	}
+	l.admit(it)
+	return true
+}
+
+// admit puts a new item where it belongs.
+func (l *lane) admit(it *item) {
+	switch {
+	case it.Due > 0:
+		it.saved = true
+		l.await(it, waiting, l.now().Add(it.Due))
+	case l.sub.Coalesce.on() && it.Record != 0:
+		it.since = l.now()
+		l.await(it, gathering, it.since.Add(min(l.sub.Coalesce.Quiet, l.sub.Coalesce.Max)))
+	case it.event == nil:
+		l.used++
+		it.at = toLoad
+		l.unloaded = append(l.unloaded, it)
+		l.nudge()
+	default:
+		l.used++
+		l.run(it)
+	}
+}
+
+func (l *lane) await(it *item, at place, due time.Time) {
+	it.at, it.due = at, due
+	heap.Push(&l.waits, it)
+	l.nudge()
+}
+
+func (l *lane) run(it *item) {
+	it.at = toRun
+	l.bytes += len(it.event.Body)
+	l.runnable = append(l.runnable, it)
+	l.work.Signal()
+}
+
+// park keeps the key of a delivery whose record is busy.
+func (l *lane) park(c *chain, p core.Pending) {
+	at := len(c.next)
+	for at > 0 && c.next[at-1].Turn >= p.Turn {
+		if at--; c.next[at].Seq == p.Seq {
+			return
+		}
+	}
+	if c.spill != 0 && p.Turn >= c.spill {
+		return
+	}
+	if l.parked >= laneParks && at == len(c.next) {
+		c.spill = p.Turn
+		return
+	}
+	c.next = append(c.next, core.Pending{})
+	copy(c.next[at+1:], c.next[at:])
+	c.next[at] = p
+	l.parked++
+	if c.head != nil && c.head.at == gathering {
+		limit := c.head.since.Add(l.sub.Coalesce.Max)
+		if c.head.due = l.now().Add(l.sub.Coalesce.Quiet); c.head.due.After(limit) {
+			c.head.due = limit
+		}
+		heap.Fix(&l.waits, c.head.index)
+	}
+}
+
+// advance lets the record's next delivery go ahead.
+func (l *lane) advance(record int64, from *item) {
+	c, ok := l.chains[record]
+	if !ok || c.head != from {
+		return
+	}
+	c.head = nil
+	switch {
+	case len(c.next) > 0:
+		p := c.next[0]
+		c.next = c.next[1:]
+		l.parked--
+		if _, twice := l.known[p.Seq]; twice {
+			l.advance(record, nil)
+			return
+		}
+		c.head = &item{Pending: p, epoch: l.engine.opts.Store.Epoch(p.Shard())}
+		l.known[p.Seq] = c.head
+		l.admit(c.head)
+	case c.spill != 0:
+		l.fetches = append(l.fetches, record)
+		l.nudge()
+	default:
+		delete(l.chains, record)
+	}
+}
+
+// forget drops a delivery that is not ours any more, or has ended elsewhere.
+func (l *lane) forget(it *item) {
+	delete(l.known, it.Seq)
+	for _, o := range it.others {
+		delete(l.known, o.Seq)
+	}
+	l.advance(it.Record, it)
+}
+
+// saved is told of results that are on disk.
+func (l *lane) saved(seq int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	it, ok := l.known[seq]
+	if !ok {
+		return
+	}
+	switch it.at {
+	case waiting:
+		if seq == it.Seq {
+			it.saved = true
+			l.nudge()
+		}
+	case saving:
+		delete(l.known, seq)
+		if l.looking {
+			l.recent[seq] = true
+		}
+	}
+}
+
+// waits is a heap by due.
+type waits []*item
+
+func (w waits) Len() int           { return len(w) }
+func (w waits) Less(i, j int) bool { return w[i].due.Before(w[j].due) }
+func (w waits) Swap(i, j int)      { w[i], w[j] = w[j], w[i]; w[i].index, w[j].index = i, j }
+
+func (w *waits) Push(x any) {
+	it := x.(*item)
+	it.index = len(*w)
+	*w = append(*w, it)
+}
+
+func (w *waits) Pop() any {
+	old := *w
+	it := old[len(old)-1]
+	old[len(old)-1] = nil
+	*w = old[:len(old)-1]
+	return it
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -21,8 +24,9 @@ const (
 
 // plan is one request's plan and, after its transaction, the result.
 type plan struct {
-	ev   *core.Event
-	held []bool // for each of Plan.Listeners: a slot is reserved in memory
+	ev     *core.Event
+	held   []bool       // for each of Plan.Listeners: a slot is reserved in memory
+	failed *atomic.Bool // of a sequence: one before it failed, so it must not be stored; may be nil
 
 	done    chan struct{}
 	seq     int64 // 0 when no event row was written
@@ -41,6 +45,7 @@ type batch struct {
 	bytes    int // of the plans' bodies
 	plans    []*plan
 	attempts []core.Attempt
+	others   bool // set by write: another process may have stored something just before
 }
 
 func (b *batch) add(p *plan) {
@@ -50,24 +55,21 @@ func (b *batch) add(p *plan) {
 
 func (b *batch) size() int { return len(b.plans) + len(b.attempts) }
 
+var errNoLease = errors.New("this process has lost its place among the replicas for now")
+
+var errOutOfOrder = errors.New("an event before it could not be stored")
+
 // Run writes what Commit and Finish bring until ctx ends, then what is still waiting, and returns.
 // Whoever calls Commit and Finish should have stopped before ctx ends.
 func (s *Store) Run(ctx context.Context) error {
-	n := s.backend.writers() + 1
-	ended := make(chan struct{}, n)
-	for range n - 1 {
-		go func() { // owned here: Run returns when all have ended
-			s.writeLoop(ctx)
-			ended <- struct{}{}
-		}()
-	}
-	go func() {
-		s.retentionLoop(ctx)
-		ended <- struct{}{}
-	}()
-	for range n {
-		<-ended
-	}
+	var beside sync.WaitGroup
+	beside.Go(func() { s.retentionLoop(ctx) })
+	keepCtx, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	beside.Go(func() { s.backend.keep(keepCtx, s) })
+	s.writeLoop(ctx)
+	release() // after the last results, which count only under what is held
+	beside.Wait()
 	close(s.stopped)
 	return nil
 }
@@ -149,18 +151,23 @@ func (s *Store) fill(b *batch) {
 // flush writes the batch and answers its plans. Attempts that could not be saved stay in it.
 func (s *Store) flush(b *batch) {
 	b.now = s.opts.Now()
+	b.plans = slices.DeleteFunc(b.plans, func(p *plan) bool {
+		if p.failed == nil || !p.failed.Load() {
+			return false
+		}
+		s.settle([]*plan{p}, false, errOutOfOrder)
+		return true
+	})
 	for _, p := range b.plans {
 		s.reserve(p)
 	}
-	err := s.backend.write(b)
-	switch {
-	case err == nil:
-		s.settle(b.plans, b.now, nil)
-		s.announce(b)
-	case b.size() > 1:
+	err := s.write(b, b.plans)
+	if err == nil {
+		s.saved(b)
+	} else if b.size() > 1 {
 		err = s.flushSingly(b)
-	default:
-		s.settle(b.plans, b.now, err)
+	} else {
+		s.settle(b.plans, false, err)
 	}
 	if err != nil {
 		s.opts.Log.Error("the store could not write", "plans", len(b.plans), "results", len(b.attempts), "err", err)
@@ -169,31 +176,60 @@ func (s *Store) flush(b *batch) {
 	b.plans, b.bytes = b.plans[:0], 0
 }
 
+// write runs the transaction and, when it succeeded, hands its deliveries over.
+func (s *Store) write(b *batch, plans []*plan) error {
+	if !s.holds.leased(time.Second) { // others may not count with this process
+		return errNoLease
+	}
+	if err := s.backend.write(b); err != nil {
+		return err
+	}
+	// What another process stored before must be read before anything newer goes through memory.
+	fresh := !b.others && s.alone
+	if !b.others && !s.alone {
+		s.intake.Look(true)
+	}
+	s.alone = !b.others
+	s.settle(plans, fresh, nil)
+	return nil
+}
+
 // flushSingly keeps one request that the database refuses from failing those beside it.
 func (s *Store) flushSingly(b *batch) error {
 	var errs []error
-	for _, p := range b.plans {
-		err := s.backend.write(&batch{now: b.now, plans: []*plan{p}})
-		s.settle([]*plan{p}, b.now, err)
-		errs = append(errs, err)
+	for i, p := range b.plans {
+		err := errOutOfOrder
+		if p.failed == nil || !p.failed.Load() {
+			err = s.write(&batch{now: b.now, plans: b.plans[i : i+1]}, b.plans[i:i+1])
+		}
+		if err != nil {
+			if p.failed != nil {
+				p.failed.Store(true)
+			}
+			s.settle(b.plans[i:i+1], false, err)
+			errs = append(errs, err)
+		}
 	}
 	if len(b.attempts) > 0 {
-		err := s.backend.write(&batch{now: b.now, attempts: b.attempts})
-		if err == nil {
-			s.announce(b)
+		one := &batch{now: b.now, attempts: b.attempts}
+		if err := s.write(one, nil); err != nil {
+			errs = append(errs, err)
+		} else {
+			s.saved(b)
 		}
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// announce says when the attempts that were saved and failed can be made again, and forgets them.
-func (s *Store) announce(b *batch) {
-	for i := range b.attempts {
-		if a := &b.attempts[i]; a.State == core.Pending {
-			s.intake.Due(a.Listener, a.Next)
-		}
+// saved forgets the attempts, which are on disk.
+func (s *Store) saved(b *batch) {
+	if len(b.attempts) == 0 {
+		return
 	}
+	for i := range b.attempts {
+		s.holds.end(b.attempts[i].Shard)
+	}
+	s.intake.Saved(b.attempts)
 	clear(b.attempts)
 	b.attempts = b.attempts[:0]
 }
@@ -204,32 +240,33 @@ func (s *Store) reserve(p *plan) {
 	}
 	p.held = make([]bool, len(p.ev.Plan.Listeners))
 	for i, listener := range p.ev.Plan.Listeners {
-		p.held[i] = s.intake.Reserve(listener)
+		p.held[i] = s.intake.Reserve(listener, len(p.ev.Body))
 	}
 }
 
 // settle hands the deliveries over and answers the waiting requests, in this order: the event
 // belongs to the request again once it is answered.
-func (s *Store) settle(plans []*plan, now time.Time, err error) {
+func (s *Store) settle(plans []*plan, fresh bool, err error) {
 	for _, p := range plans {
 		p.err = err
-		s.handOver(p, now)
+		s.handOver(p, fresh)
 		close(p.done)
 	}
 }
 
-func (s *Store) handOver(p *plan, now time.Time) {
+func (s *Store) handOver(p *plan, fresh bool) {
 	for i, held := range p.held {
 		listener := p.ev.Plan.Listeners[i]
-		switch stored := p.err == nil && p.deliver; {
-		case held && stored:
-			s.intake.Take(core.Delivery{Seq: p.seq, Listener: listener, Attempt: 1, Event: *p.ev})
-		case held:
-			s.intake.Release(listener)
-		case stored:
-			s.intake.Due(listener, now)
+		stored := p.err == nil && p.deliver
+		d := core.Delivery{Pending: core.Pending{Seq: p.seq, Turn: p.seq, Record: p.ev.Record()}, Listener: listener}
+		if !held || !stored || !fresh || s.holds.current(d.Shard()) == 0 {
+			s.intake.Return(listener, held, stored)
+			continue
 		}
+		d.Event = *p.ev
+		s.intake.Take(d)
 	}
+	p.held = nil
 }
 
 // retentionLoop deletes events whose deliveries have ended, a few at a time so that it never
@@ -244,7 +281,7 @@ func (s *Store) retentionLoop(ctx context.Context) {
 	var after int64
 	for {
 		var err error
-		if after, err = s.backend.forget(ctx, s.opts.Now().Add(-s.opts.Retention), after, batchRows); err != nil && ctx.Err() == nil {
+		if after, err = s.backend.forget(ctx, s.opts.Retention, after, batchRows); err != nil && ctx.Err() == nil {
 			s.opts.Log.Error("old events could not be deleted", "err", err)
 		}
 		if after != 0 && ctx.Err() == nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -15,28 +16,23 @@ import (
 )
 
 const (
-	// aliveClass is the first key of the advisory lock by which a process shows that it lives; the
-	// second is its owner number.
-	aliveClass = 0x70697065
-
-	pgWriters  = 1
 	pgTimeout  = 10 * time.Second // of one statement, as the server and the socket see it
 	pgReadPool = 8
 )
 
 // postgres writes each batch with one prepared statement on a connection of its own, so that a
-// commit is a single round trip.
+// commit is a single round trip. One such connection is enough: a second gained nothing, and one
+// keeps the order in which events arrived.
 type postgres struct {
-	db      *sql.DB // reads, claims and housekeeping
+	db      *sql.DB // reads and housekeeping
+	bun     *bun.DB
 	writeDB *sql.DB
-	free    chan *pgWriter
-	alive   *sql.Conn // holds the advisory lock
-	aliveMu chan struct{}
-	owner   int64
+	writer  pgWriter // belongs to the write loop
+	replica int64
 }
 
-func openPostgres(ctx context.Context, loc location, owner int64) (_ backend, _ *bun.DB, err error) {
-	p := &postgres{owner: owner, free: make(chan *pgWriter, pgWriters), aliveMu: make(chan struct{}, 1)}
+func openPostgres(ctx context.Context, loc location, replica int64) (_ backend, _ *bun.DB, err error) {
+	p := &postgres{replica: replica}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -50,6 +46,7 @@ func openPostgres(ctx context.Context, loc location, owner int64) (_ backend, _ 
 	}
 	p.db.SetMaxOpenConns(pgReadPool)
 	p.db.SetMaxIdleConns(pgReadPool)
+	p.bun = bun.NewDB(p.db, pgdialect.New(), bun.WithDiscardUnknownColumns())
 	// The plan of the one statement is fixed: it is made when the tables are empty, when a scan
 	// of everything looks cheap, and must still be right when they are not.
 	p.writeDB, err = connectPostgres(loc, pgTimeout, map[string]any{
@@ -59,15 +56,10 @@ func openPostgres(ctx context.Context, loc location, owner int64) (_ backend, _ 
 	if err != nil {
 		return nil, nil, err
 	}
-	p.writeDB.SetMaxOpenConns(pgWriters)
-	p.writeDB.SetMaxIdleConns(pgWriters)
-	for range pgWriters {
-		p.free <- &pgWriter{db: p.writeDB}
-	}
-	if err := p.showAlive(ctx); err != nil {
-		return nil, nil, err
-	}
-	return p, bun.NewDB(p.db, pgdialect.New(), bun.WithDiscardUnknownColumns()), nil
+	p.writeDB.SetMaxOpenConns(1)
+	p.writeDB.SetMaxIdleConns(1)
+	p.writer.db = p.writeDB
+	return p, p.bun, nil
 }
 
 // migratePostgres uses a connection without a read time-out: it may wait for another process's
@@ -80,13 +72,10 @@ func migratePostgres(ctx context.Context, loc location) error {
 	return errors.Join(migrate(ctx, db, goose.DialectPostgres), db.Close())
 }
 
-func (p *postgres) writers() int { return pgWriters }
+func (p *postgres) edit() *bun.DB { return p.bun }
 
 func (p *postgres) close() error {
 	var errs []error
-	if p.alive != nil {
-		errs = append(errs, p.alive.Close())
-	}
 	if p.writeDB != nil {
 		errs = append(errs, p.writeDB.Close())
 	}
@@ -96,117 +85,83 @@ func (p *postgres) close() error {
 	return errors.Join(errs...)
 }
 
-// showAlive holds the lock that says this owner lives, and takes it again when its connection is
-// gone. The lock goes when the process does, whatever ended it.
-func (p *postgres) showAlive(ctx context.Context) error {
-	p.aliveMu <- struct{}{}
-	defer func() { <-p.aliveMu }()
-	if p.alive != nil {
-		if p.alive.PingContext(ctx) == nil {
-			return nil
-		}
-		_ = p.alive.Close() // broken already
-		p.alive = nil
-	}
-	conn, err := p.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1, $2)", aliveClass, p.owner); err != nil {
-		return errors.Join(err, conn.Close())
-	}
-	p.alive = conn
-	return nil
-}
+// inShards chooses the deliveries of some shards.
+const inShards = "((CASE WHEN d.record = 0 THEN d.event_seq ELSE d.record END) & 63)::int = ANY(?::int[])"
 
-func (p *postgres) claim(ctx context.Context, listener string, limit int, now time.Time) (_ []row, err error) {
+func (p *postgres) scan(ctx context.Context, q scan) ([]core.Pending, error) {
 	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
 	defer cancel()
-	found, err := p.db.QueryContext(ctx, `WITH due AS (
-			SELECT event_seq, listener FROM deliveries WHERE listener = $1 AND state = 0 AND next_at <= $2
-			ORDER BY next_at, event_seq LIMIT $3 FOR UPDATE SKIP LOCKED
-		), d AS (
-			UPDATE deliveries t SET next_at = $4, owner = $5 FROM due
-			WHERE t.event_seq = due.event_seq AND t.listener = due.listener RETURNING t.event_seq, t.attempts
-		) SELECT `+columns+` FROM d JOIN events e ON e.seq = d.event_seq ORDER BY d.event_seq`,
-		listener, now.UnixMicro(), limit, now.Add(Lease).UnixMicro(), p.owner)
+	query := "SELECT " + pgPending + " FROM deliveries d WHERE d.listener = ? AND d.state = 0 AND d.turn > ?"
+	args := []any{q.listener, q.after}
+	if q.record != 0 {
+		query, args = query+" AND d.record = ?", append(args, q.record)
+	}
+	if len(q.shards) < core.Shards {
+		var shards array
+		for _, shard := range q.shards {
+			shards.int(int64(shard))
+		}
+		query, args = query+" AND "+inShards, append(args, shards.literal())
+	}
+	rows, err := p.bun.QueryContext(ctx, query+" ORDER BY d.turn LIMIT ?", append(args, q.limit)...)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, found.Close()) }()
-	var rows []row
-	for found.Next() {
-		var r row
-		if err := r.scan(found.Scan); err != nil {
-			return nil, err
-		}
-		rows = append(rows, r)
-	}
-	return rows, found.Err()
+	return pendingRows(rows, time.UnixMicro(0))
 }
 
-func (p *postgres) adopt(ctx context.Context, listener string, now time.Time) (int64, error) {
-	if err := p.showAlive(ctx); err != nil {
-		return 0, err
+// pgPending is pendingColumns with the time that is left by the server's clock.
+var pgPending = strings.Replace(pendingColumns, "d.next_at", "d.next_at - pipehook_now()", 1)
+
+func (p *postgres) load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error) {
+	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
+	defer cancel()
+	newestColumn := "0"
+	if newest {
+		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record), 0)"
 	}
-	return p.exec(ctx, `UPDATE deliveries SET next_at = $1, owner = 0
-		WHERE listener = $2 AND state = 0 AND next_at > $1 AND owner NOT IN (0, $3) AND NOT EXISTS (
-			SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = $4 AND objid::bigint = deliveries.owner
-			AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`,
-		now.UnixMicro(), listener, p.owner, aliveClass)
+	var list array
+	for _, seq := range seqs {
+		list.int(seq)
+	}
+	rows, err := p.bun.QueryContext(ctx, "SELECT "+pgPending+", "+newestColumn+", "+eventColumns+`
+		FROM deliveries d JOIN events e ON e.seq = d.event_seq
+		WHERE d.event_seq = ANY(?::bigint[]) AND d.listener = ? AND d.state = 0`, list.literal(), listener)
+	if err != nil {
+		return nil, err
+	}
+	return wholeRows(rows, time.UnixMicro(0))
 }
 
-func (p *postgres) renew(ctx context.Context, keys []core.DeliveryKey, until time.Time) error {
-	var seqs, listeners array
-	for _, k := range keys {
-		seqs.int(k.Seq)
-		listeners.text(k.Listener)
-	}
-	_, err := p.exec(ctx, `UPDATE deliveries d SET next_at = $1 FROM unnest($2::bigint[], $3::text[]) AS k (seq, listener)
-		WHERE d.event_seq = k.seq AND d.listener = k.listener AND d.owner = $4 AND d.state = 0`,
-		until.UnixMicro(), seqs.literal(), listeners.literal(), p.owner)
-	return err
-}
-
-func (p *postgres) forget(ctx context.Context, before time.Time, after int64, limit int) (int64, error) {
+func (p *postgres) forget(ctx context.Context, age time.Duration, after int64, limit int) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
 	defer cancel()
 	var last sql.NullInt64
-	err := p.db.QueryRowContext(ctx, `WITH looked AS MATERIALIZED (
+	err := p.db.QueryRowContext(ctx, `WITH clock AS MATERIALIZED (SELECT pipehook_now() - $3::bigint AS oldest
+		), looked AS MATERIALIZED (
 			SELECT seq, received_at FROM events WHERE seq > $1 ORDER BY seq LIMIT $2
 		), old AS MATERIALIZED (
-			SELECT seq FROM looked WHERE received_at < $3
+			SELECT seq FROM looked, clock WHERE received_at < oldest
 			AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0)
 		), a AS (DELETE FROM attempts WHERE event_seq IN (SELECT seq FROM old)
 		), d AS (DELETE FROM deliveries WHERE event_seq IN (SELECT seq FROM old)
-		), e AS (DELETE FROM events WHERE seq IN (SELECT seq FROM old))
-		SELECT max(seq) FROM looked HAVING max(received_at) < $3`,
-		after, limit, before.UnixMicro()).Scan(&last)
+		), e AS (DELETE FROM events WHERE seq IN (SELECT seq FROM old)
+		), h AS (DELETE FROM handled USING clock WHERE occurred_at < oldest
+		) SELECT max(seq) FROM looked HAVING max(received_at) < (SELECT oldest FROM clock)`,
+		after, limit, age.Microseconds()).Scan(&last)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
 	return last.Int64, err
 }
 
-func (p *postgres) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
-	defer cancel()
-	r, err := p.db.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
-}
-
 // write runs the batch's statement. When the connection broke it is run once more on a new one:
 // that is safe even if the first run was committed, because an event that is there already is
-// recognised by its id.
+// recognised by its id, and a result that was saved finds nothing pending.
 func (p *postgres) write(b *batch) error {
-	w := <-p.free
-	defer func() { p.free <- w }()
-	err := w.write(b, p.owner)
+	err := p.writer.write(b, p.replica)
 	if err != nil && !serverSaid(err) {
-		if again := w.write(b, p.owner); again != nil {
+		if again := p.writer.write(b, p.replica); again != nil {
 			return fmt.Errorf("%w (and before: %w)", again, err)
 		}
 		return nil

@@ -107,3 +107,10 @@ func serverSaid(err error) bool {
 	_, ok := errors.AsType[pgdriver.Error](err)
 	return ok
 }
+
+// hopeless reports whether the database would refuse the same again: its answer is about the data
+// (classes 22 and 23 of SQLSTATE), not about the server or the connection.
+func hopeless(err error) bool {
+	e, ok := errors.AsType[pgdriver.Error](err)
+	return ok && (strings.HasPrefix(e.Field('C'), "22") || strings.HasPrefix(e.Field('C'), "23"))
+}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/pipehook/pipehook/core"
 )
@@ -16,35 +15,49 @@ import (
 // writeBatch stores events, the deliveries of those that were not duplicates, and the results of
 // attempts, all in one statement. Bodies come as one value and are cut on the server: an array
 // of them would be quoted twice. An event that conflicts, with a key or with itself, is not
-// returned. A held delivery is pending, so its owner says enough: asking for the state too would
-// tempt the planner to read the index of all pending ones. The last row says that the answer is
-// whole: a connection that ends in the middle looks like the end of the rows to database/sql.
-const writeBatch = `WITH stored AS (
-	INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body)
-	SELECT id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header,
-		CASE WHEN body_len >= 0 THEN substring($14::bytea FROM body_at FOR body_len) END
+// returned. A result counts only under the token with which its attempt began; FOR SHARE keeps that
+// token from changing until the result is on disk. The last row says how many other processes live,
+// which are told, and that the answer is whole: a connection that ends in the middle looks like the
+// end of the rows to database/sql.
+const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
+), stored AS (
+	INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace, body)
+	SELECT id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace,
+		CASE WHEN body_len >= 0 THEN substring($15::bytea FROM body_at FOR body_len) END
 	FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
-		$9::bytea[], $10::text[], $11::text[], $12::int[], $13::int[])
-		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len)
+		$9::bytea[], $10::text[], $11::text[], $12::int[], $13::int[], $14::text[])
+		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len, trace)
 	ON CONFLICT DO NOTHING RETURNING seq, id
 ), delivered AS (
-	INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, owner)
-	SELECT stored.seq, d.listener, 0, 0, d.next_at, d.owner
-	FROM unnest($15::text[], $16::text[], $17::bigint[], $18::bigint[]) AS d (id, listener, next_at, owner)
-	JOIN stored ON stored.id = d.id
+	INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, turn, record)
+	SELECT stored.seq, d.listener, 0, 0, clock.now, stored.seq, d.record
+	FROM unnest($16::text[], $17::text[], $18::bigint[]) AS d (id, listener, record)
+	JOIN stored ON stored.id = d.id, clock
+), held AS MATERIALIZED (
+	SELECT shard, epoch FROM shards WHERE holder = $19 AND shard = ANY($20::int[]) FOR SHARE
 ), results AS MATERIALIZED (
-	SELECT * FROM unnest($19::bigint[], $20::text[], $21::int[], $22::int[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::text[])
-		AS r (seq, listener, state, number, next_at, started_at, finished_at, duration_us, error, code)
+	SELECT r.* FROM unnest($20::int[], $21::bigint[], $22::bigint[], $23::text[], $24::int[], $25::int[], $26::bigint[], $27::bigint[], $28::bigint[],
+		$29::bigint[], $30::text[], $31::text[], $32::int[], $33::bigint[], $34::bigint[])
+		AS r (shard, epoch, seq, listener, state, number, wait, started_at, finished_at, duration_us, error, code, crashed, record, occurred)
+	JOIN held ON held.shard = r.shard AND held.epoch = r.epoch
 ), finished AS (
-	UPDATE deliveries d SET state = r.state, attempts = r.number, next_at = r.next_at, owner = 0,
+	UPDATE deliveries d SET state = r.state, attempts = CASE WHEN r.number > 0 THEN r.number ELSE d.attempts END,
+		next_at = CASE WHEN r.state = 0 THEN clock.now + r.wait ELSE 0 END, crashes = d.crashes + r.crashed,
 		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code
-	FROM results r WHERE d.event_seq = r.seq AND d.listener = r.listener AND d.owner = $29
+	FROM results r, clock WHERE d.event_seq = r.seq AND d.listener = r.listener AND d.state = 0
 	RETURNING r.state, r.seq, r.listener, r.number, r.started_at, r.duration_us, r.error, r.code
 ), tried AS (
 	INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code)
-	SELECT seq, listener, number, started_at, duration_us, error, code FROM finished WHERE state <> 1
+	SELECT seq, listener, number, started_at, duration_us, error, code FROM finished WHERE state <> 1 AND number > 0
 	ON CONFLICT DO NOTHING
-) SELECT seq, id FROM stored UNION ALL SELECT 0, ''`
+), marked AS (
+	INSERT INTO handled (listener, record, occurred_at)
+	SELECT listener, record, max(occurred) FROM results WHERE occurred > 0 AND state = 1 GROUP BY listener, record
+	ON CONFLICT (listener, record) DO UPDATE SET occurred_at = greatest(handled.occurred_at, excluded.occurred_at)
+), others AS MATERIALIZED (
+	SELECT count(*) AS n FROM replicas, clock WHERE id <> $19 AND lease_until > clock.now
+) SELECT seq, id FROM stored
+UNION ALL SELECT n, CASE WHEN n > 0 AND $35::bool THEN pg_notify('pipehook', '')::text ELSE '' END FROM others`
 
 // pgWriter is one writing connection with the statement prepared on it.
 type pgWriter struct {
@@ -74,14 +87,15 @@ func (w *pgWriter) drop() {
 	w.stmt, w.conn = nil, nil
 }
 
-func (w *pgWriter) write(b *batch, owner int64) error {
+func (w *pgWriter) write(b *batch, replica int64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), pgTimeout)
 	defer cancel()
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
 	plans, repeats := splitRepeats(b.plans)
-	seqs, err := w.run(ctx, plans, b, owner, keyed)
+	b.others = false
+	seqs, err := w.run(ctx, plans, b, replica, keyed)
 	if err != nil {
 		w.drop()
 		return err
@@ -95,7 +109,7 @@ func (w *pgWriter) write(b *batch, owner int64) error {
 		}
 	}
 	for _, p := range append(lost, repeats...) {
-		if err := w.duplicate(ctx, p, b.now, owner); err != nil {
+		if err := w.duplicate(ctx, p, b, replica); err != nil {
 			w.drop()
 			return err
 		}
@@ -123,14 +137,14 @@ func splitRepeats(plans []*plan) (first, repeats []*plan) {
 
 // duplicate settles a plan whose insert conflicted: with an event that holds the key, with one
 // whose window is over, or with itself when an earlier run was committed after all.
-func (w *pgWriter) duplicate(ctx context.Context, p *plan, now time.Time, owner int64) error {
+func (w *pgWriter) duplicate(ctx context.Context, p *plan, b *batch, replica int64) error {
 	p.seq, p.deliver = 0, false
 	ev := p.ev
-	var seq, received int64
+	var seq, age int64
 	var id string
-	err := w.conn.QueryRowContext(ctx, `SELECT seq, id, received_at FROM events WHERE id = $1
-		UNION ALL SELECT seq, id, received_at FROM events WHERE pipeline = $2 AND dedupe_key = $3 LIMIT 1`,
-		ev.ID, ev.Pipeline, ev.Plan.Key).Scan(&seq, &id, &received)
+	err := w.conn.QueryRowContext(ctx, `SELECT seq, id, pipehook_now() - received_at FROM events WHERE id = $1
+		UNION ALL SELECT seq, id, pipehook_now() - received_at FROM events WHERE pipeline = $2 AND dedupe_key = $3 LIMIT 1`,
+		ev.ID, ev.Pipeline, ev.Plan.Key).Scan(&seq, &id, &age)
 	switch {
 	case errors.Is(err, sql.ErrNoRows): // deleted in between
 	case err != nil:
@@ -138,14 +152,14 @@ func (w *pgWriter) duplicate(ctx context.Context, p *plan, now time.Time, owner 
 	case id == ev.ID:
 		p.accept(seq)
 		return nil
-	case ev.Plan.Window == 0 || received >= now.Add(-ev.Plan.Window).UnixMicro():
-		return w.keepDuplicate(ctx, p, id, now, owner)
+	case ev.Plan.Window == 0 || age <= ev.Plan.Window.Microseconds():
+		return w.keepDuplicate(ctx, p, id, b, replica)
 	default:
 		if _, err := w.conn.ExecContext(ctx, "UPDATE events SET dedupe_key = NULL WHERE seq = $1", seq); err != nil {
 			return err
 		}
 	}
-	seqs, err := w.run(ctx, []*plan{p}, &batch{now: now}, owner, keyed)
+	seqs, err := w.alone(ctx, p, b, replica, keyed)
 	if err != nil {
 		return err
 	}
@@ -156,12 +170,12 @@ func (w *pgWriter) duplicate(ctx context.Context, p *plan, now time.Time, owner 
 	return errors.New("the dedupe key was taken by another process at the same time")
 }
 
-func (w *pgWriter) keepDuplicate(ctx context.Context, p *plan, first string, now time.Time, owner int64) error {
+func (w *pgWriter) keepDuplicate(ctx context.Context, p *plan, first string, b *batch, replica int64) error {
 	p.receipt = core.Receipt{ID: first, Duplicate: true}
 	if !p.ev.Plan.StoreDuplicate {
 		return nil
 	}
-	seqs, err := w.run(ctx, []*plan{p}, &batch{now: now}, owner, keyless)
+	seqs, err := w.alone(ctx, p, b, replica, keyless)
 	p.seq, p.deliver = seqs[p.ev.ID], p.ev.Plan.DeliverDuplicate
 	return err
 }
@@ -173,32 +187,47 @@ const (
 	keyless keying = false // a duplicate that is kept all the same
 )
 
-func (w *pgWriter) run(ctx context.Context, plans []*plan, b *batch, owner int64, k keying) (_ map[string]int64, err error) {
-	args := encodePlans(plans, b.now, owner, k)
+// alone runs the statement for one plan of the batch.
+func (w *pgWriter) alone(ctx context.Context, p *plan, b *batch, replica int64, k keying) (map[string]int64, error) {
+	one := &batch{}
+	seqs, err := w.run(ctx, []*plan{p}, one, replica, k)
+	b.others = b.others || one.others
+	return seqs, err
+}
+
+func (w *pgWriter) run(ctx context.Context, plans []*plan, b *batch, replica int64, k keying) (_ map[string]int64, err error) {
+	args, news := encodePlans(plans, k)
+	args = append(args, replica)
 	args = append(args, encodeAttempts(b.attempts)...)
-	rows, err := w.stmt.QueryContext(ctx, append(args, owner)...)
+	rows, err := w.stmt.QueryContext(ctx, append(args, news)...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	seqs := make(map[string]int64, len(plans))
+	seqs, whole := make(map[string]int64, len(plans)), false
 	for rows.Next() {
 		var seq int64
 		var id string
 		if err := rows.Scan(&seq, &id); err != nil {
 			return nil, err
 		}
+		if id == "" {
+			whole = true
+			b.others = b.others || seq > 0
+			continue
+		}
 		seqs[id] = seq
 	}
-	if _, whole := seqs[""]; !whole && rows.Err() == nil {
+	if !whole && rows.Err() == nil {
 		return nil, io.ErrUnexpectedEOF
 	}
 	return seqs, rows.Err()
 }
 
-func encodePlans(plans []*plan, now time.Time, owner int64, k keying) []any {
-	var id, pipeline, source, action, object, objectID, occurred, received, key, remote, header, at, length array
-	var dID, dListener, dNext, dOwner array
+// encodePlans makes the arguments for the plans; news reports whether there is a delivery.
+func encodePlans(plans []*plan, k keying) (args []any, news bool) {
+	var id, pipeline, source, action, object, objectID, occurred, received, key, remote, header, at, length, trace array
+	var dID, dListener, dRecord array
 	var bodies bytes.Buffer
 	for _, p := range plans {
 		ev := p.ev
@@ -215,6 +244,7 @@ func encodePlans(plans []*plan, now time.Time, owner int64, k keying) []any {
 		received.int(micros(ev.ReceivedAt))
 		remote.text(remoteText(ev.Remote))
 		header.text(headerText(ev.Header))
+		trace.text(ev.Trace())
 		if k == keyed {
 			key.bytes(ev.Plan.Key)
 		} else {
@@ -227,42 +257,42 @@ func encodePlans(plans []*plan, now time.Time, owner int64, k keying) []any {
 		} else {
 			length.int(-1)
 		}
-		for i, listener := range ev.Plan.Listeners {
+		for _, listener := range ev.Plan.Listeners {
 			if !ev.Plan.Store || k == keyless && !ev.Plan.DeliverDuplicate {
 				break
 			}
 			dID.text(ev.ID)
 			dListener.text(listener)
-			if p.held[i] {
-				dNext.int(now.Add(Lease).UnixMicro())
-				dOwner.int(owner)
-			} else {
-				dNext.int(now.UnixMicro())
-				dOwner.int(0)
-			}
+			dRecord.int(ev.Record())
+			news = true
 		}
 	}
-	return append(literals(&id, &pipeline, &source, &action, &object, &objectID, &occurred, &received, &key, &remote, &header, &at, &length),
-		append([]any{bodies.Bytes()}, literals(&dID, &dListener, &dNext, &dOwner)...)...)
+	args = literals(&id, &pipeline, &source, &action, &object, &objectID, &occurred, &received, &key, &remote, &header, &at, &length, &trace)
+	args = append(args, bodies.Bytes())
+	return append(args, literals(&dID, &dListener, &dRecord)...), news
 }
 
 func encodeAttempts(attempts []core.Attempt) []any {
-	var seq, listener, state, number, next, started, finished, took, text, code array
+	var shard, epoch, seq, listener, state, number, wait, started, finished, took, text, code, crashed, record, occurred array
 	for i := range attempts {
 		a := &attempts[i]
+		shard.int(int64(a.Shard))
+		epoch.int(a.Epoch)
 		seq.int(a.Seq)
 		listener.text(a.Listener)
 		state.int(int64(a.State))
 		number.int(int64(a.Number))
-		nextAt, finishedAt := attemptTimes(a)
-		next.int(nextAt)
-		finished.int(finishedAt)
-		started.int(a.Started.UnixMicro())
+		wait.int(a.Wait.Microseconds())
+		started.int(micros(a.Started))
+		finished.int(ended(a))
 		took.int(a.Took.Microseconds())
 		text.text(a.Err)
 		code.text(a.Code)
+		crashed.bool(a.Crashed)
+		record.int(a.Record)
+		occurred.int(micros(a.Occurred))
 	}
-	return literals(&seq, &listener, &state, &number, &next, &started, &finished, &took, &text, &code)
+	return literals(&shard, &epoch, &seq, &listener, &state, &number, &wait, &started, &finished, &took, &text, &code, &crashed, &record, &occurred)
 }
 
 // array builds PostgreSQL's text form of an array.
@@ -279,6 +309,14 @@ func (a *array) sep() {
 func (a *array) int(n int64) {
 	a.sep()
 	a.b = strconv.AppendInt(a.b, n, 10)
+}
+
+func (a *array) bool(v bool) {
+	if v {
+		a.int(1)
+	} else {
+		a.int(0)
+	}
 }
 
 func (a *array) text(s string) {

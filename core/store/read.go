@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -31,6 +33,7 @@ type Event struct {
 	Remote     string `bun:"remote"`
 	Header     string `bun:"header"`
 	Body       []byte `bun:"body"`
+	Trace      string `bun:"trace"`
 
 	Deliveries []*Delivery `bun:"rel:has-many,join:seq=event_seq"`
 }
@@ -44,7 +47,10 @@ type Delivery struct {
 	State      core.State `bun:"state"`
 	Attempts   int        `bun:"attempts"`
 	NextAt     int64      `bun:"next_at"`
-	Owner      int64      `bun:"owner"`
+	Turn       int64      `bun:"turn"`
+	Record     int64      `bun:"record"`
+	Crashes    int        `bun:"crashes"`
+	Replays    int        `bun:"replays"`
 	FinishedAt int64      `bun:"finished_at"`
 	DurationUS int64      `bun:"duration_us"`
 	LastError  string     `bun:"last_error"`
@@ -67,7 +73,7 @@ type Attempt struct {
 // Filter chooses events; its zero value chooses all.
 type Filter struct {
 	Match    core.Pattern // zero for all
-	State    string       // "pending", "done" or "dead": events with such a delivery
+	State    string       // one of core.States: events with such a delivery
 	Listener string       // with State or alone: events with a delivery to it
 	Since    time.Time
 	Limit    int // 0 for 50
@@ -114,7 +120,7 @@ func (r *Reader) Close() error { return r.db.Close() }
 // deliveries.
 func (r *Reader) Events(ctx context.Context, f Filter) ([]Event, error) {
 	var events []Event
-	q := r.db.NewSelect().Model(&events).ExcludeColumn("body", "header", "dedupe_key").
+	q := r.db.NewSelect().Model(&events).ExcludeColumn("body", "header", "dedupe_key", "trace").
 		Relation("Deliveries", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Order("listener") }).
 		Order("seq DESC")
 	if f.Limit <= 0 {
@@ -198,10 +204,9 @@ func (r *Reader) Waiting(ctx context.Context) (map[string]int64, error) {
 }
 
 func parseState(s string) (core.State, error) {
-	for _, state := range []core.State{core.Pending, core.Done, core.Dead} {
-		if state.String() == s {
-			return state, nil
-		}
+	names := core.States()
+	if i := slices.Index(names, s); i >= 0 {
+		return core.State(i), nil
 	}
-	return 0, invalid("state %q is not pending, done or dead", s)
+	return 0, invalid("state %q is not one of %s", s, strings.Join(names, ", "))
 }

@@ -10,9 +10,11 @@ import (
 	"github.com/pipehook/pipehook/core"
 )
 
-// row is a claimed delivery with its event, as both databases return it.
+// row is a pending delivery with its event, as both databases return it.
 type row struct {
-	seq, attempts            int64
+	seq, turn, record, due   int64 // due in microseconds from now
+	attempts, crashes        int64
+	replays, newest          int64
 	id, pipeline, source     string
 	action, object, objectID string
 	occurred, received       int64
@@ -20,20 +22,31 @@ type row struct {
 	body                     []byte
 }
 
-// columns is what row.scan expects, for a query over deliveries d and events e.
-const columns = `d.event_seq, d.attempts, e.id, e.pipeline, e.source, e.action, e.object, e.object_id,
+// pendingColumns is what row.scanPending expects after the event's seq, for deliveries d.
+const pendingColumns = `d.event_seq, d.turn, d.record, d.next_at, d.attempts, d.crashes, d.replays`
+
+// eventColumns is what row.scan expects besides, for events e.
+const eventColumns = `e.id, e.pipeline, e.source, e.action, e.object, e.object_id,
 	e.occurred_at, e.received_at, e.remote, e.header, e.body`
 
+func (r *row) pendingInto() []any {
+	return []any{&r.seq, &r.turn, &r.record, &r.due, &r.attempts, &r.crashes, &r.replays}
+}
+
 func (r *row) scan(scan func(...any) error) error {
-	return scan(&r.seq, &r.attempts, &r.id, &r.pipeline, &r.source, &r.action, &r.object, &r.objectID,
-		&r.occurred, &r.received, &r.remote, &r.header, &r.body)
+	return scan(append(r.pendingInto(), &r.newest, &r.id, &r.pipeline, &r.source, &r.action, &r.object, &r.objectID,
+		&r.occurred, &r.received, &r.remote, &r.header, &r.body)...)
+}
+
+func (r *row) pending() core.Pending {
+	return core.Pending{
+		Seq: r.seq, Turn: r.turn, Record: r.record, Due: time.Duration(r.due) * time.Microsecond,
+		Tried: int(r.attempts), Crashes: int(r.crashes), Replay: r.replays > 0,
+	}
 }
 
 func (r *row) delivery(listener string) core.Delivery {
-	return core.Delivery{
-		Seq: r.seq, Listener: listener, Attempt: int(r.attempts) + 1,
-		Event: restore(r),
-	}
+	return core.Delivery{Pending: r.pending(), Listener: listener, Event: restore(r), Newest: fromMicros(r.newest)}
 }
 
 // restore rebuilds what is stored of an event. What the source reads out of the body is for the
@@ -112,10 +125,10 @@ func plainText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// attemptTimes are a delivery's next_at and finished_at after the attempt.
-func attemptTimes(a *core.Attempt) (next, finished int64) {
-	if a.State == core.Pending {
-		return a.Next.UnixMicro(), 0
+// ended is a delivery's finished_at after the attempt.
+func ended(a *core.Attempt) int64 {
+	if a.State == core.Waiting {
+		return 0
 	}
-	return 0, a.Started.Add(a.Took).UnixMicro()
+	return a.Started.Add(a.Took).UnixMicro()
 }

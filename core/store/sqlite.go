@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +27,10 @@ type sqlite struct {
 	conn  *sql.Conn
 	stmts *sqliteStmts
 	lock  *fileLock
-	owner int64
+	read  *bun.DB
+	other *bun.DB // a second writing connection, for what is rare
+	now   func() time.Time
+	turn  int64 // the highest that is taken
 }
 
 // sqliteDSN opens the file so that a commit is on disk when it returns. busy_timeout comes first:
@@ -36,11 +40,11 @@ func sqliteDSN(path string, pragmas ...string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
 
-func openSQLite(ctx context.Context, loc location, owner int64) (_ backend, _ *bun.DB, err error) {
+func openSQLite(ctx context.Context, loc location, now func() time.Time) (_ backend, _ *bun.DB, err error) {
 	if err := os.MkdirAll(filepath.Dir(loc.path), 0o750); err != nil {
 		return nil, nil, err
 	}
-	s := &sqlite{owner: owner}
+	s := &sqlite{now: now}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -74,11 +78,13 @@ func openSQLite(ctx context.Context, loc location, owner int64) (_ backend, _ *b
 	if s.stmts, err = prepareSQLite(ctx, s.conn); err != nil {
 		return nil, nil, err
 	}
-	read, err := readSQLite(loc)
-	if err != nil {
+	if s.read, err = readSQLite(loc); err != nil {
 		return nil, nil, err
 	}
-	return s, read, nil
+	if s.other, err = editSQLite(loc); err != nil {
+		return nil, nil, err
+	}
+	return s, s.read, nil
 }
 
 func readSQLite(loc location) (*bun.DB, error) {
@@ -90,6 +96,18 @@ func readSQLite(loc location) (*bun.DB, error) {
 	db.SetMaxIdleConns(4)
 	return bun.NewDB(db, sqlitedialect.New(), bun.WithDiscardUnknownColumns()), nil
 }
+
+// editSQLite opens the file to change single rows of it, in this process or beside it.
+func editSQLite(loc location) (*bun.DB, error) {
+	db, err := sql.Open("sqlite", sqliteDSN(loc.path, "synchronous(FULL)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	return bun.NewDB(db, sqlitedialect.New(), bun.WithDiscardUnknownColumns()), nil
+}
+
+func (s *sqlite) edit() *bun.DB { return s.other }
 
 // checkPragmas refuses a file system that silently gives less than was asked for.
 func checkPragmas(ctx context.Context, db *sql.DB) error {
@@ -107,10 +125,11 @@ func checkPragmas(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-func (s *sqlite) writers() int { return 1 }
-
 func (s *sqlite) close() error {
 	var errs []error
+	if s.other != nil {
+		errs = append(errs, s.other.Close())
+	}
 	if s.stmts != nil {
 		errs = append(errs, s.stmts.close())
 	}
@@ -146,9 +165,15 @@ func (s *sqlite) inTx(f func() error) (err error) {
 func (s *sqlite) write(b *batch) error {
 	return s.inTx(func() error {
 		for i := range b.attempts {
-			if err := s.writeAttempt(&b.attempts[i]); err != nil {
+			if err := s.writeAttempt(&b.attempts[i], b.now); err != nil {
 				return err
 			}
+		}
+		if len(b.plans) == 0 {
+			return nil
+		}
+		if err := s.readTurn(); err != nil {
+			return err
 		}
 		for _, p := range b.plans {
 			if err := s.writePlan(p, b.now); err != nil {
@@ -159,121 +184,157 @@ func (s *sqlite) write(b *batch) error {
 	})
 }
 
-func (s *sqlite) writePlan(p *plan, now time.Time) error {
-	p.seq, p.deliver = 0, false
-	ev := p.ev
-	key, first, err := s.dedupe(p, now)
+// readTurn learns which turns replays have taken since: events are numbered above them, because a
+// lane reads only forward.
+func (s *sqlite) readTurn() error {
+	found, err := s.stmts.turns.one()
 	if err != nil {
 		return err
 	}
+	for _, v := range found {
+		if n, ok := v.(int64); ok {
+			s.turn = max(s.turn, n)
+		}
+	}
+	return nil
+}
+
+func (s *sqlite) writePlan(p *plan, now time.Time) error {
+	p.seq, p.deliver = 0, false
+	ev := p.ev
+	if ev.Plan.Key == nil && !ev.Plan.Store {
+		p.receipt = core.Receipt{ID: ev.ID}
+		return nil
+	}
+	first, err := s.insertFirst(p, now)
+	if err != nil {
+		return err
+	}
+	p.receipt = core.Receipt{ID: ev.ID}
 	duplicate := first != ""
 	if duplicate {
 		p.receipt = core.Receipt{ID: first, Duplicate: true}
-	} else {
-		p.receipt = core.Receipt{ID: ev.ID}
-	}
-	if p.seq == 0 && ev.Plan.Store && (!duplicate || ev.Plan.StoreDuplicate) {
-		if p.seq, err = s.stmts.insertEvent(ev, key, ev.Body); err != nil {
-			return err
+		if first != ev.ID && ev.Plan.StoreDuplicate {
+			if p.seq, err = s.insert(ev, nil, ev.Body); err != nil {
+				return err
+			}
 		}
 	}
 	p.deliver = p.seq != 0 && ev.Plan.Store && (!duplicate || ev.Plan.DeliverDuplicate)
 	if !p.deliver {
 		return nil
 	}
-	for i, listener := range ev.Plan.Listeners {
-		owner, next := int64(0), now
-		if p.held[i] {
-			owner, next = s.owner, now.Add(Lease)
-		}
-		if err := s.stmts.insertDelivery.run(p.seq, listener, next.UnixMicro(), owner); err != nil {
+	for _, listener := range ev.Plan.Listeners {
+		if err := s.stmts.insertDelivery.run(p.seq, listener, now.UnixMicro(), p.seq, ev.Record()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// dedupe tries to insert the event under its key. The insert that conflicts is the duplicate: then
-// first is the id of the event that holds the key. It returns the key still to be written.
-func (s *sqlite) dedupe(p *plan, now time.Time) (key []byte, first string, err error) {
+// insertFirst tries to insert the event under its key. The insert that conflicts is the duplicate:
+// then first is the id of the event that holds the key, or the event's own when it was stored before.
+func (s *sqlite) insertFirst(p *plan, now time.Time) (first string, err error) {
 	ev := p.ev
-	if ev.Plan.Key == nil {
-		return nil, "", nil
-	}
 	body := ev.Body
 	if !ev.Plan.Store {
 		body = nil
 	}
-	if p.seq, err = s.stmts.insertEvent(ev, ev.Plan.Key, body); err != nil || p.seq != 0 {
-		return nil, "", err
+	if p.seq, err = s.insert(ev, ev.Plan.Key, body); err != nil || p.seq != 0 {
+		return "", err
 	}
-	found, err := s.stmts.byKey.one(ev.Pipeline, ev.Plan.Key)
+	var key any
+	if ev.Plan.Key != nil {
+		key = ev.Plan.Key
+	}
+	found, err := s.stmts.holder.one(ev.ID, ev.Pipeline, key)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	seq, id, received := found[0].(int64), found[1].(string), found[2].(int64)
-	if ev.Plan.Window == 0 || received >= now.Add(-ev.Plan.Window).UnixMicro() {
-		return nil, id, nil
+	if id == ev.ID || ev.Plan.Window == 0 || received >= now.Add(-ev.Plan.Window).UnixMicro() {
+		return id, nil
 	}
 	if err := s.stmts.freeKey.run(seq); err != nil {
-		return nil, "", err
+		return "", err
 	}
-	p.seq, err = s.stmts.insertEvent(ev, ev.Plan.Key, body)
-	return nil, "", err
+	p.seq, err = s.insert(ev, ev.Plan.Key, body)
+	return "", err
 }
 
-func (s *sqlite) writeAttempt(a *core.Attempt) error {
-	next, finished := attemptTimes(a)
-	changed, err := s.stmts.finish.exec(int64(a.State), int64(a.Number), next, finished, a.Took.Microseconds(), a.Err, a.Code,
-		a.Seq, a.Listener, s.owner)
-	if err != nil || changed == 0 || a.State == core.Done { // 0: another process has taken the delivery over; its result counts
+// insert returns the new row's seq, 0 when the key or the id is taken.
+func (s *sqlite) insert(ev *core.Event, key, body []byte) (int64, error) {
+	stored, err := s.stmts.insertEvent(s.turn+1, ev, key, body)
+	if err != nil || !stored {
+		return 0, err
+	}
+	s.turn++
+	return s.turn, nil
+}
+
+func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {
+	next := int64(0)
+	if a.State == core.Waiting {
+		next = now.Add(a.Wait).UnixMicro()
+	}
+	crashed := int64(0)
+	if a.Crashed {
+		crashed = 1
+	}
+	changed, err := s.stmts.finish.exec(int64(a.State), int64(a.Number), next, ended(a), a.Took.Microseconds(), a.Err, a.Code,
+		crashed, a.Seq, a.Listener)
+	if err != nil || changed == 0 { // 0: cancelled meanwhile
 		return err
+	}
+	if !a.Occurred.IsZero() && a.State == core.Done {
+		if err := s.stmts.handled.run(a.Listener, a.Record, a.Occurred.UnixMicro()); err != nil {
+			return err
+		}
+	}
+	if a.State == core.Done || a.Number == 0 {
+		return nil
 	}
 	return s.stmts.insertAttempt.run(a.Seq, a.Listener, int64(a.Number), a.Started.UnixMicro(), a.Took.Microseconds(), a.Err, a.Code)
 }
 
-func (s *sqlite) claim(_ context.Context, listener string, limit int, now time.Time) ([]row, error) {
-	var rows []row
-	err := s.inTx(func() error {
-		found, err := s.stmts.due.all(listener, now.UnixMicro(), int64(limit))
-		if err != nil {
-			return err
-		}
-		rows = make([]row, len(found))
-		for i, values := range found {
-			if err := rows[i].scan(into(values)); err != nil {
-				return err
-			}
-			if err := s.stmts.hold.run(now.Add(Lease).UnixMicro(), s.owner, rows[i].seq, listener); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return rows, err
+// scan and load use the readers, so they never stand in the way of a commit.
+func (s *sqlite) scan(ctx context.Context, q scan) ([]core.Pending, error) {
+	query := "SELECT " + pendingColumns + " FROM deliveries d WHERE d.listener = ? AND d.state = 0 AND d.turn > ?"
+	args := []any{q.listener, q.after}
+	if q.record != 0 {
+		query, args = query+" AND d.record = ?", append(args, q.record)
+	}
+	rows, err := s.read.DB.QueryContext(ctx, query+" ORDER BY d.turn LIMIT ?", append(args, q.limit)...)
+	if err != nil {
+		return nil, err
+	}
+	return pendingRows(rows, s.now())
 }
 
-// adopt takes every held delivery that is not ours: the lock on the file says nobody else lives.
-func (s *sqlite) adopt(_ context.Context, listener string, now time.Time) (n int64, err error) {
-	err = s.inTx(func() error {
-		n, err = s.stmts.adopt.exec(now.UnixMicro(), listener, now.UnixMicro(), s.owner)
-		return err
-	})
-	return n, err
+func (s *sqlite) load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error) {
+	newestColumn := "0"
+	if newest {
+		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record), 0)"
+	}
+	var list array
+	for _, seq := range seqs {
+		list.int(seq)
+	}
+	text := strings.NewReplacer("{", "[", "}", "]").Replace(list.literal())
+	rows, err := s.read.DB.QueryContext(ctx, "SELECT "+pendingColumns+", "+newestColumn+", "+eventColumns+`
+		FROM json_each(?) k JOIN deliveries d ON d.event_seq = k.value JOIN events e ON e.seq = d.event_seq
+		WHERE d.listener = ? AND d.state = 0`, text, listener)
+	if err != nil {
+		return nil, err
+	}
+	return wholeRows(rows, s.now())
 }
 
-func (s *sqlite) renew(_ context.Context, keys []core.DeliveryKey, until time.Time) error {
-	return s.inTx(func() error {
-		for _, k := range keys {
-			if err := s.stmts.renew.run(until.UnixMicro(), k.Seq, k.Listener, s.owner); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
+// keep has nothing to do: the lock on the file says that nobody else lives.
+func (s *sqlite) keep(context.Context, *Store) {}
 
-func (s *sqlite) forget(_ context.Context, before time.Time, after int64, limit int) (last int64, err error) {
+func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit int) (last int64, err error) {
+	before := s.now().Add(-age).UnixMicro()
 	err = s.inTx(func() error {
 		found, err := s.stmts.old.all(after, int64(limit))
 		if err != nil {
@@ -281,9 +342,9 @@ func (s *sqlite) forget(_ context.Context, before time.Time, after int64, limit 
 		}
 		for _, values := range found {
 			seq, received, pending := values[0].(int64), values[1].(int64), values[2].(int64)
-			if received >= before.UnixMicro() {
+			if received >= before {
 				last = 0
-				return nil
+				return s.stmts.forgetHandled.run(before)
 			}
 			if last = seq; pending != 0 {
 				continue

@@ -14,11 +14,10 @@ import (
 // sqliteStmts are the statements of the writing connection. They go past database/sql to the
 // driver: its locks and conversions cost a quarter of an insert, and one owner needs neither.
 type sqliteStmts struct {
-	begin, commit, rollback                            *sqliteStmt
-	insert, byKey, freeKey                             *sqliteStmt
-	insertDelivery, finish, insertAttempt              *sqliteStmt
-	due, hold, adopt, renew                            *sqliteStmt
-	old, forgetAttempts, forgetDeliveries, forgetEvent *sqliteStmt
+	begin, commit, rollback                                           *sqliteStmt
+	turns, insert, holder, freeKey                                    *sqliteStmt
+	insertDelivery, finish, handled, insertAttempt                    *sqliteStmt
+	old, forgetAttempts, forgetDeliveries, forgetEvent, forgetHandled *sqliteStmt
 
 	all []*sqliteStmt
 }
@@ -32,25 +31,24 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.commit, "COMMIT"},
 		{&s.rollback, "ROLLBACK"},
-		{&s.insert, `INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (pipeline, dedupe_key) WHERE dedupe_key IS NOT NULL DO NOTHING`},
-		{&s.byKey, "SELECT seq, id, received_at FROM events WHERE pipeline = ? AND dedupe_key = ?"},
+		{&s.turns, "SELECT (SELECT last FROM turns), (SELECT max(seq) FROM events)"},
+		{&s.insert, `INSERT INTO events (seq, id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body, trace)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&s.holder, `SELECT seq, id, received_at FROM events WHERE id = ?
+			UNION ALL SELECT seq, id, received_at FROM events WHERE pipeline = ? AND dedupe_key = ? LIMIT 1`},
 		{&s.freeKey, "UPDATE events SET dedupe_key = NULL WHERE seq = ?"},
-		{&s.insertDelivery, "INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, owner) VALUES (?, ?, 0, 0, ?, ?)"},
-		{&s.finish, `UPDATE deliveries SET state = ?, attempts = ?, next_at = ?, owner = 0, finished_at = ?, duration_us = ?, last_error = ?, code = ?
-			WHERE event_seq = ? AND listener = ? AND owner = ? AND state = 0`},
-		{&s.insertAttempt, "INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code) VALUES (?, ?, ?, ?, ?, ?, ?)"},
-		{&s.due, "SELECT " + columns + ` FROM deliveries d JOIN events e ON e.seq = d.event_seq
-			WHERE d.listener = ? AND d.state = 0 AND d.next_at <= ? ORDER BY d.next_at, d.event_seq LIMIT ?`},
-		{&s.hold, "UPDATE deliveries SET next_at = ?, owner = ? WHERE event_seq = ? AND listener = ?"},
-		{&s.adopt, "UPDATE deliveries SET next_at = ?, owner = 0 WHERE listener = ? AND state = 0 AND next_at > ? AND owner NOT IN (0, ?)"},
-		{&s.renew, "UPDATE deliveries SET next_at = ? WHERE event_seq = ? AND listener = ? AND owner = ? AND state = 0"},
+		{&s.insertDelivery, "INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, turn, record) VALUES (?, ?, 0, 0, ?, ?, ?)"},
+		{&s.finish, `UPDATE deliveries SET state = ?1, attempts = CASE WHEN ?2 > 0 THEN ?2 ELSE attempts END, next_at = ?3, finished_at = ?4,
+			duration_us = ?5, last_error = ?6, code = ?7, crashes = crashes + ?8 WHERE event_seq = ?9 AND listener = ?10 AND state = 0`},
+		{&s.handled, `INSERT INTO handled (listener, record, occurred_at) VALUES (?, ?, ?)
+			ON CONFLICT (listener, record) DO UPDATE SET occurred_at = max(occurred_at, excluded.occurred_at)`},
+		{&s.insertAttempt, "INSERT OR REPLACE INTO attempts (event_seq, listener, number, started_at, duration_us, error, code) VALUES (?, ?, ?, ?, ?, ?, ?)"},
 		{&s.old, `SELECT seq, received_at, EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0)
 			FROM events WHERE seq > ? ORDER BY seq LIMIT ?`},
 		{&s.forgetAttempts, "DELETE FROM attempts WHERE event_seq = ?"},
 		{&s.forgetDeliveries, "DELETE FROM deliveries WHERE event_seq = ?"},
 		{&s.forgetEvent, "DELETE FROM events WHERE seq = ?"},
+		{&s.forgetHandled, "DELETE FROM handled WHERE occurred_at < ?"},
 	}
 	err := conn.Raw(func(raw any) error {
 		preparer, ok := raw.(driver.ConnPrepareContext)
@@ -78,21 +76,15 @@ func (s *sqliteStmts) close() error {
 	return errors.Join(errs...)
 }
 
-// insertEvent returns the new row's seq, 0 when the key is taken.
-func (s *sqliteStmts) insertEvent(ev *core.Event, key, body []byte) (int64, error) {
+// insertEvent reports false when the key or the id is taken.
+func (s *sqliteStmts) insertEvent(seq int64, ev *core.Event, key, body []byte) (bool, error) {
 	var dedupeKey any
 	if key != nil {
 		dedupeKey = key
 	}
-	r, err := s.insert.result(ev.ID, ev.Pipeline, ev.Source, plainText(ev.Action), plainText(ev.Object), plainText(ev.ObjectID),
-		micros(ev.OccurredAt), micros(ev.ReceivedAt), dedupeKey, remoteText(ev.Remote), headerText(ev.Header), body)
-	if err != nil {
-		return 0, err
-	}
-	if n, err := r.RowsAffected(); err != nil || n == 0 {
-		return 0, err
-	}
-	return r.LastInsertId()
+	n, err := s.insert.exec(seq, ev.ID, ev.Pipeline, ev.Source, plainText(ev.Action), plainText(ev.Object), plainText(ev.ObjectID),
+		micros(ev.OccurredAt), micros(ev.ReceivedAt), dedupeKey, remoteText(ev.Remote), headerText(ev.Header), body, ev.Trace())
+	return n > 0, err
 }
 
 // sqliteStmt is one prepared statement. It belongs to whoever holds the writing connection.
@@ -159,23 +151,4 @@ func (s *sqliteStmt) one(values ...any) ([]driver.Value, error) {
 		return nil, sql.ErrNoRows
 	}
 	return found[0], nil
-}
-
-// into makes a scan function over a driver's row, whose values have the columns' own types.
-func into(values []driver.Value) func(...any) error {
-	return func(dest ...any) error {
-		for i, d := range dest {
-			switch d := d.(type) {
-			case *int64:
-				*d, _ = values[i].(int64)
-			case *string:
-				*d, _ = values[i].(string)
-			case *[]byte:
-				*d, _ = values[i].([]byte)
-			default:
-				return fmt.Errorf("column %d: no scan into %T", i, d)
-			}
-		}
-		return nil
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -17,15 +18,14 @@ import (
 	"github.com/pipehook/pipehook/core"
 )
 
-// Lease is how long a delivery stays held by a process that does not renew it.
-const Lease = 60 * time.Second
-
 // Options are what Open needs. URL is "sqlite:PATH" or "postgres://…".
 type Options struct {
 	URL       string
 	Retention time.Duration // how long events stay after their last delivery ended; 0 keeps them
 	Log       *slog.Logger
-	Now       func() time.Time // nil for time.Now
+	Now       func() time.Time // SQLite's clock, nil for time.Now; PostgreSQL has its own
+	Replica   int64            // this process's number among those on one PostgreSQL, kept over restarts; 0 for a new one
+	Name      string           // how people call this process
 }
 
 // Store is an open database. Its methods may be called from many goroutines.
@@ -38,6 +38,8 @@ type Store struct {
 	attempts chan core.Attempt
 	stopped  chan struct{}
 	intake   core.Intake
+	holds    holds
+	alone    bool // the last transaction saw no other process; belongs to the write loop
 
 	closeOnce sync.Once
 	closeErr  error
@@ -47,14 +49,24 @@ type Store struct {
 // plan's result; the other methods are safe beside it.
 type backend interface {
 	write(b *batch) error
-	writers() int // how many calls of write may run at once
-	claim(ctx context.Context, listener string, limit int, now time.Time) ([]row, error)
-	adopt(ctx context.Context, listener string, now time.Time) (int64, error)
-	renew(ctx context.Context, keys []core.DeliveryKey, until time.Time) error
-	// forget looks at up to limit events after seq, deletes those older than before that have no
-	// pending delivery, and returns the last seq it looked at; 0 when there is nothing older left.
-	forget(ctx context.Context, before time.Time, after int64, limit int) (last int64, err error)
+	scan(ctx context.Context, q scan) ([]core.Pending, error)
+	load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error)
+	// forget looks at up to limit events after seq, deletes those received longer ago than age that
+	// have no pending delivery, and returns the last seq it looked at; 0 when none older is left.
+	forget(ctx context.Context, age time.Duration, after int64, limit int) (last int64, err error)
+	// keep holds what this process may serve until ctx ends, then hands it back.
+	keep(ctx context.Context, s *Store)
+	edit() *bun.DB // may write beside the write loop, in short transactions
 	close() error
+}
+
+// scan asks for pending deliveries of a listener in the order of their turns.
+type scan struct {
+	listener string
+	after    int64 // only turns above it
+	record   int64 // only this record's, unless 0
+	limit    int
+	shards   []int // only these
 }
 
 // Open connects, brings the schema up to date and takes hold of the database. For SQLite it fails
@@ -71,11 +83,15 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, intake: noIntake{},
 		plans: make(chan *plan, 1024), attempts: make(chan core.Attempt, 4096), stopped: make(chan struct{}),
 	}
-	owner := 1 + rand.Int64N(1<<31-1) // fits the second key of a PostgreSQL advisory lock
+	if opts.Replica == 0 {
+		s.opts.Replica = 1 + rand.Int64N(1<<62)
+	}
 	if loc.sqlite {
-		s.backend, s.read, err = openSQLite(ctx, loc, owner)
+		s.backend, s.read, err = openSQLite(ctx, loc, s.opts.Now)
+		s.holds.all()
+		s.alone = true
 	} else {
-		s.backend, s.read, err = openPostgres(ctx, loc, owner)
+		s.backend, s.read, err = openPostgres(ctx, loc, s.opts.Replica)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", loc.shown, err)
@@ -93,16 +109,28 @@ func (s *Store) Close() error {
 }
 
 // Commit makes the event's plan durable, together with whatever else is waiting. It returns after
-// the transaction is on disk. When ctx ends first the outcome is not known and the error says so.
+// the transaction is on disk. When ctx ends first the outcome is not known and the error says so;
+// the event then must not be changed any more.
 func (s *Store) Commit(ctx context.Context, ev *core.Event) (core.Receipt, error) {
 	p := &plan{ev: ev, done: make(chan struct{})}
+	if err := s.submit(ctx, p); err != nil {
+		return core.Receipt{}, err
+	}
+	return s.await(ctx, p)
+}
+
+func (s *Store) submit(ctx context.Context, p *plan) error {
 	select {
 	case s.plans <- p:
+		return nil
 	case <-ctx.Done():
-		return core.Receipt{}, unavailable("the store is overloaded", context.Cause(ctx))
+		return unavailable("the store is overloaded", context.Cause(ctx))
 	case <-s.stopped:
-		return core.Receipt{}, unavailable("the store is closed", nil)
+		return unavailable("the store is closed", nil)
 	}
+}
+
+func (s *Store) await(ctx context.Context, p *plan) (core.Receipt, error) {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
@@ -116,13 +144,47 @@ func (s *Store) Commit(ctx context.Context, ev *core.Event) (core.Receipt, error
 		}
 	}
 	if p.err != nil {
-		return core.Receipt{}, unavailable("the event could not be stored", p.err)
+		return core.Receipt{}, refusal(p.err)
 	}
 	return p.receipt, nil
 }
 
-// Finish records what an attempt came to. It returns before that is on disk: if the process dies
-// in between, the delivery is attempted again. It blocks while very many results wait.
+// refusal tells an event that the database will never take from a database that takes none now.
+func refusal(err error) error {
+	if hopeless(err) {
+		return &core.Error{Kind: core.Permanent, Msg: "the event can't be stored", Err: err}
+	}
+	return unavailable("the event could not be stored", err)
+}
+
+// CommitAll makes the events' plans durable in their order. After the first that fails the others
+// are not tried; n is how many were settled.
+func (s *Store) CommitAll(ctx context.Context, evs []*core.Event) (n int, err error) {
+	failed := new(atomic.Bool)
+	plans := make([]*plan, len(evs))
+	for i, ev := range evs {
+		plans[i] = &plan{ev: ev, done: make(chan struct{}), failed: failed}
+		if err := s.submit(ctx, plans[i]); err != nil {
+			failed.Store(true)
+			plans = plans[:i]
+			break
+		}
+	}
+	for i, p := range plans {
+		if _, err := s.await(ctx, p); err != nil {
+			failed.Store(true)
+			return i, err
+		}
+	}
+	if len(plans) < len(evs) {
+		return len(plans), unavailable("the store is overloaded", nil)
+	}
+	return len(evs), nil
+}
+
+// Finish records what an attempt that Begin allowed came to. It returns before that is on disk: if
+// the process dies in between, the delivery is attempted again. It blocks while very many results
+// wait.
 func (s *Store) Finish(a core.Attempt) {
 	select {
 	case s.attempts <- a:
@@ -146,41 +208,44 @@ func (s *Store) Seen(ctx context.Context, pipeline string, key []byte, since tim
 	return found[0], true, nil
 }
 
-// Claim holds up to limit due deliveries of the listener for this process and returns them, the
-// longest due first.
-func (s *Store) Claim(ctx context.Context, listener string, limit int) ([]core.Delivery, error) {
-	rows, err := s.backend.claim(ctx, listener, limit, s.opts.Now())
+// Scan reads pending deliveries of the listener with a turn after the given one, in order, of the
+// shards that this process holds. A record other than 0 asks for that record's only. What it
+// returns may be in memory already, or be finished with its result not yet saved.
+func (s *Store) Scan(ctx context.Context, listener string, after, record int64, limit int) ([]core.Pending, error) {
+	shards := s.holds.list()
+	if len(shards) == 0 {
+		return nil, nil
+	}
+	found, err := s.backend.scan(ctx, scan{listener: listener, after: after, record: record, limit: limit, shards: shards})
 	if err != nil {
-		return nil, fmt.Errorf("claim for %s: %w", listener, err)
+		return nil, fmt.Errorf("pending deliveries of %s: %w", listener, err)
 	}
-	claimed := make([]core.Delivery, len(rows))
+	return found, nil
+}
+
+// Load reads the deliveries with their events, in no order; those that have ended are left out.
+// With newest each says what was handled last for its record.
+func (s *Store) Load(ctx context.Context, listener string, seqs []int64, newest bool) ([]core.Delivery, error) {
+	rows, err := s.backend.load(ctx, listener, seqs, newest)
+	if err != nil {
+		return nil, fmt.Errorf("deliveries of %s: %w", listener, err)
+	}
+	loaded := make([]core.Delivery, len(rows))
 	for i := range rows {
-		claimed[i] = rows[i].delivery(listener)
+		loaded[i] = rows[i].delivery(listener)
 	}
-	return claimed, nil
+	return loaded, nil
 }
 
-// NextDue is when the listener's next pending delivery is due, held ones included.
-func (s *Store) NextDue(ctx context.Context, listener string) (at time.Time, ok bool, err error) {
-	var next []int64
-	err = s.read.NewSelect().Model((*Delivery)(nil)).Column("next_at").
-		Where("listener = ?", listener).Where("state = 0").Order("next_at").Limit(1).Scan(ctx, &next)
-	if err != nil || len(next) == 0 {
-		return time.Time{}, false, err
-	}
-	return time.UnixMicro(next[0]), true, nil
-}
+// Epoch is the token under which this process serves the shard now, 0 when it does not.
+func (s *Store) Epoch(shard int) int64 { return s.holds.current(shard) }
 
-// Adopt frees the listener's deliveries that are held by processes which no longer live, and
-// returns how many.
-func (s *Store) Adopt(ctx context.Context, listener string) (int64, error) {
-	return s.backend.adopt(ctx, listener, s.opts.Now())
-}
+// Abandon ends an attempt that came to nothing.
+func (s *Store) Abandon(shard int) { s.holds.end(shard) }
 
-// Renew holds the deliveries for another Lease. Those that were lost meanwhile stay lost.
-func (s *Store) Renew(ctx context.Context, keys []core.DeliveryKey) error {
-	return s.backend.renew(ctx, keys, s.opts.Now().Add(Lease))
-}
+// Begin opens an attempt under the token, which Finish or Abandon ends. It fails when the token is no longer
+// good: then another process may serve the shard.
+func (s *Store) Begin(shard int, epoch int64) bool { return s.holds.begin(shard, epoch) }
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.read.PingContext(ctx) }
@@ -198,7 +263,8 @@ func micros(t time.Time) int64 {
 
 type noIntake struct{}
 
-func (noIntake) Reserve(string) bool   { return false }
-func (noIntake) Release(string)        {}
-func (noIntake) Take(core.Delivery)    {}
-func (noIntake) Due(string, time.Time) {}
+func (noIntake) Reserve(string, int) bool  { return false }
+func (noIntake) Take(core.Delivery)        {}
+func (noIntake) Return(string, bool, bool) {}
+func (noIntake) Saved([]core.Attempt)      {}
+func (noIntake) Look(bool)                 {}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,27 +46,35 @@ func (c *clock) advance(d time.Duration) {
 type intake struct {
 	full bool
 
-	mu       sync.Mutex
-	reserved int
-	released int
-	woken    int
-	taken    []core.Delivery
+	mu                 sync.Mutex
+	reserved, returned int
+	kept               int // stored, to be read back
+	taken              []core.Delivery
+	saved              []core.Attempt
 }
 
-func (i *intake) Reserve(string) bool {
+func (i *intake) Reserve(string, int) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !i.full {
-		i.reserved++
-	}
+	i.reserved++
 	return !i.full
 }
 
-func (i *intake) Release(string) { i.mu.Lock(); defer i.mu.Unlock(); i.released++ }
-func (i *intake) Due(string, time.Time) {
+func (i *intake) Return(_ string, _, stored bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.woken++
+	i.returned++
+	if stored {
+		i.kept++
+	}
+}
+
+func (i *intake) Look(bool) {}
+
+func (i *intake) Saved(attempts []core.Attempt) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.saved = append(i.saved, attempts...)
 }
 
 func (i *intake) Take(d core.Delivery) {
@@ -90,6 +99,7 @@ func open(t *testing.T, url string, in *intake) *fixture {
 		t.Fatal(err)
 	}
 	s.Attach(in)
+	testdb.SetClock(t, url, c.now())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -160,7 +170,11 @@ func TestAnEventIsReadBackByteForByteWithoutCredentials(t *testing.T) {
 		if got.ObjectID != "7" || got.OccurredAt != ev.OccurredAt.UnixMicro() || got.Remote != "203.0.113.9" {
 			t.Errorf("event %+v", got)
 		}
-		if len(f.intake.taken) != 1 || f.intake.taken[0].Seq != got.Seq || f.intake.taken[0].Attempt != 1 {
+		f.commit(t, f.event("", "audit")) // the first one of a process on PostgreSQL is read back
+		if n := len(f.intake.taken); n == 0 || n+f.intake.kept != 2 {
+			t.Fatalf("%d taken, %d kept", n, f.intake.kept)
+		}
+		if strings.HasPrefix(url, "sqlite") && (f.intake.taken[0].Seq != got.Seq || f.intake.taken[0].Attempt() != 1) {
 			t.Errorf("taken %+v", f.intake.taken)
 		}
 	})
@@ -191,6 +205,7 @@ func TestADuplicateIsTheFirstOnesReceipt(t *testing.T) {
 				first := f.event("k", "audit")
 				f.commit(t, first)
 				f.clock.advance(test.after)
+				testdb.SetClock(t, url, f.clock.now())
 				second := f.event("k", "audit")
 				if test.change != nil {
 					test.change(second)
@@ -205,11 +220,11 @@ func TestADuplicateIsTheFirstOnesReceipt(t *testing.T) {
 				if got := len(f.stored(t)); got != test.events {
 					t.Errorf("%d events, want %d", got, test.events)
 				}
-				if got := len(f.intake.taken); got != test.deliveries {
+				if got := len(f.intake.taken) + f.intake.kept; got != test.deliveries {
 					t.Errorf("%d deliveries, want %d", got, test.deliveries)
 				}
-				if f.intake.reserved != len(f.intake.taken)+f.intake.released {
-					t.Errorf("reserved %d, taken %d, released %d", f.intake.reserved, len(f.intake.taken), f.intake.released)
+				if f.intake.reserved != len(f.intake.taken)+f.intake.returned {
+					t.Errorf("reserved %d, taken %d, returned %d", f.intake.reserved, len(f.intake.taken), f.intake.returned)
 				}
 			})
 		})
@@ -245,7 +260,7 @@ func TestConcurrentCopiesMakeOneEvent(t *testing.T) {
 		if got := len(f.stored(t)); got != keys {
 			t.Errorf("%d events, want %d", got, keys)
 		}
-		if got := len(f.intake.taken); got != keys {
+		if got := len(f.intake.taken) + f.intake.kept; got != keys {
 			t.Errorf("%d deliveries, want %d", got, keys)
 		}
 	})
@@ -285,47 +300,60 @@ func TestSeenLooksInsideTheWindowOnly(t *testing.T) {
 	})
 }
 
-func finish(d core.Delivery, state core.State, c *clock, err string) core.Attempt {
+// begin loads the one pending delivery of the listener and opens an attempt of it.
+func (f *fixture) begin(t *testing.T, listener string) (core.Delivery, int64) {
+	t.Helper()
+	pending := f.pending(t, listener)
+	if len(pending) != 1 {
+		t.Fatalf("%d pending, want 1", len(pending))
+	}
+	loaded, err := f.Load(t.Context(), listener, []int64{pending[0].Seq}, false)
+	if err != nil || len(loaded) != 1 {
+		t.Fatalf("loaded %d (%v)", len(loaded), err)
+	}
+	epoch := f.Epoch(loaded[0].Shard())
+	if !f.Begin(loaded[0].Shard(), epoch) {
+		t.Fatalf("no attempt could begin under token %d", epoch)
+	}
+	return loaded[0], epoch
+}
+
+func (f *fixture) pending(t *testing.T, listener string) []core.Pending {
+	t.Helper()
+	found, err := f.Scan(t.Context(), listener, 0, 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func finish(d core.Delivery, epoch int64, state core.State, c *clock, err string) core.Attempt {
 	return core.Attempt{
-		DeliveryKey: core.DeliveryKey{Seq: d.Seq, Listener: d.Listener}, Number: d.Attempt, State: state,
-		Next: c.now().Add(time.Minute), Started: c.now(), Took: time.Millisecond, Err: err, Code: "abc",
+		DeliveryKey: core.DeliveryKey{Seq: d.Seq, Listener: d.Listener}, Shard: d.Shard(), Epoch: epoch, Number: d.Attempt(), State: state,
+		Wait: time.Minute, Started: c.now(), Took: time.Millisecond, Err: err, Code: "abc",
 	}
 }
 
-func TestADeliveryThatFailedIsClaimedAgainAtItsTime(t *testing.T) {
+func TestADeliveryThatFailedIsPendingUntilItsTime(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		f := open(t, url, &intake{full: true})
 		ev := f.event("k", "audit", "mirror")
 		f.commit(t, ev)
-		if f.intake.woken != 2 {
-			t.Errorf("woken %d times, want 2", f.intake.woken)
+		d, epoch := f.begin(t, "audit")
+		if d.Attempt() != 1 || string(d.Event.Body) != string(ev.Body) || d.Event.ID != ev.ID || !d.Event.ReceivedAt.Equal(ev.ReceivedAt) || d.Record != ev.Record() {
+			t.Errorf("loaded %+v", d)
 		}
-		claim := func(want int) []core.Delivery {
-			t.Helper()
-			got, err := f.Claim(t.Context(), "audit", 10)
-			if err != nil || len(got) != want {
-				t.Fatalf("claimed %d, want %d (%v)", len(got), want, err)
-			}
-			return got
-		}
-		d := claim(1)[0]
-		if d.Attempt != 1 || string(d.Event.Body) != string(ev.Body) || d.Event.ID != ev.ID || !d.Event.ReceivedAt.Equal(ev.ReceivedAt) {
-			t.Errorf("claimed %+v", d)
-		}
-		claim(0) // held
-		f.Finish(finish(d, core.Pending, f.clock, "listener said no"))
+		f.Finish(finish(d, epoch, core.Waiting, f.clock, "listener said no"))
 		waitFor(t, f, ev.ID, func(d *store.Delivery) bool { return d.Listener == "audit" && d.Attempts == 1 })
-		claim(0)
-		if at, ok, err := f.NextDue(t.Context(), "audit"); err != nil || !ok || !at.Equal(f.clock.now().Add(time.Minute)) {
-			t.Errorf("next due %v %v %v", at, ok, err)
+		if got := f.pending(t, "audit")[0]; got.Due <= 50*time.Second || got.Due > time.Minute || got.Tried != 1 {
+			t.Errorf("pending %+v, want it due in a minute", got)
 		}
-		f.clock.advance(time.Minute)
-		d = claim(1)[0]
-		if d.Attempt != 2 {
-			t.Errorf("attempt %d, want 2", d.Attempt)
-		}
-		f.Finish(finish(d, core.Done, f.clock, ""))
+		d, epoch = f.begin(t, "audit")
+		f.Finish(finish(d, epoch, core.Done, f.clock, ""))
 		waitFor(t, f, ev.ID, func(d *store.Delivery) bool { return d.Listener == "audit" && d.State == core.Done })
+		if got := f.pending(t, "audit"); len(got) != 0 {
+			t.Errorf("still pending: %+v", got)
+		}
 		_, attempts, err := f.Reader().Event(t.Context(), ev.ID)
 		if err != nil || len(attempts) != 2 || attempts[0].Error != "listener said no" || attempts[1].Error != "" || attempts[1].Code != "abc" {
 			t.Errorf("attempts %+v (%v)", attempts, err)
@@ -356,19 +384,25 @@ func waitFor(t *testing.T, f *fixture, id string, want func(*store.Delivery) boo
 	}
 }
 
-func TestAnotherOwnersResultDoesNotCount(t *testing.T) {
+func TestAResultCountsOnceAndOnlyUnderItsToken(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		f := open(t, url, &intake{full: true})
 		ev := f.event("k", "audit")
 		f.commit(t, ev)
-		late, err := f.Claim(t.Context(), "audit", 1)
-		if err != nil {
-			t.Fatal(err)
+		d, epoch := f.begin(t, "audit")
+		if strings.HasPrefix(url, "postgres") {
+			f.Finish(finish(d, epoch+1, core.Done, f.clock, ""))
+			f.commit(t, f.event("after it"))
+			if got := f.pending(t, "audit"); len(got) != 1 {
+				t.Fatal("a result under another token was saved")
+			}
+			d, epoch = f.begin(t, "audit")
 		}
-		f.Finish(finish(late[0], core.Dead, f.clock, "given up"))
+		f.Finish(finish(d, epoch, core.Dead, f.clock, "given up"))
 		waitFor(t, f, ev.ID, func(d *store.Delivery) bool { return d.State == core.Dead })
-		f.Finish(finish(late[0], core.Done, f.clock, ""))
-		f.commit(t, f.event("other", "audit"))
+		f.Begin(d.Shard(), epoch)
+		f.Finish(finish(d, epoch, core.Done, f.clock, ""))
+		f.commit(t, f.event("other", "mirror"))
 		got, attempts, err := f.Reader().Event(t.Context(), ev.ID)
 		if err != nil || got.Deliveries[0].State != core.Dead || len(attempts) != 1 {
 			t.Errorf("state %v, %d attempts (%v)", got.Deliveries[0].State, len(attempts), err)
@@ -376,45 +410,39 @@ func TestAnotherOwnersResultDoesNotCount(t *testing.T) {
 	})
 }
 
-func TestWhatADeadProcessHeldIsAdopted(t *testing.T) {
-	testdb.Each(t, func(t *testing.T, url string) {
-		f := open(t, url, &intake{})
-		f.commit(t, f.event("k", "audit")) // taken by memory, never finished
-		if n, err := f.Adopt(t.Context(), "audit"); n != 0 || err != nil {
-			t.Fatalf("adopted %d of our own (%v)", n, err)
+func TestTwoReplicasShareTheShardsAndOneAloneHasAll(t *testing.T) {
+	url := testdb.Postgres(t)
+	held := func(f *fixture) (n int) {
+		for shard := range core.Shards {
+			if f.Epoch(shard) != 0 {
+				n++
+			}
 		}
-		f.stop()
-		f = open(t, url, &intake{full: true})
-		if n, err := f.Adopt(t.Context(), "audit"); n != 1 || err != nil {
-			t.Fatalf("adopted %d, want 1 (%v)", n, err)
+		return n
+	}
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for !ok() {
+			select {
+			case <-tick.C:
+			case <-t.Context().Done():
+				t.Fatal(what)
+			}
 		}
-		if got, err := f.Claim(t.Context(), "audit", 10); len(got) != 1 || err != nil {
-			t.Fatalf("claimed %d, want 1 (%v)", len(got), err)
+	}
+	a := open(t, url, &intake{})
+	await("one alone has all", func() bool { return held(a) == core.Shards })
+	b := open(t, url, &intake{})
+	await("they share", func() bool { return held(a) == core.Shards/2 && held(b) == core.Shards/2 })
+	for shard := range core.Shards {
+		if a.Epoch(shard) != 0 && b.Epoch(shard) != 0 {
+			t.Errorf("shard %d has two homes", shard)
 		}
-	})
-}
-
-func TestAHeldDeliveryIsFreeAfterItsLeaseUnlessRenewed(t *testing.T) {
-	testdb.Each(t, func(t *testing.T, url string) {
-		f := open(t, url, &intake{full: true})
-		f.commit(t, f.event("k", "audit"))
-		got, err := f.Claim(t.Context(), "audit", 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.clock.advance(store.Lease - time.Second)
-		if err := f.Renew(t.Context(), []core.DeliveryKey{{Seq: got[0].Seq, Listener: "audit"}}); err != nil {
-			t.Fatal(err)
-		}
-		f.clock.advance(2 * time.Second)
-		if again, _ := f.Claim(t.Context(), "audit", 1); len(again) != 0 {
-			t.Error("a renewed delivery was claimed")
-		}
-		f.clock.advance(store.Lease)
-		if again, _ := f.Claim(t.Context(), "audit", 1); len(again) != 1 {
-			t.Error("an abandoned delivery was not claimed")
-		}
-	})
+	}
+	a.stop()
+	await("what was handed back is taken", func() bool { return held(b) == core.Shards })
 }
 
 func TestASecondProcessOnOneSQLiteFileIsRefused(t *testing.T) {

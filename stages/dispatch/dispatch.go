@@ -18,8 +18,8 @@ type Config struct {
 
 // Deliverer knows the listeners.
 type Deliverer interface {
-	// Route lists the listeners that want the event.
-	Route(ev *core.Event) []string
+	// Route lists the listeners that want the event, and the rules that refused it for others.
+	Route(ev *core.Event) (names []string, refused []core.Refusal)
 	// Offer hands over an event that is not stored.
 	Offer(ev core.Event, listeners []string) error
 	// Watch watches the next attempt of each listener: wait waits for all, forget ends it.
@@ -49,7 +49,7 @@ func Factory(deps Deps) core.Factory {
 type async struct{ deps Deps }
 
 func (s *async) Process(_ context.Context, ev *core.Event) (core.Verdict, error) {
-	listeners := fresh(ev, s.deps.Deliverer.Route(ev))
+	listeners := route(ev, s.deps.Deliverer)
 	if ev.Plan.Store {
 		ev.Plan.Listeners = append(ev.Plan.Listeners, listeners...)
 		return core.Continue, nil
@@ -60,7 +60,7 @@ func (s *async) Process(_ context.Context, ev *core.Event) (core.Verdict, error)
 type inline struct{ deps Deps }
 
 func (s *inline) Process(ctx context.Context, ev *core.Event) (core.Verdict, error) {
-	listeners := fresh(ev, s.deps.Deliverer.Route(ev))
+	listeners := route(ev, s.deps.Deliverer)
 	if len(listeners) == 0 {
 		return core.Continue, nil
 	}
@@ -79,6 +79,13 @@ func (s *inline) Process(ctx context.Context, ev *core.Event) (core.Verdict, err
 		return core.Continue, err
 	}
 	return core.Continue, wait(ctx)
+}
+
+// route asks who wants the event, and notes who almost did.
+func route(ev *core.Event, d Deliverer) []string {
+	names, refused := d.Route(ev)
+	ev.Refused = append(ev.Refused, refused...)
+	return fresh(ev, names)
 }
 
 // fresh leaves out the listeners that an earlier dispatch of the chain has planned: there is one

@@ -18,7 +18,7 @@ type post struct {
 	outcome   error
 }
 
-func (p *post) Route(*core.Event) []string { return []string{"a", "b"} }
+func (p *post) Route(*core.Event) ([]string, []core.Refusal) { return []string{"a", "b"}, nil }
 
 func (p *post) Offer(_ core.Event, listeners []string) error {
 	p.offered = listeners

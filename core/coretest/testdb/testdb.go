@@ -5,11 +5,13 @@ package testdb
 import (
 	"crypto/rand"
 	"database/sql"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/uptrace/bun/driver/pgdriver"
 )
@@ -53,4 +55,19 @@ func Postgres(t testing.TB) string {
 	})
 	u.Path = "/" + name
 	return u.String()
+}
+
+// SetClock stops the database's clock at a time. Only PostgreSQL has one of its own; for SQLite it
+// does nothing.
+func SetClock(t testing.TB, storeURL string, now time.Time) {
+	t.Helper()
+	if strings.HasPrefix(storeURL, "sqlite:") {
+		return
+	}
+	db := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(storeURL)))
+	defer func() { _ = db.Close() }()
+	text := fmt.Sprintf("CREATE OR REPLACE FUNCTION pipehook_now() RETURNS BIGINT LANGUAGE sql VOLATILE PARALLEL SAFE AS 'SELECT %d::bigint'", now.UnixMicro())
+	if _, err := db.Exec(text); err != nil {
+		t.Fatalf("set the clock of the database: %v", err)
+	}
 }
