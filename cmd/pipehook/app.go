@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/ingress"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/seat"
 	"github.com/pipehook/pipehook/core/store"
 	"github.com/pipehook/pipehook/core/telemetry"
 	"github.com/pipehook/pipehook/stages"
@@ -23,6 +25,7 @@ import (
 type app struct {
 	conf    atomic.Pointer[config.Config]
 	log     *slog.Logger
+	seat    *seat.Seat
 	store   *store.Store
 	engine  *delivery.Engine
 	handler *ingress.Handler
@@ -72,13 +75,21 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger, see watc
 			return nil, err
 		}
 	}
-	a.store, err = store.Open(ctx, store.Options{URL: storeURL(conf), Retention: conf.Store.Retention, Log: log})
+	if a.seat, err = seat.Take(beside(conf, conf.Spool.Dir)); err != nil {
+		return nil, &hinted{fmt.Errorf("spool.dir: %w", err), "name a folder that pipehook may write to with spool.dir"}
+	}
+	a.store, err = store.Open(ctx, store.Options{
+		URL: storeURL(conf), Retention: conf.Store.Retention, Log: log, Replica: a.seat.Number, Name: processName(),
+	})
 	if err != nil {
+		return nil, err
+	}
+	if err := a.countCrashes(ctx); err != nil {
 		return nil, err
 	}
 	a.metrics.Waiting(a.store.Reader().Waiting)
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Restore: restore, Log: log,
+		Store: a.store, Journal: a.seat, Restore: restore, Log: log,
 		Observe: func(ev *core.Event, at core.Attempt) {
 			a.metrics.Attempt(at)
 			if see.attempt != nil {
@@ -118,6 +129,29 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger, see watc
 	a.engine.Subscribe(subs)
 	a.tellOrphans(ctx, subs)
 	return a, nil
+}
+
+// countCrashes tells the store which attempts the last process in this seat did not live to end.
+func (a *app) countCrashes(ctx context.Context) error {
+	crashes := make([]store.Crash, len(a.seat.Left))
+	for i, left := range a.seat.Left {
+		crashes[i] = store.Crash{DeliveryKey: left.DeliveryKey, Number: left.Number}
+		a.log.Warn("the last process ended while this attempt ran", "listener", left.Listener, "seq", left.Seq, "attempt", left.Number)
+	}
+	if err := a.store.Crashed(ctx, crashes); err != nil {
+		return err
+	}
+	a.seat.Forget()
+	return nil
+}
+
+// processName is how people tell the processes on one database apart.
+func processName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s:%d", host, os.Getpid())
 }
 
 func listen(address, key string) (net.Listener, error) {
@@ -174,6 +208,9 @@ func (a *app) close() error {
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
+	}
+	if a.seat != nil {
+		errs = append(errs, a.seat.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -33,7 +33,7 @@ func (c *cli) loadOrExample() (conf *config.Config, example bool, err error) {
 	}
 	conf, err = config.Load(config.Options{
 		Path: defaultConfig, Text: exampleConfig, Environ: c.environ,
-		Flags: map[string]any{"store.url": "sqlite:" + filepath.Join(devFolder, "dev.db"), "scripts.dir": dir},
+		Flags: map[string]any{"store.url": "sqlite:" + filepath.Join(devFolder, "dev.db"), "scripts.dir": dir, "spool.dir": filepath.Join(devFolder, "spool")},
 	})
 	if err != nil {
 		return nil, true, &usageError{err: err}

@@ -18,6 +18,7 @@ type Config struct {
 	Admin     Admin
 	Log       Log
 	Scripts   Scripts
+	Spool     Spool
 	Pipelines []Pipeline
 	Listeners []Listener
 
@@ -55,6 +56,12 @@ type Log struct {
 // Scripts is the folder of handler files.
 type Scripts struct {
 	Dir string `koanf:"dir"`
+}
+
+// Spool is the folder on this machine that belongs to the processes: each has a place of its own in
+// it, with what must outlive it and can't be in the store.
+type Spool struct {
+	Dir string `koanf:"dir" validate:"required"`
 }
 
 // Pipeline is one endpoint and its chain.
@@ -116,6 +123,7 @@ type plain struct {
 	Admin   Admin   `koanf:"admin"`
 	Log     Log     `koanf:"log"`
 	Scripts Scripts `koanf:"scripts"`
+	Spool   Spool   `koanf:"spool"`
 }
 
 func defaults() plain {
@@ -127,6 +135,7 @@ func defaults() plain {
 		Admin:   Admin{Listen: "127.0.0.1:8081"},
 		Log:     Log{Level: "info", Format: "auto"},
 		Scripts: Scripts{Dir: "scripts"},
+		Spool:   Spool{Dir: "pipehook.spool"},
 	}
 }
 

@@ -59,7 +59,7 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	p := defaults()
 	l.table("", tree, reflect.ValueOf(&p).Elem(), pipelineKey, listenerKey)
 	l.check("", &p)
-	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, doc: l.doc}
+	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Spool: p.Spool, doc: l.doc}
 	for i, table := range l.tables(pipelineKey, tree, "[[pipeline]]") {
 		conf.Pipelines = append(conf.Pipelines, l.pipeline(index(pipelineKey, i), table))
 	}

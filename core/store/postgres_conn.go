@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
@@ -49,6 +50,13 @@ func connectPostgres(loc location, timeout time.Duration, params map[string]any)
 	db.SetConnMaxLifetime(30 * time.Minute)
 	return db, nil
 }
+
+// quiet keeps the driver from writing to stderr by itself: what it tells there comes back as errors.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+func init() { pgdriver.Logger = quiet{} }
 
 func address(u *url.URL) (network, addr string) {
 	host, port := u.Hostname(), u.Port()

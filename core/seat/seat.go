@@ -1,0 +1,164 @@
+//go:build unix
+
+// Package seat is a process's own folder on this machine: the number by which other processes know
+// it, kept over restarts, and a note of what runs that outlives a kill. Several processes that
+// share a parent folder take one seat each. It knows neither stores nor listeners.
+package seat
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// most is how many processes one folder has seats for.
+const most = 64
+
+// Seat is a folder that this process alone uses until it closes it or ends.
+type Seat struct {
+	Dir    string
+	Number int64       // of the process, the same for whoever sits here next
+	Left   []Interrupt // attempts that were under way when the last one here ended
+
+	lock  *os.File
+	notes []byte // mapped: what is written is kept by the system, however this process ends
+	mu    sync.Mutex
+	free  []int
+}
+
+// Interrupt is an attempt that was never ended.
+type Interrupt struct {
+	core.DeliveryKey
+	Number int
+}
+
+// Take sits down on the first free seat below dir, which it makes.
+func Take(dir string) (*Seat, error) {
+	for i := range most {
+		s, err := sit(filepath.Join(dir, strconv.Itoa(i+1)))
+		if err != nil {
+			return nil, fmt.Errorf("seat %s: %w", s.Dir, errors.Join(err, s.Close()))
+		}
+		if s.lock != nil {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("all %d seats in %s are taken", most, dir)
+}
+
+// sit leaves the lock nil when another process holds it.
+func sit(dir string) (*Seat, error) {
+	s := &Seat{Dir: dir}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return s, err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return s, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return s, nil
+		}
+		return s, err
+	}
+	s.lock = lock
+	if s.Number, err = number(filepath.Join(dir, "number")); err != nil {
+		return s, err
+	}
+	return s, s.openNotes()
+}
+
+// number reads the seat's number, or draws one. A file that makes no sense is replaced: the number
+// only saves a wait.
+func number(file string) (int64, error) {
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
+		return n, nil
+	}
+	n := 1 + rand.Int64N(1<<62)
+	return n, os.WriteFile(file, []byte(strconv.FormatInt(n, 10)+"\n"), 0o600)
+}
+
+// A note is: event 8 bytes (0 for none), number 4, length of the name 1, name.
+const (
+	noteSize = 128
+	noteMax  = 4096 // attempts at a time; those beyond are not noted
+	nameAt   = 13
+)
+
+func (s *Seat) openNotes() error {
+	f, err := os.OpenFile(filepath.Join(s.Dir, "running"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // the mapping stays
+	if err := f.Truncate(noteSize * noteMax); err != nil {
+		return err
+	}
+	s.notes, err = syscall.Mmap(int(f.Fd()), 0, noteSize*noteMax, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	for i := noteMax - 1; i >= 0; i-- {
+		note := s.notes[i*noteSize : (i+1)*noteSize]
+		if seq := int64(binary.LittleEndian.Uint64(note)); seq > 0 && int(note[12]) <= noteSize-nameAt {
+			s.Left = append(s.Left, Interrupt{
+				core.DeliveryKey{Seq: seq, Listener: string(note[nameAt : nameAt+int(note[12])])},
+				int(binary.LittleEndian.Uint32(note[8:])),
+			})
+		}
+		s.free = append(s.free, i)
+	}
+	return nil
+}
+
+// Forget clears what the last process here left, once that has been dealt with. It must come
+// before the first Start.
+func (s *Seat) Forget() { clear(s.notes) }
+
+// Start notes that an attempt runs, until end is called.
+func (s *Seat) Start(key core.DeliveryKey, attempt int) (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.free) == 0 || len(key.Listener) > noteSize-nameAt {
+		return func() {}
+	}
+	i := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	note := s.notes[i*noteSize : (i+1)*noteSize]
+	binary.LittleEndian.PutUint32(note[8:], uint32(attempt))
+	note[12] = byte(len(key.Listener))
+	copy(note[nameAt:], key.Listener)
+	binary.LittleEndian.PutUint64(note, uint64(key.Seq)) // last: with it the note counts
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		binary.LittleEndian.PutUint64(note, 0)
+		s.free = append(s.free, i)
+	}
+}
+
+// Close gives the seat up. The notes stay mapped, for an attempt that outlasts its process's stop
+// still writes there. It is safe twice.
+func (s *Seat) Close() error {
+	var errs []error
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+		s.lock = nil
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,116 @@
+package seat_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/seat"
+)
+
+func take(t *testing.T, dir string) *seat.Seat {
+	t.Helper()
+	s, err := seat.Take(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestEachProcessHasASeatOfItsOwnAndFindsItAgain(t *testing.T) {
+	dir := t.TempDir()
+	first, second := take(t, dir), take(t, dir)
+	if first.Dir == second.Dir || first.Number == second.Number {
+		t.Errorf("two share a seat: %+v, %+v", first, second)
+	}
+	number := first.Number
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if again := take(t, dir); again.Number != number {
+		t.Errorf("number %d, was %d", again.Number, number)
+	}
+}
+
+func TestANumberThatCannotBeReadIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "1", "number"), []byte("-3 what"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s := take(t, dir); s.Number <= 0 {
+		t.Errorf("number %d", s.Number)
+	}
+}
+
+const childEnv = "PIPEHOOK_TEST_SEAT"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		runAndDie(dir)
+	}
+	os.Exit(m.Run())
+}
+
+// runAndDie begins three attempts, ends one, and is killed.
+func runAndDie(dir string) {
+	s, err := seat.Take(dir)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	s.Start(core.DeliveryKey{Seq: 1, Listener: "a"}, 1)()
+	s.Start(core.DeliveryKey{Seq: 7, Listener: "audit"}, 2)
+	s.Start(core.DeliveryKey{Seq: 1 << 40, Listener: "b"}, 1)
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Kill()
+	}
+	fmt.Println(err)
+	select {}
+}
+
+func TestWhatRanIsKnownAfterAKill(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+dir)
+	if err := cmd.Run(); err == nil {
+		t.Fatal("the child was not killed")
+	}
+	s := take(t, dir)
+	slices.SortFunc(s.Left, func(a, b seat.Interrupt) int { return int(a.Seq - b.Seq) })
+	want := []seat.Interrupt{{core.DeliveryKey{Seq: 7, Listener: "audit"}, 2}, {core.DeliveryKey{Seq: 1 << 40, Listener: "b"}, 1}}
+	if !slices.Equal(s.Left, want) {
+		t.Errorf("left %+v, want %+v", s.Left, want)
+	}
+	s.Forget()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if again := take(t, dir); len(again.Left) != 0 {
+		t.Errorf("left %+v", again.Left)
+	}
+}
+
+func TestMoreAttemptsThanThereIsRoomForAreNotNoted(t *testing.T) {
+	s := take(t, t.TempDir())
+	var ends []func()
+	for i := range 5000 {
+		ends = append(ends, s.Start(core.DeliveryKey{Seq: int64(i + 1), Listener: "a"}, 1))
+	}
+	for _, end := range ends {
+		end()
+	}
+	s.Start(core.DeliveryKey{Seq: 1, Listener: "a"}, 1)()
+}
