@@ -50,7 +50,7 @@ Start with:  pipehook dev`,
 		return usagef(cmd.CommandPath()+" --help", "%w", err)
 	})
 	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.triggerCommand(),
-		c.eventsCommand(), c.migrateCommand(), c.versionCommand())
+		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.migrateCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {
 		usageArgs(cmd)
 	}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/store"
+)
+
+// choiceFlags are the flags by which deliveries are chosen.
+type choiceFlags struct {
+	match, state, listener string
+	since, until           time.Duration
+	all                    bool
+}
+
+func (f *choiceFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.match, "match", "", "only events that fit a pattern, such as updated.deal")
+	cmd.Flags().StringVar(&f.state, "state", "", "only deliveries in this state, such as dead")
+	cmd.Flags().StringVar(&f.listener, "listener", "", "only deliveries to this listener")
+	cmd.Flags().DurationVar(&f.since, "since", 0, "only events received in the last …, such as 24h")
+	cmd.Flags().DurationVar(&f.until, "until", 0, "only events received longer ago than …, such as 1h")
+}
+
+func (f *choiceFlags) choice(events []string) (store.Choice, error) {
+	c := store.Choice{Events: events, State: f.state, Listener: f.listener}
+	if f.match != "" {
+		p, err := core.ParsePattern(f.match)
+		if err != nil {
+			return c, usagef("", "--match: %w", err)
+		}
+		c.Match = p
+	}
+	now := time.Now()
+	if f.since > 0 {
+		c.Since = now.Add(-f.since)
+	}
+	if f.until > 0 {
+		c.Until = now.Add(-f.until)
+	}
+	return c, nil
+}
+
+// named reports whether the user has said what to change. Nothing is not everything.
+func (f *choiceFlags) named(events []string) bool {
+	return f.all || len(events) > 0 || f.match != "" || f.state != "" || f.listener != "" || f.since > 0 || f.until > 0
+}
+
+func (c *cli) deliveriesCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "deliveries", Short: "Look at deliveries, and retry or cancel them"}
+	cmd.AddCommand(c.deliveriesListCommand(),
+		c.changeCommand("retry [EVENT_ID…]", "Attempt pending deliveries now instead of at their time", "retried", false, (*store.Manager).Retry),
+		c.changeCommand("cancel [EVENT_ID…]", "End pending deliveries", "cancelled", false, (*store.Manager).Cancel))
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+func (c *cli) deliveriesListCommand() *cobra.Command {
+	var f choiceFlags
+	var limit int
+	cmd := &cobra.Command{
+		Use: "list [EVENT_ID…]", Short: "List the newest deliveries",
+		Example: "  pipehook deliveries list --state dead --listener audit",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			choice, err := f.choice(args)
+			if err != nil {
+				return err
+			}
+			return c.withReader(cmd.Context(), func(r *store.Reader) error {
+				found, err := r.Deliveries(cmd.Context(), choice, limit)
+				if err != nil {
+					return err
+				}
+				return c.printDeliveries(found)
+			})
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 50, "how many")
+	return cmd
+}
+
+// listedJSON is a delivery as --json prints it in a list.
+type listedJSON struct {
+	Event      string `json:"event"`
+	Type       string `json:"type"`
+	ObjectID   string `json:"objectId"`
+	Listener   string `json:"listener"`
+	State      string `json:"state"`
+	Attempts   int    `json:"attempts"`
+	Replays    int    `json:"replays"`
+	NextAt     string `json:"nextAt,omitempty"`
+	FinishedAt string `json:"finishedAt,omitempty"`
+	LastError  string `json:"lastError,omitempty"`
+}
+
+func (c *cli) printDeliveries(found []store.Chosen) error {
+	if c.json {
+		views := make([]listedJSON, len(found))
+		for i, d := range found {
+			views[i] = listedJSON{d.ID, d.Action + "." + d.Object, d.ObjectID, d.Listener, d.State.String(), d.Attempts, d.Replays,
+				timeText(d.NextAt), timeText(d.FinishedAt), d.LastError}
+		}
+		return c.printJSON(views)
+	}
+	if len(found) == 0 {
+		fmt.Fprintln(c.stderr, "no deliveries")
+		return nil
+	}
+	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "EVENT ID\tEVENT\tOBJECT ID\tLISTENER\tSTATE\tATTEMPTS\tLAST ERROR")
+	for _, d := range found {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", d.ID, plain(d.Action+"."+d.Object), plain(d.ObjectID), d.Listener, d.State, d.Attempts, shortened(plain(d.LastError), 60))
+	}
+	return w.Flush()
+}
+
+func shortened(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+func (c *cli) eventsReplayCommand() *cobra.Command {
+	cmd := c.changeCommand("replay [EVENT_ID…]", "Deliver again what has ended", "replayed", true, (*store.Manager).Replay)
+	cmd.Example = "  pipehook events replay 0197a000-0000-7000-8000-000000000001\n  pipehook events replay --listener audit --state dead --since 24h --dry-run"
+	cmd.Long = "Deliver again what has ended: the deliveries of the events named, or those that the flags choose.\nA replayed delivery keeps its event's id and takes its place behind what is pending. With --dry-run\nthey are only counted."
+	return cmd
+}
+
+// changeCommand makes a command that changes the deliveries its flags choose.
+func (c *cli) changeCommand(use, short, done string, ended bool, change func(*store.Manager, context.Context, store.Choice, func(int)) (int, error)) *cobra.Command {
+	var f choiceFlags
+	var dry bool
+	cmd := &cobra.Command{
+		Use: use, Short: short,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			choice, err := f.choice(args)
+			if err != nil {
+				return err
+			}
+			if !f.named(args) {
+				return usagef("name events, or choose with --listener, --state, --match, --since or --until; --all means every delivery", "nothing is chosen")
+			}
+			url, err := c.readURL()
+			if err != nil {
+				return err
+			}
+			m, err := store.OpenManager(cmd.Context(), url)
+			if err != nil {
+				return err
+			}
+			defer func() { err = joinClose(err, m.Close) }()
+			if dry {
+				choice.Ended = &ended
+				n, err := m.Count(cmd.Context(), choice)
+				if err != nil {
+					return err
+				}
+				return c.printCount("chosen", n)
+			}
+			n, err := change(m, cmd.Context(), choice, nil)
+			if err != nil {
+				return fmt.Errorf("after %d: %w", n, err)
+			}
+			return c.printCount(done, n)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&f.all, "all", false, "every delivery")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only count what is chosen")
+	return cmd
+}
+
+func (c *cli) printCount(what string, n int) error {
+	if c.json {
+		return c.printJSON(map[string]int{what: n})
+	}
+	word := "deliveries"
+	if n == 1 {
+		word = "delivery"
+	}
+	_, err := fmt.Fprintf(c.stdout, "%d %s %s\n", n, word, what)
+	return err
+}
+
+func (c *cli) listenersCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "listeners", Short: "Pause and resume listeners"}
+	var reason string
+	pause := &cobra.Command{
+		Use: "pause NAME", Short: "Let a listener's deliveries wait", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withManager(cmd.Context(), func(m *store.Manager) error { return m.Pause(cmd.Context(), args[0], reason) })
+		},
+	}
+	pause.Flags().StringVar(&reason, "reason", "", "what others should know")
+	resume := &cobra.Command{
+		Use: "resume NAME", Short: "Go on with a listener that was paused", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withManager(cmd.Context(), func(m *store.Manager) error {
+				was, err := m.Resume(cmd.Context(), args[0])
+				if err == nil && !was {
+					return fmt.Errorf("listener %s is not paused", args[0])
+				}
+				return err
+			})
+		},
+	}
+	cmd.AddCommand(pause, resume)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+func (c *cli) withManager(ctx context.Context, use func(*store.Manager) error) (err error) {
+	url, err := c.readURL()
+	if err != nil {
+		return err
+	}
+	m, err := store.OpenManager(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, m.Close) }()
+	return use(m)
+}
