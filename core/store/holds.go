@@ -132,11 +132,3 @@ func (h *holds) leave(n int) (idle []int) {
 	}
 	return idle
 }
-
-func (h *holds) drop(shards []int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, i := range shards {
-		h.epoch[i], h.leaving[i] = 0, false
-	}
-}

@@ -65,7 +65,7 @@ type Choice struct {
 func (c *Choice) apply(q *bun.SelectQuery) (*bun.SelectQuery, error) {
 	q = q.TableExpr("deliveries AS d").Join("JOIN events AS e ON e.seq = d.event_seq")
 	if len(c.Events) > 0 {
-		q = q.Where("e.id IN (?)", bun.In(c.Events))
+		q = q.Where("e.id IN ?", bun.Tuple(c.Events))
 	}
 	if action, object := c.Match.Action(), c.Match.Object(); action != "" {
 		if action != "*" {
