@@ -40,6 +40,12 @@ func (g *Group) Add(name string, s Service) {
 // stopped. A service that is still running when the grace period is over is left behind and named
 // in the error. Errors are joined, each with its service's name.
 func (g *Group) Run(ctx context.Context, grace time.Duration) error {
+	return g.RunWithin(ctx, func() time.Duration { return grace })
+}
+
+// RunWithin is Run with a grace period that is asked for when the stop begins: it may have changed
+// since the start.
+func (g *Group) RunWithin(ctx context.Context, grace func() time.Duration) error {
 	ended := make(chan struct{}, len(g.members))
 	for _, m := range g.members {
 		runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -54,7 +60,7 @@ func (g *Group) Run(ctx context.Context, grace time.Duration) error {
 	case <-ctx.Done():
 	case <-ended:
 	}
-	return g.stop(grace)
+	return g.stop(grace())
 }
 
 func (g *Group) stop(grace time.Duration) error {

@@ -105,7 +105,7 @@ func TestABodyIsTakenWholeOrNotAtAll(t *testing.T) {
 			if test.length > 0 && a.Code == 200 && s.bodies[0] != full[:test.length] && s.bodies[0] != "1" {
 				t.Error("another body was stored")
 			}
-			if left := h.budget.used.Load(); left != 0 {
+			if left := h.rules.Load().budget.used.Load(); left != 0 {
 				t.Errorf("%d bytes are still counted", left)
 			}
 		})
@@ -149,8 +149,8 @@ func TestBodiesInFlightHaveALimitTogether(t *testing.T) {
 	close(goOn)
 	running.Wait()
 	go func() { <-inside }()
-	if a := ask(t, h, crmPost(body)); a.Code != 200 || s.count() != 4 || h.budget.used.Load() != 0 {
-		t.Errorf("afterwards %d %s, %d bytes are still counted", a.Code, a.Body, h.budget.used.Load())
+	if a := ask(t, h, crmPost(body)); a.Code != 200 || s.count() != 4 || h.rules.Load().budget.used.Load() != 0 {
+		t.Errorf("afterwards %d %s, %d bytes are still counted", a.Code, a.Body, h.rules.Load().budget.used.Load())
 	}
 }
 

@@ -46,25 +46,30 @@ type Options struct {
 	Now            func() time.Time
 }
 
+// Limits are those of Options that may change while requests are answered. Zero values mean the
+// same defaults.
+type Limits struct {
+	MaxBody        int64
+	AckWithin      time.Duration
+	TrustedProxies []netip.Prefix
+}
+
 // Handler answers all hooks.
 type Handler struct {
 	opts     Options
-	hooks    atomic.Pointer[map[string]*Hook]
-	budget   budget
+	rules    atomic.Pointer[rules]
 	warnings *limiter
+}
+
+// rules are what a request is judged by from its beginning to its end.
+type rules struct {
+	Limits
+	hooks  map[string]*Hook
+	budget *budget
 }
 
 // New makes a handler for the hooks.
 func New(opts Options, hooks []Hook) *Handler {
-	if opts.MaxBody == 0 {
-		opts.MaxBody = 1 << 20
-	}
-	if opts.InFlight == 0 {
-		opts.InFlight = max(64<<20, 4*opts.MaxBody)
-	}
-	if opts.AckWithin == 0 {
-		opts.AckWithin = 8 * time.Second
-	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -75,50 +80,67 @@ func New(opts Options, hooks []Hook) *Handler {
 		opts.Observe = func(Outcome) {}
 	}
 	h := &Handler{opts: opts, warnings: newLimiter(opts.Now)}
-	h.budget.limit = max(opts.InFlight, opts.MaxBody+1)
-	h.SetHooks(hooks)
+	h.Set(Limits{opts.MaxBody, opts.AckWithin, opts.TrustedProxies}, hooks)
 	return h
 }
 
-// SetHooks replaces all hooks at once. Requests that run go on with the pipeline they began with.
-func (h *Handler) SetHooks(hooks []Hook) {
-	byPath := make(map[string]*Hook, len(hooks))
-	for _, hook := range hooks {
-		byPath[hook.Path] = &hook
+// Set replaces the limits and all hooks at once. Requests that run go on with those they began
+// with. It must not be called twice at a time.
+func (h *Handler) Set(limits Limits, hooks []Hook) {
+	if limits.MaxBody == 0 {
+		limits.MaxBody = 1 << 20
 	}
-	h.hooks.Store(&byPath)
+	if limits.AckWithin == 0 {
+		limits.AckWithin = 8 * time.Second
+	}
+	inFlight := h.opts.InFlight
+	if inFlight == 0 {
+		inFlight = max(64<<20, 4*limits.MaxBody)
+	}
+	now := &rules{Limits: limits, hooks: make(map[string]*Hook, len(hooks)), budget: &budget{limit: max(inFlight, limits.MaxBody+1)}}
+	for _, hook := range hooks {
+		now.hooks[hook.Path] = &hook
+	}
+	if old := h.rules.Load(); old != nil && old.budget.limit == now.budget.limit {
+		now.budget = old.budget // what is being received counts on
+	}
+	h.rules.Store(now)
 }
+
+// SetHooks replaces all hooks at once and leaves the limits alone. It must not be called twice at a
+// time.
+func (h *Handler) SetHooks(hooks []Hook) { h.Set(h.rules.Load().Limits, hooks) }
 
 // ServeHTTP matches paths exactly, as they were sent: senders do not follow redirects, and a proxy
 // in front must not see another path than this does.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	hooks := *h.hooks.Load()
+	now := h.rules.Load()
 	path := r.URL.Path
 	if r.URL.RawPath != "" {
 		path = r.URL.RawPath
 	}
-	if hook, ok := hooks[path]; ok {
+	if hook, ok := now.hooks[path]; ok {
 		if r.Method != http.MethodPost {
 			h.notAllowed(w, r, http.MethodPost)
 			return
 		}
-		h.receive(w, r, hook)
+		h.receive(w, r, now, hook)
 		return
 	}
-	if hookPath, ok := strings.CutSuffix(path, "/health"); ok && hooks[hookPath] != nil {
+	if hookPath, ok := strings.CutSuffix(path, "/health"); ok && now.hooks[hookPath] != nil {
 		h.health(w, r)
 		return
 	}
 	h.strayed(w, r, http.StatusNotFound, "not_found", "there is no hook at this path")
 }
 
-func (h *Handler) receive(w http.ResponseWriter, r *http.Request, hook *Hook) {
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request, now *rules, hook *Hook) {
 	start := h.opts.Now()
 	ev := &core.Event{
 		ID: newID(), Pipeline: hook.Pipeline.Name, Source: hook.Source, ReceivedAt: start,
-		Remote: clientAddr(r, h.opts.TrustedProxies), Header: r.Header,
+		Remote: clientAddr(r, now.TrustedProxies), Header: r.Header,
 	}
-	receipt, err := h.take(r, ev, hook.Pipeline)
+	receipt, err := take(r, now, ev, hook.Pipeline)
 	o := Outcome{Event: ev, Err: err, Status: http.StatusOK, Code: "accepted"}
 	switch {
 	case err != nil:
@@ -137,7 +159,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, hook *Hook) {
 // take asks for admission, reads the body within its bounds and runs the pipeline. The context
 // outlives the client: one that hangs up must not tear a commit that others share. Its time runs
 // from the request's beginning, because the sender's does.
-func (h *Handler) take(r *http.Request, ev *core.Event, pipeline *core.Pipeline) (receipt core.Receipt, err error) {
+func take(r *http.Request, now *rules, ev *core.Event, pipeline *core.Pipeline) (receipt core.Receipt, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicError{value: p, stack: debug.Stack()}
@@ -146,18 +168,18 @@ func (h *Handler) take(r *http.Request, ev *core.Event, pipeline *core.Pipeline)
 	if err := checkContent(r.Header); err != nil {
 		return core.Receipt{}, err
 	}
-	if r.ContentLength > h.opts.MaxBody {
-		return core.Receipt{}, tooLarge(h.opts.MaxBody)
+	if r.ContentLength > now.MaxBody {
+		return core.Receipt{}, tooLarge(now.MaxBody)
 	}
 	// The timer starts before the body is read, which the server's own time-outs bound.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.opts.AckWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), now.AckWithin)
 	defer cancel()
 	if err := pipeline.Admit(ctx, ev); err != nil {
 		return core.Receipt{}, err
 	}
-	share := share{of: &h.budget}
+	share := share{of: now.budget}
 	defer share.release()
-	if ev.Body, err = readBody(r, h.opts.MaxBody, &share); err != nil {
+	if ev.Body, err = readBody(r, now.MaxBody, &share); err != nil {
 		return core.Receipt{}, err
 	}
 	if err := ctx.Err(); err != nil {

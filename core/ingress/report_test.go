@@ -67,7 +67,7 @@ func TestWhatIsLoggedAtWhichLevel(t *testing.T) {
 func TestAPanicIsLoggedWithItsPlace(t *testing.T) {
 	var log bytes.Buffer
 	h := storing(Options{Log: slog.New(slog.NewJSONHandler(&log, nil))}, &shelf{}, gateFunc(func(*core.Event) error { panic("oh no") }))
-	if a := ask(t, h, crmPost("{}")); a.Code != 500 || a.Error.Message != "internal error" || h.budget.used.Load() != 0 {
+	if a := ask(t, h, crmPost("{}")); a.Code != 500 || a.Error.Message != "internal error" || h.rules.Load().budget.used.Load() != 0 {
 		t.Errorf("answer %d %s", a.Code, a.Body)
 	}
 	all := logged(t, &log)

@@ -2,39 +2,143 @@ package ingress
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
 )
 
-// Serve makes a service that answers on the listener until its context ends, then takes no new
-// connection and returns when the requests that run are answered. What has not ended after four
-// fifths of grace is cut off, so that a client who sends slowly can't use up the time that others
-// need to stop; what is cut off was not acknowledged.
+// Leave says how a Server stops. Both times begin with the stop.
+//
+// A connection that is kept open belongs to both sides: when one closes it while the other is about
+// to send, a request is lost. So for Linger everything is served as before, new connections too,
+// but every answer tells the client that its connection ends. Then no connection is taken any more,
+// those on which nothing happens are closed, and what has not ended at Cut is cut off, so that a
+// client who sends slowly can't use up the time that others need to stop. What is cut off was not
+// acknowledged.
+type Leave struct{ Linger, Cut time.Duration }
+
+// linger is longer than a sender that is busy leaves a connection alone, and short enough for
+// somebody who waits for the stop.
+const linger = 250 * time.Millisecond
+
+// Leaving is how to stop within a grace period that others must stop in as well.
+func Leaving(grace time.Duration) Leave {
+	return Leave{Linger: min(linger, grace/10), Cut: grace * 4 / 5}
+}
+
+// Serve makes a service that answers on the listener until its context ends, and then leaves.
 func Serve(ln net.Listener, h http.Handler, log *slog.Logger, grace time.Duration) core.Service {
-	server := newServer(h, log)
 	return core.ServiceFunc(func(ctx context.Context) error {
-		served := make(chan error, 1)
-		go func() { served <- server.Serve(ln) }() // ends with Shutdown or Close below
-		select {
-		case err := <-served:
-			return errors.Join(err, server.Close())
-		case <-ctx.Done():
-		}
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace*4/5)
-		defer cancel()
-		err := server.Shutdown(stopCtx)
-		if errors.Is(err, context.DeadlineExceeded) {
-			log.Warn("connections that were still open have been cut off", "listen", ln.Addr().String())
-			err = server.Close()
-		}
-		<-served
-		return err
+		return NewServer(ln, h, log).Run(ctx, func() Leave { return Leaving(grace) })
 	})
+}
+
+// Server answers on one listener, which it owns.
+type Server struct {
+	ln      net.Listener
+	log     *slog.Logger
+	http    *http.Server
+	leaving atomic.Bool
+
+	mu    sync.Mutex
+	conns map[net.Conn]http.ConnState
+	empty chan struct{} // holds a token when the last connection has ended
+}
+
+// NewServer makes a server that does not answer yet.
+func NewServer(ln net.Listener, h http.Handler, log *slog.Logger) *Server {
+	s := &Server{ln: ln, log: log, conns: map[net.Conn]http.ConnState{}, empty: make(chan struct{}, 1)}
+	s.http = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.leaving.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	}), log)
+	s.http.ConnState = s.track
+	return s
+}
+
+// Run answers until ctx ends, and then leaves in the way that it asks for at that moment. It returns
+// when no connection is open any more, or at once with the error of a listener that breaks.
+func (s *Server) Run(ctx context.Context, leave func() Leave) error {
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(s.ln) }() // ends with its listener
+	select {
+	case err := <-served:
+		_ = s.http.Close() // says no more than that the listener is gone
+		return err
+	case <-ctx.Done():
+	}
+	how := leave()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), how.Cut)
+	defer cancel()
+	s.leaving.Store(true)
+	s.wait(stop, how.Linger)
+	err := s.ln.Close()
+	<-served // with it every connection that was taken is known
+	// Closes what is idle, and has the rest end with its answer.
+	s.http.SetKeepAlivesEnabled(false)
+	if !s.wait(stop, how.Linger) {
+		s.closeSilent()
+	}
+	if !s.wait(stop, how.Cut) {
+		s.log.Warn("connections that were still open have been cut off", "listen", s.ln.Addr().String())
+	}
+	_ = s.http.Close() // the listener is closed, and of connections there is nothing to learn
+	return err
+}
+
+// wait waits until no connection is open, which it reports, or the time is over.
+func (s *Server) wait(ctx context.Context, most time.Duration) bool {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	for {
+		s.mu.Lock()
+		n := len(s.conns)
+		s.mu.Unlock()
+		if n == 0 {
+			return true
+		}
+		select {
+		case <-s.empty:
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// closeSilent closes connections on which no request has begun: some clients open them in advance.
+func (s *Server) closeSilent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn, state := range s.conns {
+		if state == http.StateNew {
+			_ = conn.Close() // its end is what is wanted
+		}
+	}
+}
+
+func (s *Server) track(conn net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state != http.StateClosed && state != http.StateHijacked {
+		s.conns[conn] = state
+		return
+	}
+	delete(s.conns, conn)
+	if len(s.conns) == 0 {
+		select {
+		case s.empty <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // newServer keeps slow clients from holding connections. The longest time in which a request may
