@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"net/http"
 	"os"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,19 +25,28 @@ import (
 
 // app is everything that serves, built and joined but not yet running.
 type app struct {
-	conf    atomic.Pointer[config.Config]
-	log     *slog.Logger
-	seat    *seat.Seat
-	store   *store.Store
-	engine  *delivery.Engine
-	handler *ingress.Handler
-	scripts *scriptSet
-	metrics *telemetry.Metrics
-	deps    stages.Deps
+	conf     atomic.Pointer[config.Config]
+	log      *slog.Logger
+	logs     *logs
+	seat     *seat.Seat
+	store    *store.Store
+	engine   *delivery.Engine
+	intake   *valve
+	handler  *ingress.Handler
+	scripts  *scriptSet
+	metrics  *telemetry.Metrics
+	reloads  *telemetry.Reloads
+	deps     stages.Deps
+	doors    map[string]*door
+	manager  manager
+	stop     context.CancelFunc        // of run
+	leaving  atomic.Pointer[successor] // nil unless one takes over
+	moved    chan struct{}             // tells the watcher of the scripts that the folders are others
+	reloaded func()
+	further  []further
 
-	hooksAt, adminAt net.Listener
-	reloaded         func()
-	further          []further
+	deliveries *deliveries
+	loading    sync.Mutex // held while scripts or the configuration are taken
 }
 
 // further is a service that runs beside the usual ones.
@@ -55,56 +66,58 @@ type watchers struct {
 	reloaded func()
 }
 
-// newApp opens and joins all parts. When it fails nothing stays open.
-func newApp(ctx context.Context, conf *config.Config, log *slog.Logger, see watchers) (_ *app, err error) {
+// parts are what newApp needs besides the configuration.
+type parts struct {
+	logs    *logs
+	see     watchers
+	from    *inheritance // nil when nothing was passed to the process
+	manager manager
+}
+
+// newApp opens and joins all parts. When it fails nothing stays open. The store comes last of what
+// takes time, since a predecessor may have to let go of it first.
+func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err error) {
 	if _, err := assemble(conf, bareDeps(conf)); err != nil {
 		return nil, err // before anything is opened
 	}
-	a := &app{log: log, metrics: telemetry.New(), reloaded: see.reloaded}
+	a := &app{
+		log: p.logs.logger(), logs: p.logs, metrics: telemetry.New(), manager: p.manager,
+		doors: map[string]*door{}, moved: make(chan struct{}, 1), reloaded: p.see.reloaded,
+	}
+	a.reloads = a.metrics.Reloads()
 	a.conf.Store(conf)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if a.hooksAt, err = listen(conf.Server.Listen, "server.listen"); err != nil {
+	if err := a.openDoors(conf, p.from); err != nil {
 		return nil, err
 	}
-	if conf.Admin.Listen != "" {
-		if a.adminAt, err = listen(conf.Admin.Listen, "admin.listen"); err != nil {
-			return nil, err
-		}
+	host := jshost.Options{Log: a.log, Said: p.see.said}
+	if p.see.said != nil {
+		host.Log = slog.New(slog.DiscardHandler)
 	}
-	if a.seat, err = seat.Take(beside(conf, conf.Spool.Dir)); err != nil {
-		return nil, &hinted{fmt.Errorf("spool.dir: %w", err), "name a folder that pipehook may write to with spool.dir"}
-	}
-	a.store, err = store.Open(ctx, store.Options{
-		URL: storeURL(conf), Retention: conf.Store.Retention, Log: log, Replica: a.seat.Number, Name: processName(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := a.countCrashes(ctx); err != nil {
+	a.scripts = newScriptSet(host, a.log)
+	subs, _ := a.scripts.load(conf)
+	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
 	}
 	a.metrics.Waiting(a.store.Reader().Waiting)
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Journal: a.seat, Restore: restore, Log: log,
+		Store: a.store, Journal: a.seat, Restore: restore, Log: a.log,
 		Observe: func(ev *core.Event, at core.Attempt) {
 			a.metrics.Attempt(at)
-			if see.attempt != nil {
-				see.attempt(ev, at)
+			if p.see.attempt != nil {
+				p.see.attempt(ev, at)
 			}
 		},
 	})
-	a.store.Attach(a.engine)
-	host := jshost.Options{Log: log, Said: see.said}
-	if see.said != nil {
-		host.Log = slog.New(slog.DiscardHandler)
-	}
-	a.scripts = newScriptSet(host, log)
+	a.deliveries = newDeliveries(a.engine)
+	a.intake = &valve{Intake: a.engine}
+	a.store.Attach(a.intake)
 	a.deps = stages.Deps{
-		Log: log, Now: time.Now, Store: a.store, Committer: a.store, Deliverer: a.engine,
+		Log: a.log, Now: time.Now, Store: a.store, Committer: a.store, Deliverer: a.engine,
 		Resolve:              func(path string) string { return beside(conf, path) },
 		AuthenticationFailed: a.metrics.AuthenticationFailed,
 	}
@@ -112,12 +125,39 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger, see watc
 	if err != nil {
 		return nil, err
 	}
-	hookLog := log
-	if see.request != nil {
-		hookLog = slog.New(slog.DiscardHandler)
+	a.handler = a.newHandler(conf, hooks, p.see)
+	a.doors[hooksDoor].handle(a.handler)
+	a.doors[adminDoor].handle(a.adminHandler(conf))
+	a.engine.Subscribe(subs)
+	a.tellOrphans(ctx, subs)
+	return a, nil
+}
+
+// openDoors takes the sockets that were passed and opens those that were not.
+func (a *app) openDoors(conf *config.Config, from *inheritance) error {
+	for _, d := range []struct{ name, address string }{{hooksDoor, conf.Server.Listen}, {adminDoor, conf.Admin.Listen}} {
+		at, err := openSocket(from, d.name, d.address, doorKeys[d.name])
+		if err != nil {
+			return err
+		}
+		a.doors[d.name] = newDoor(at, a.log, func() ingress.Leave { return a.leave(d.name) })
 	}
-	a.handler = ingress.New(ingress.Options{
-		MaxBody: int64(conf.Server.MaxBody), AckWithin: conf.Server.AckWithin, TrustedProxies: conf.Server.TrustedProxies, Log: hookLog,
+	if err := checkExposed(a.doors[adminDoor].socket(), conf); err != nil {
+		return &usageError{err: err}
+	}
+	return from.rest()
+}
+
+var doorKeys = map[string]string{hooksDoor: "server.listen", adminDoor: "admin.listen"}
+
+func (a *app) newHandler(conf *config.Config, hooks []ingress.Hook, see watchers) *ingress.Handler {
+	log := a.log
+	if see.request != nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	limits := limitsOf(conf)
+	return ingress.New(ingress.Options{
+		MaxBody: limits.MaxBody, AckWithin: limits.AckWithin, TrustedProxies: limits.TrustedProxies, Log: log,
 		Observe: func(o ingress.Outcome) {
 			a.metrics.Request(o.Event.Pipeline, o.Code, o.Took)
 			if see.request != nil {
@@ -125,10 +165,65 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger, see watc
 			}
 		},
 	}, hooks)
-	subs, _ := a.scripts.load(conf)
-	a.engine.Subscribe(subs)
-	a.tellOrphans(ctx, subs)
-	return a, nil
+}
+
+func limitsOf(conf *config.Config) ingress.Limits {
+	return ingress.Limits{MaxBody: int64(conf.Server.MaxBody), AckWithin: conf.Server.AckWithin, TrustedProxies: conf.Server.TrustedProxies}
+}
+
+func (a *app) adminHandler(conf *config.Config) http.Handler {
+	return adminHandler(conf.Admin.Token, []probe{{"store", a.store.Ping}}, a.metrics.Handler())
+}
+
+// openStore takes a seat and opens the store, when it is this process's turn.
+func (a *app) openStore(ctx context.Context, conf *config.Config, in *inheritance) (err error) {
+	takesOver := in != nil && in.from != nil && !sharedStore(conf)
+	if takesOver {
+		if err := in.from.turn(ctx); err != nil {
+			return err
+		}
+	}
+	if a.seat, err = seat.Take(beside(conf, conf.Spool.Dir)); err != nil {
+		return &hinted{fmt.Errorf("spool.dir: %w", err), "name a folder that pipehook may write to with spool.dir"}
+	}
+	opts := store.Options{
+		URL: storeURL(conf), Retention: conf.Store.Retention, Log: a.log, Replica: a.seat.Number, Name: processName(),
+	}
+	a.store, err = store.Open(ctx, opts)
+	if takesOver && isHeld(err) {
+		a.store, err = openReleased(ctx, opts)
+	}
+	if err != nil {
+		return err
+	}
+	return a.countCrashes(ctx)
+}
+
+// openReleased opens a store that a predecessor has let go of as its last act: the system may need a
+// moment more.
+func openReleased(ctx context.Context, opts store.Options) (*store.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := store.Open(ctx, opts)
+		if !isHeld(err) {
+			return s, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// isHeld reports whether another process holds the store, which is of the errors that the
+// configuration is to blame for: a moment before it was found good.
+func isHeld(err error) bool {
+	e, ok := errors.AsType[*core.Error](err)
+	return ok && e.Kind == core.Invalid
 }
 
 // countCrashes tells the store which attempts the last process in this seat did not live to end.
@@ -154,40 +249,105 @@ func processName() string {
 	return fmt.Sprintf("%s:%d", host, os.Getpid())
 }
 
-func listen(address, key string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, &hinted{fmt.Errorf("%s: %w", key, err), "stop what listens there, or choose another address with " + key}
-	}
-	return ln, nil
+// sharedStore reports whether several processes may use the store at once.
+func sharedStore(conf *config.Config) bool {
+	return !strings.HasPrefix(string(conf.Store.URL), "sqlite:")
 }
 
-// run serves until ctx ends, then answers what it has taken and stops.
-func (a *app) run(ctx context.Context) error {
-	conf := a.conf.Load()
-	grace := conf.Server.ShutdownGrace
+// run serves until ctx ends, then answers what it has taken and stops. It returns the successor,
+// when one takes over: it must be told once a is closed.
+func (a *app) run(ctx context.Context) (*successor, error) {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	a.stop = stop
+	defer context.AfterFunc(ctx, func() {
+		a.manager.tell(stateStopping)
+		if a.doors[hooksDoor].socket().managed {
+			a.quiesce() // whoever connects from now on waits for the next process
+		}
+		stop()
+	})()
 	var g core.Group
 	g.Add("store", a.store)
-	g.Add("delivery", a.engine)
-	g.Add("scripts", core.ServiceFunc(func(ctx context.Context) error {
-		return jshost.Watch(ctx, scriptDirs(conf), a.loadScripts)
-	}))
-	if a.adminAt != nil {
-		probes := []probe{{"store", a.store.Ping}}
-		g.Add("admin", ingress.Serve(a.adminAt, adminHandler(conf.Admin.Token, probes, a.metrics.Handler()), a.log, grace))
-	}
-	g.Add("ingress", ingress.Serve(a.hooksAt, a.handler, a.log, grace))
+	g.Add("delivery", a.deliveries)
+	g.Add("scripts", core.ServiceFunc(a.watchScripts))
+	g.Add("doors", core.ServiceFunc(a.runDoors))
 	for _, f := range a.further {
 		g.Add(f.name, f.service)
 	}
-	a.log.Info("pipehook serves", "listen", a.hooksAt.Addr().String(), "version", currentVersion())
-	err := g.Run(ctx, grace)
-	a.log.Info("pipehook has stopped")
-	return err
+	g.Add("ready", core.ServiceFunc(func(ctx context.Context) error {
+		a.log.Info("pipehook serves", "listen", a.doors[hooksDoor].address(), "version", currentVersion())
+		a.manager.tell(stateReady)
+		<-ctx.Done()
+		return nil
+	}))
+	err := g.RunWithin(running, func() time.Duration { return a.conf.Load().Server.ShutdownGrace })
+	next := a.leaving.Load()
+	if next == nil {
+		a.log.Info("pipehook has stopped")
+	}
+	return next, err
+}
+
+// runDoors serves at both doors, and leaves them at the same time.
+func (a *app) runDoors(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	errs := make(chan error, len(a.doors))
+	for _, d := range a.doors {
+		go func() { // owned here: runDoors waits for all
+			err := d.Run(ctx)
+			end() // one that breaks ends the other
+			errs <- err
+		}()
+	}
+	var all []error
+	for range a.doors {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
+}
+
+// watchScripts loads scripts when they change, in the folders there are at the moment.
+func (a *app) watchScripts(ctx context.Context) error {
+	for first := true; ; first = false {
+		watching, end := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		dirs := scriptDirs(a.conf.Load())
+		go func() { ended <- jshost.Watch(watching, dirs, a.loadScripts) }() // ends with watching
+		var err error
+		select {
+		case err = <-ended:
+			if err != nil && !first { // the folders came with a reload, which must not end the service
+				a.log.Error("scripts are not watched; reload the configuration to try again", "err", err)
+				err = nil
+			}
+			if err == nil && ctx.Err() == nil {
+				select {
+				case <-a.moved:
+				case <-ctx.Done():
+				}
+			}
+		case <-a.moved:
+			end()
+			<-ended
+		}
+		end()
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // loadScripts takes the scripts as they are now.
 func (a *app) loadScripts() {
+	a.loading.Lock()
+	defer a.loading.Unlock()
+	a.takeScripts()
+}
+
+// takeScripts is loadScripts under its lock.
+func (a *app) takeScripts() {
 	subs, changed := a.scripts.load(a.conf.Load())
 	a.engine.Subscribe(subs)
 	if changed && a.reloaded != nil {
@@ -198,13 +358,8 @@ func (a *app) loadScripts() {
 // close releases what newApp opened. It is safe after run and on a half-made app.
 func (a *app) close() error {
 	var errs []error
-	for _, ln := range []net.Listener{a.hooksAt, a.adminAt} {
-		if ln == nil {
-			continue
-		}
-		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
-		}
+	for _, d := range a.doors {
+		errs = append(errs, d.close())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

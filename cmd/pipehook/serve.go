@@ -1,55 +1,134 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime/pprof"
+	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
 )
+
+const serveHelp = `Receive webhooks and deliver them.
+
+Signals:
+  SIGINT, SIGTERM  answer what was received and stop; a second one stops at once
+  SIGHUP           read the configuration again, and open the log file anew
+  SIGUSR2          start a successor (of an upgraded program, say) and hand everything over to
+                   it without refusing a connection
+
+A configuration that is saved is read again without a signal. One that is wrong changes nothing
+and is logged with its mistakes. What is answered 2xx is not lost, whatever ends the process.
+Sockets that systemd passes are used: docs/operations.md has the units.`
 
 func (c *cli) serveCommand() *cobra.Command {
 	var listen, profile string
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Receive webhooks and deliver them", Args: cobra.NoArgs,
-		Long: "Receive webhooks and deliver them until SIGINT or SIGTERM; then answer what was received\nand stop. A second signal stops at once: nothing that was answered 2xx is lost.",
+		Use: "serve", Short: "Receive webhooks and deliver them", Args: cobra.NoArgs, Long: serveHelp,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			// Without a handler these would end the process, and from now on somebody may send them.
+			signals := make(chan os.Signal, 2)
+			signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2)
+			defer signal.Stop(signals)
 			flags := map[string]any{}
 			if cmd.Flags().Changed("listen") {
 				flags["server.listen"] = listen
 			}
-			conf, err := c.loadWhole(flags)
-			if err != nil {
-				return err
-			}
-			if len(conf.Pipelines) == 0 {
-				return usagef("add a [[pipeline]], or run pipehook init in an empty folder", "%s describes no pipeline", conf.Path)
-			}
-			if conf.Log.File != "" {
-				conf.Log.File = beside(conf, conf.Log.File)
-			}
-			log, closeLog := newLogger(c.stderr, conf.Log)
-			defer func() { err = joinClose(err, closeLog) }()
-			for _, cost := range costs(conf) {
-				log.Warn(cost)
-			}
-			a, err := newApp(cmd.Context(), conf, log, watchers{})
-			if err != nil {
-				return err
-			}
-			defer func() { err = joinClose(err, a.close) }()
 			stop, err := startProfile(profile)
 			if err != nil {
 				return err
 			}
 			defer func() { err = joinClose(err, stop) }()
-			return a.run(cmd.Context())
+			return c.serve(cmd.Context(), flags, signals)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "listen here instead of server.listen")
 	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write a CPU profile to this file, for go tool pprof")
 	return cmd
+}
+
+// loadServing reads a configuration that something can be served with.
+func (c *cli) loadServing(flags map[string]any) (*config.Config, error) {
+	conf, err := c.loadWhole(flags)
+	if err != nil {
+		return nil, err
+	}
+	if len(conf.Pipelines) == 0 {
+		return nil, &usageError{err: config.Mistakes{{
+			File: conf.Path, Line: 1, Column: 1, Key: "pipeline", Msg: "there is none", Hint: "add a [[pipeline]], or run pipehook init in an empty folder",
+		}}}
+	}
+	return conf, nil
+}
+
+// serve serves until ctx ends or a successor has taken over.
+func (c *cli) serve(ctx context.Context, flags map[string]any, signals <-chan os.Signal) (err error) {
+	in, err := c.inherit()
+	if err != nil {
+		return err
+	}
+	taken := stamp(c.path) // before the file is read, so that no change is missed
+	conf, err := c.loadServing(flags)
+	if err != nil {
+		return err
+	}
+	logs, err := openLogs(c.stderr, conf)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, logs.close) }()
+	for _, cost := range costs(conf) {
+		logs.logger().Warn(cost)
+	}
+	for {
+		k := &keeper{path: c.path, taken: taken, signals: signals, load: func() (*config.Config, error) { return c.loadServing(flags) }}
+		next, err := c.serveOnce(ctx, conf, parts{logs: logs, from: in, manager: managerOf(c.environ)}, k)
+		if next == nil {
+			return err
+		}
+		if err != nil {
+			logs.logger().Warn("something did not stop as it should", "err", err)
+		}
+		pid, err := next.cmd.Process.Pid, next.takeOver(ctx)
+		if err == nil {
+			managerOf(c.environ).tell(fmt.Sprintf("MAINPID=%d", pid))
+			logs.logger().Info("handed over", "successor", pid)
+			next.forget()
+			return nil
+		}
+		if ctx.Err() != nil {
+			next.forget()
+			return nil
+		}
+		logs.logger().Error("the successor did not take over; this process goes on", "err", err)
+		in, taken, conf = &inheritance{sockets: next.keep()}, k.taken, k.a.conf.Load()
+	}
+}
+
+// serveOnce builds everything, serves, and closes it again. It returns the successor, when there is
+// one to be told.
+func (c *cli) serveOnce(ctx context.Context, conf *config.Config, p parts, k *keeper) (next *successor, err error) {
+	a, err := newApp(ctx, conf, p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = joinClose(err, a.close) }()
+	k.a, k.begin = a, func() (*successor, error) { return startSuccessor(c, a.doors) }
+	a.also("configuration", k)
+	if before := p.from.from; before != nil {
+		a.also("predecessor", core.ServiceFunc(func(ctx context.Context) error {
+			before.tell(wordServing)
+			<-ctx.Done()
+			return nil
+		}))
+	}
+	return a.run(ctx)
 }
 
 func (c *cli) checkCommand() *cobra.Command {

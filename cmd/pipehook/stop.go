@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/delivery"
+	"github.com/pipehook/pipehook/core/ingress"
+	"github.com/pipehook/pipehook/stages/dispatch"
+)
+
+// A plain stop goes from the front to the back: no requests, then no attempts, then no store. But
+// where another process will answer whoever connects meanwhile, those wait, and they must not wait
+// for a listener that takes its time. Then the attempts end first, while requests are still
+// answered: what is stored without them is found by the other process.
+
+// unanswered bounds how long requests that are not complete may keep others waiting.
+const unanswered = 2 * time.Second
+
+// deliveries runs the engine, and can end it before its time.
+type deliveries struct {
+	engine *delivery.Engine
+	once   sync.Once
+	quit   chan struct{}
+	ended  chan struct{}
+	left   atomic.Bool // attempts that still run are not waited for
+}
+
+func newDeliveries(engine *delivery.Engine) *deliveries {
+	return &deliveries{engine: engine, quit: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// Run runs the engine until ctx ends or quiesce is called, and returns when ctx has ended.
+func (d *deliveries) Run(ctx context.Context) error {
+	running, end := context.WithCancel(ctx)
+	defer end()
+	failed := make(chan error, 1)
+	go func() { // ends with the engine, which is told to below
+		failed <- d.engine.Run(running)
+		close(d.ended)
+	}()
+	select {
+	case <-d.quit:
+		end()
+		<-ctx.Done()
+	case <-ctx.Done():
+	case err := <-failed:
+		return err
+	}
+	if d.left.Load() {
+		return nil
+	}
+	return <-failed
+}
+
+// quiesce begins no more attempts, waits for those that run, and reports whether they have ended in
+// time.
+func (d *deliveries) quiesce(within time.Duration) bool {
+	d.once.Do(func() { close(d.quit) })
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-d.ended:
+		return true
+	case <-timer.C:
+		d.left.Store(true)
+		return false
+	}
+}
+
+// valve stands between the store and the engine. Shut, it has every delivery wait in the store.
+type valve struct {
+	core.Intake
+	shut atomic.Bool
+}
+
+// Reserve is part of core.Intake.
+func (v *valve) Reserve(listener string, bytes int) bool {
+	return !v.shut.Load() && v.Intake.Reserve(listener, bytes)
+}
+
+// quiesce ends the attempts before the requests, where no answer depends on an attempt.
+func (a *app) quiesce() {
+	conf := a.conf.Load()
+	if needsAttempts(conf) {
+		return
+	}
+	a.intake.shut.Store(true)
+	if !a.deliveries.quiesce(conf.Server.ShutdownGrace) {
+		a.log.Warn("attempts that still run are left behind; they will be made again")
+	}
+}
+
+// needsAttempts reports whether some pipeline's events reach listeners in this process or not at
+// all, or are answered after the attempt.
+func needsAttempts(conf *config.Config) bool {
+	for _, p := range conf.Pipelines {
+		stored := false
+		for _, s := range p.Stages {
+			stored = stored || s.Use == "persist"
+			if s.Use != "dispatch" {
+				continue
+			}
+			var c dispatch.Config
+			if err := s.Decode(&c); err != nil || !stored || c.Mode == "inline" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// leave is how a door is left at this moment.
+func (a *app) leave(name string) ingress.Leave {
+	conf := a.conf.Load()
+	how := ingress.Leaving(conf.Server.ShutdownGrace)
+	waited := a.leaving.Load() != nil || a.doors[hooksDoor].socket().managed
+	if name == adminDoor || waited && !needsAttempts(conf) {
+		how.Cut = min(how.Cut, how.Linger+unanswered)
+	}
+	return how
+}
