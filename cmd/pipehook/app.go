@@ -31,7 +31,6 @@ type app struct {
 	seat     *seat.Seat
 	store    *store.Store
 	engine   *delivery.Engine
-	intake   *valve
 	handler  *ingress.Handler
 	scripts  *scriptSet
 	metrics  *telemetry.Metrics
@@ -114,8 +113,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		},
 	})
 	a.deliveries = newDeliveries(a.engine)
-	a.intake = &valve{Intake: a.engine}
-	a.store.Attach(a.intake)
+	a.store.Attach(a.engine)
 	a.deps = stages.Deps{
 		Log: a.log, Now: time.Now, Store: a.store, Committer: a.store, Deliverer: a.engine,
 		Resolve:              func(path string) string { return beside(conf, path) },

@@ -215,6 +215,10 @@ func (a *app) prepareMoves(conf *config.Config) (moves []move, err error) {
 // its place.
 func (k *keeper) handOver(ctx context.Context) {
 	a := k.a
+	if os.Getpid() == 1 {
+		a.log.Error("the successor did not start; this process goes on", "err", "the container would end with this process")
+		return
+	}
 	a.log.Info("a successor is started")
 	next, err := k.begin()
 	if err == nil {

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/ingress"
@@ -72,24 +71,14 @@ func (d *deliveries) quiesce(within time.Duration) bool {
 	}
 }
 
-// valve stands between the store and the engine. Shut, it has every delivery wait in the store.
-type valve struct {
-	core.Intake
-	shut atomic.Bool
-}
-
-// Reserve is part of core.Intake.
-func (v *valve) Reserve(listener string, bytes int) bool {
-	return !v.shut.Load() && v.Intake.Reserve(listener, bytes)
-}
-
 // quiesce ends the attempts before the requests, where no answer depends on an attempt.
 func (a *app) quiesce() {
 	conf := a.conf.Load()
 	if needsAttempts(conf) {
 		return
 	}
-	a.intake.shut.Store(true)
+	a.loading.Lock() // no listener may be added to an engine that is about to end
+	defer a.loading.Unlock()
 	if !a.deliveries.quiesce(conf.Server.ShutdownGrace) {
 		a.log.Warn("attempts that still run are left behind; they will be made again")
 	}
@@ -105,7 +94,7 @@ func needsAttempts(conf *config.Config) bool {
 			if s.Use != "dispatch" {
 				continue
 			}
-			var c dispatch.Config
+			c := dispatch.Config{Mode: "async"}
 			if err := s.Decode(&c); err != nil || !stored || c.Mode == "inline" {
 				return true
 			}

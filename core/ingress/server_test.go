@@ -256,3 +256,59 @@ func TestAListenerThatBreaksEndsTheService(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A client that keeps its connection open must hear that it ends before it does.
+func TestAStopTellsClientsBeforeItClosesTheirConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{}
+		ln := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		stopped := make(chan error, 1)
+		go func() {
+			stopped <- Serve(ln, storing(Options{}, s), slog.New(slog.DiscardHandler), 10*time.Second).Run(ctx)
+		}()
+		connect := func() (net.Conn, *bufio.Reader) {
+			client, server := net.Pipe()
+			ln.conns <- server
+			return client, bufio.NewReader(client)
+		}
+		post := func(client net.Conn, answer *bufio.Reader) *http.Response {
+			if _, err := io.WriteString(client, crmHead+"Content-Length: 2\r\n\r\n{}"); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(answer, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(resp.Body); err != nil {
+				t.Fatal(err)
+			}
+			return resp
+		}
+		kept, keptAnswer := connect()
+		idle, _ := connect()
+		if post(kept, keptAnswer).Close {
+			t.Error("a connection ends before the stop")
+		}
+		start := time.Now()
+		cancel()
+		synctest.Wait()
+		if resp := post(kept, keptAnswer); resp.StatusCode != http.StatusOK || !resp.Close {
+			t.Errorf("on a connection that was open: %d, close %v", resp.StatusCode, resp.Close)
+		}
+		fresh, freshAnswer := connect()
+		if resp := post(fresh, freshAnswer); resp.StatusCode != http.StatusOK || !resp.Close {
+			t.Errorf("on a new connection: %d, close %v", resp.StatusCode, resp.Close)
+		}
+		// On the last one nothing was ever sent; that must not hold up the stop.
+		if err, took := <-stopped, time.Since(start); err != nil || took > 2*linger {
+			t.Errorf("%v after %s", err, took)
+		}
+		if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+		if s.count() != 3 {
+			t.Errorf("%d stored", s.count())
+		}
+	})
+}
