@@ -34,7 +34,7 @@ func (l *lane) round(ctx context.Context, polled bool) time.Duration {
 	l.mu.Lock()
 	idle := l.sub == nil
 	if polled && !idle {
-		l.missed = true
+		l.missed, l.late = true, true
 	}
 	if !idle {
 		l.release()
@@ -182,6 +182,12 @@ func (l *lane) load(ctx context.Context) error {
 			}
 		}
 		stale := l.sub != nil && l.sub.DropStale
+		ahead := l.ahead(batch)
+		epochs := make([]int64, len(ahead))
+		for i := range ahead {
+			epochs[i] = l.engine.opts.Store.Epoch(ahead[i].Shard())
+			seqs = append(seqs, ahead[i].Seq)
+		}
 		l.mu.Unlock()
 		loaded, err := l.engine.opts.Store.Load(ctx, l.name, seqs, stale)
 		if err != nil {
@@ -204,8 +210,43 @@ func (l *lane) load(ctx context.Context) error {
 		for _, it := range batch {
 			l.loaded(it, by)
 		}
+		for i := range ahead {
+			l.prepare(by[ahead[i].Seq], epochs[i])
+		}
 		l.mu.Unlock()
 	}
+}
+
+// ahead are deliveries that will run soon after those of a small batch, because they are next for
+// its records. A busy record so costs a read for every few of its events and not for each.
+func (l *lane) ahead(batch []*item) []core.Pending {
+	const few, most = 16, 32
+	if len(batch) > few || l.sub == nil || l.sub.readsBack() || l.bytes > laneBytes/2 {
+		return nil
+	}
+	var next []core.Pending
+	for _, it := range batch {
+		if c := l.chains[it.Record]; c != nil && c.head == it {
+			next = append(next, c.next[:min(len(c.next), most)]...)
+		}
+	}
+	return next
+}
+
+// prepare keeps what was read ahead, while it is still next for its record.
+func (l *lane) prepare(d *core.Delivery, epoch int64) {
+	if d == nil {
+		return
+	}
+	c := l.chains[d.Record]
+	if c == nil || len(c.next) == 0 || c.next[0].Turn > d.Turn || c.ready[d.Seq] != nil {
+		return
+	}
+	if c.ready == nil {
+		c.ready = map[int64]*ready{}
+	}
+	c.ready[d.Seq] = &ready{d, epoch}
+	l.bytes += len(d.Event.Body)
 }
 
 func (l *lane) loaded(it *item, by map[int64]*core.Delivery) {
@@ -234,8 +275,12 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 		l.mu.Unlock()
 		return false, nil
 	}
-	if l.missed { // look from a little further back, for what was stored late
-		l.from, l.missed = l.floor[1], false
+	if l.missed {
+		l.from = l.cursor
+		if l.late { // look from a little further back
+			l.from = l.floor[1]
+		}
+		l.missed, l.late = false, false
 	}
 	after := l.from
 	l.mu.Unlock()
@@ -248,7 +293,7 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 	defer l.mu.Unlock()
 	l.looking = false
 	if err != nil {
-		l.missed = true
+		l.missed, l.late = true, true
 		return false, err
 	}
 	full := false

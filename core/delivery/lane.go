@@ -1,8 +1,10 @@
 package delivery
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +54,7 @@ type lane struct {
 
 	behind      bool     // there is more on disk: nothing new comes through memory until that is read
 	missed      bool     // something was stored since the last look began
+	late        bool     // perhaps by another process, so perhaps below what was seen
 	outstanding int      // transactions under way that will leave something on disk
 	from        int64    // where the present look has come to
 	cursor      int64    // the highest turn that was seen
@@ -68,6 +71,13 @@ type chain struct {
 	head  *item
 	next  []core.Pending // in the order of turns
 	spill int64          // from this turn on there are more, on disk only; 0 for none
+	ready map[int64]*ready
+}
+
+// ready is the event of one of a chain's next, loaded together with the one before it.
+type ready struct {
+	delivery *core.Delivery
+	epoch    int64
 }
 
 type place uint8
@@ -143,6 +153,11 @@ func (l *lane) reset() {
 		l.bytes -= len(it.event.Body)
 	}
 	l.used -= len(l.unloaded)
+	for _, c := range l.chains {
+		for _, r := range c.ready {
+			l.bytes -= len(r.delivery.Event.Body)
+		}
+	}
 	l.known, l.chains, l.runnable, l.unloaded, l.waits, l.fetches, l.parked = kept, chains, fleeting, nil, nil, nil, 0
 	l.rewind()
 }
@@ -237,7 +252,7 @@ func (l *lane) look(again bool) {
 	if again {
 		l.rewind()
 	}
-	l.missed = true
+	l.missed, l.late = true, true
 	l.nudge()
 }
 
@@ -307,8 +322,9 @@ func (l *lane) run(it *item) {
 // park keeps the key of a delivery whose record is busy.
 func (l *lane) park(c *chain, p core.Pending) {
 	at := len(c.next)
-	for at > 0 && c.next[at-1].Turn >= p.Turn {
-		if at--; c.next[at].Seq == p.Seq {
+	if at > 0 && c.next[at-1].Turn >= p.Turn {
+		var known bool
+		if at, known = slices.BinarySearchFunc(c.next, p.Turn, func(q core.Pending, turn int64) int { return cmp.Compare(q.Turn, turn) }); known {
 			return
 		}
 	}
@@ -350,6 +366,11 @@ func (l *lane) advance(record int64, from *item) {
 		}
 		c.head = &item{Pending: p, epoch: l.engine.opts.Store.Epoch(p.Shard())}
 		l.known[p.Seq] = c.head
+		if r, ok := c.ready[p.Seq]; ok {
+			delete(c.ready, p.Seq)
+			l.bytes -= len(r.delivery.Event.Body)
+			c.head.Pending, c.head.epoch, c.head.event = r.delivery.Pending, r.epoch, &r.delivery.Event
+		}
 		l.admit(c.head)
 	case c.spill != 0:
 		l.fetches = append(l.fetches, record)

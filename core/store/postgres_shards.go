@@ -40,17 +40,19 @@ func (p *postgres) keep(ctx context.Context, s *Store) {
 		case <-timer.C:
 		}
 		began := time.Now()
-		surplus, gained, err := p.balance(ctx, s, began, first)
+		done, err := p.balance(ctx, s, began, first)
 		if err != nil && ctx.Err() == nil {
 			s.opts.Log.Error("the lease could not be renewed; others take over when it ends", "err", err)
 		}
 		first = first && err != nil
-		if surplus || err != nil {
+		if done.surplus || err != nil {
 			timer.Reset(leavingEvery)
 		} else {
 			timer.Reset(renewEvery)
 		}
-		s.intake.Look(gained)
+		if done.gained || done.others {
+			s.intake.Look(done.gained)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pgTimeout)
 	defer cancel()
@@ -70,13 +72,20 @@ func (p *postgres) listen(ctx context.Context, s *Store) <-chan pgdriver.Notific
 	return ln.Channel()
 }
 
+// round is what a look at the shards came to.
+type round struct {
+	surplus bool // there are more than our share, some perhaps still busy
+	gained  bool // there are new ones
+	others  bool // another process lives
+}
+
 // balance runs one round in a transaction: renew, count who lives, take or leave.
-func (p *postgres) balance(ctx context.Context, s *Store, began time.Time, first bool) (surplus, gained bool, err error) {
+func (p *postgres) balance(ctx context.Context, s *Store, began time.Time, first bool) (done round, err error) {
 	ctx, cancel := context.WithTimeout(ctx, renewEvery)
 	defer cancel()
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
-		return false, false, err
+		return round{}, err
 	}
 	defer func() {
 		if err != nil {
@@ -91,29 +100,29 @@ func (p *postgres) balance(ctx context.Context, s *Store, began time.Time, first
 		) SELECT (SELECT count(*) FROM me) + (SELECT count(*) FROM replicas WHERE id <> $1 AND lease_until > pipehook_now())`,
 		p.replica, s.opts.Name, lease.Microseconds()).Scan(&live)
 	if err != nil {
-		return false, false, err
+		return round{}, err
 	}
 	if first {
 		if _, err := tx.ExecContext(ctx, "UPDATE shards SET epoch = epoch + 1 WHERE holder = $1", p.replica); err != nil {
-			return false, false, err
+			return round{}, err
 		}
 	}
 	mine, err := p.held(ctx, tx)
 	if err != nil {
-		return false, false, err
+		return round{}, err
 	}
 	fair := (core.Shards + live - 1) / live
 	var idle []int
 	if n := fair - len(mine); n > 0 {
 		s.holds.leave(0)
 		if err := p.take(ctx, tx, n, mine); err != nil {
-			return false, false, err
+			return round{}, err
 		}
 	} else if n < 0 {
-		surplus = true
+		done.surplus = true
 		if idle = s.holds.leave(-n); len(idle) > 0 {
 			if err := p.giveBack(ctx, tx, idle); err != nil {
-				return false, false, err
+				return round{}, err
 			}
 			for _, shard := range idle {
 				delete(mine, shard)
@@ -121,9 +130,10 @@ func (p *postgres) balance(ctx context.Context, s *Store, began time.Time, first
 		}
 	}
 	if err := tx.Commit(); err != nil {
-		return false, false, err
+		return round{}, err
 	}
-	return surplus, s.holds.set(mine, began.Add(lease)), nil
+	done.gained, done.others = s.holds.set(mine, began.Add(lease)), live > 1
+	return done, nil
 }
 
 func (p *postgres) held(ctx context.Context, tx *sql.Tx) (map[int]int64, error) {
