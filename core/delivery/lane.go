@@ -272,6 +272,9 @@ func (l *lane) add(p core.Pending, epoch int64, ev *core.Event) bool {
 	ordered := l.sub.ordered() && p.Record != 0
 	if c, busy := l.chains[p.Record]; ordered && busy {
 		l.park(c, p)
+		if ev != nil && l.bytes < laneBytes/2 {
+			l.prepare(&core.Delivery{Pending: p, Listener: l.name, Event: *ev}, epoch)
+		}
 		return true
 	}
 	if len(l.known) >= laneKnown || p.Due <= 0 && l.used >= laneQueue && !l.sub.Coalesce.on() {
