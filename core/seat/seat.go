@@ -134,7 +134,7 @@ func (s *Seat) Forget() { clear(s.notes) }
 func (s *Seat) Start(key core.DeliveryKey, attempt int) (end func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.free) == 0 || len(key.Listener) > noteSize-nameAt {
+	if s.lock == nil || len(s.free) == 0 || len(key.Listener) > noteSize-nameAt {
 		return func() {}
 	}
 	i := s.free[len(s.free)-1]
@@ -147,18 +147,24 @@ func (s *Seat) Start(key core.DeliveryKey, attempt int) (end func()) {
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if s.lock == nil { // given up: another process may sit here and note its own
+			return
+		}
 		binary.LittleEndian.PutUint64(note, 0)
 		s.free = append(s.free, i)
 	}
 }
 
-// Close gives the seat up. The notes stay mapped, for an attempt that outlasts its process's stop
-// still writes there. It is safe twice.
+// Close gives the seat up. What still runs is not noted any more: it was left behind by a stop that
+// somebody wanted, which is no crash. It is safe twice.
 func (s *Seat) Close() error {
-	var errs []error
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
-		s.lock = nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	clear(s.notes) // they stay mapped, for Start may still be called
+	lock := s.lock
+	s.lock = nil
+	return lock.Close()
 }

@@ -1,6 +1,7 @@
 package seat_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -113,4 +114,23 @@ func TestMoreAttemptsThanThereIsRoomForAreNotNoted(t *testing.T) {
 		end()
 	}
 	s.Start(core.DeliveryKey{Seq: 1, Listener: "a"}, 1)()
+}
+
+func TestAnAttemptThatOutlastsAStopIsNoCrash(t *testing.T) {
+	dir := t.TempDir()
+	first := take(t, dir)
+	end := first.Start(core.DeliveryKey{Seq: 7, Listener: "a"}, 1)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := take(t, dir)
+	if len(second.Left) != 0 {
+		t.Errorf("left %+v", second.Left)
+	}
+	second.Start(core.DeliveryKey{Seq: 8, Listener: "b"}, 1)
+	end() // must not clear the note of the seat's new owner
+	running, err := os.ReadFile(filepath.Join(dir, "1", "running"))
+	if err != nil || !bytes.Contains(running, []byte{8, 0, 0, 0, 0, 0, 0, 0, 1}) {
+		t.Errorf("the note of the new owner is gone (%v)", err)
+	}
 }
