@@ -153,9 +153,7 @@ func (a *app) take(conf *config.Config) (err error) {
 	if !slices.Equal(scriptDirs(old), scriptDirs(conf)) {
 		notify(a.moved)
 	}
-	if old.Store.Retention != conf.Store.Retention {
-		a.log.Warn("store.retention is applied at the next start")
-	}
+	a.store.Retain(conf.Store.Retention)
 	return nil
 }
 

@@ -272,20 +272,22 @@ func (s *Store) handOver(p *plan, fresh bool) {
 // retentionLoop deletes events whose deliveries have ended, a few at a time so that it never
 // stands long in the way of a commit.
 func (s *Store) retentionLoop(ctx context.Context) {
-	if s.opts.Retention <= 0 {
-		return
-	}
 	const batchRows, pause = 500, time.Minute
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	var after int64
 	for {
-		var err error
-		if after, err = s.backend.forget(ctx, s.opts.Retention, after, batchRows); err != nil && ctx.Err() == nil {
-			s.opts.Log.Error("old events could not be deleted", "err", err)
-		}
-		if after != 0 && ctx.Err() == nil {
-			continue
+		age := time.Duration(s.retain.Load())
+		if age <= 0 {
+			after = 0
+		} else {
+			var err error
+			if after, err = s.backend.forget(ctx, age, after, batchRows); err != nil && ctx.Err() == nil {
+				s.opts.Log.Error("old events could not be deleted", "err", err)
+			}
+			if err == nil && after != 0 && ctx.Err() == nil {
+				continue
+			}
 		}
 		select {
 		case <-tick.C:

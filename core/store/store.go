@@ -37,6 +37,7 @@ type Store struct {
 	plans    chan *plan
 	attempts chan core.Attempt
 	stopped  chan struct{}
+	retain   atomic.Int64 // Options.Retention, which may change
 	intake   core.Intake
 	holds    holds
 	alone    bool // the last transaction saw no other process; belongs to the write loop
@@ -83,6 +84,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, intake: noIntake{},
 		plans: make(chan *plan, 1024), attempts: make(chan core.Attempt, 4096), stopped: make(chan struct{}),
 	}
+	s.Retain(opts.Retention)
 	if opts.Replica == 0 {
 		s.opts.Replica = 1 + rand.Int64N(1<<62)
 	}
@@ -101,6 +103,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 
 // Attach tells the store who takes fresh deliveries. It must be called before Run.
 func (s *Store) Attach(intake core.Intake) { s.intake = intake }
+
+// Retain changes how long events are kept, from the next look at them on; 0 keeps them.
+func (s *Store) Retain(d time.Duration) { s.retain.Store(int64(d)) }
 
 // Close releases the database. It is safe twice and without Run, but not while Run works.
 func (s *Store) Close() error {
