@@ -76,39 +76,13 @@ func remoteText(a netip.Addr) string {
 	return a.String()
 }
 
-// headerText is the header as JSON, without what could be a credential and without what says
-// nothing of the event.
+// headerText is the header as JSON, as far as it may be kept.
 func headerText(h http.Header) string {
-	kept := make(map[string][]string, len(h))
-	for name, values := range h {
-		if !dropped(name) {
-			kept[name] = values
-		}
-	}
-	text, err := json.Marshal(kept)
+	text, err := json.Marshal(core.KeptHeader(h))
 	if err != nil { // strings always encode
 		return "{}"
 	}
 	return string(text)
-}
-
-// transport are headers of the connection and of the client's abilities.
-var transport = map[string]bool{
-	"Accept": true, "Accept-Encoding": true, "Accept-Language": true, "Cache-Control": true, "Connection": true, "Content-Encoding": true,
-	"Content-Length": true, "Keep-Alive": true, "Te": true, "Transfer-Encoding": true, "Upgrade": true,
-}
-
-func dropped(name string) bool {
-	if transport[name] {
-		return true
-	}
-	lower := strings.ToLower(name)
-	for _, word := range []string{"auth", "cookie", "token", "secret", "password", "api-key", "apikey"} {
-		if strings.Contains(lower, word) {
-			return true
-		}
-	}
-	return false
 }
 
 func parseHeader(text string) http.Header {
