@@ -16,8 +16,9 @@ import (
 
 // probe is one thing that must be well for pipehook to be ready.
 type probe struct {
-	name  string
-	check func(ctx context.Context) error
+	name     string
+	check    func(ctx context.Context) error
+	bearable func() bool // whether webhooks are taken all the same
 }
 
 // adminHandler serves what operators and their tools ask for. Health and readiness are open: an
@@ -36,17 +37,20 @@ func adminHandler(token core.Secret, probes []probe, metrics http.Handler) http.
 func ready(w http.ResponseWriter, r *http.Request, probes []probe) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
+	answer, status := map[string]any{"status": "ready"}, http.StatusOK
 	causes := map[string]string{}
 	for _, p := range probes {
 		if err := p.check(ctx); err != nil {
 			causes[p.name] = err.Error()
+			if !p.bearable() {
+				answer["status"], status = "not ready", http.StatusServiceUnavailable
+			}
 		}
 	}
 	if len(causes) > 0 {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "causes": causes})
-		return
+		answer["causes"] = causes
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	writeJSON(w, status, answer)
 }
 
 func withToken(token core.Secret, next http.Handler) http.Handler {

@@ -18,6 +18,7 @@ import (
 	"github.com/pipehook/pipehook/core/ingress"
 	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/seat"
+	"github.com/pipehook/pipehook/core/spool"
 	"github.com/pipehook/pipehook/core/store"
 	"github.com/pipehook/pipehook/core/telemetry"
 	"github.com/pipehook/pipehook/stages"
@@ -30,6 +31,7 @@ type app struct {
 	logs     *logs
 	seat     *seat.Seat
 	store    *store.Store
+	spool    *spool.Spool // before the store
 	engine   *delivery.Engine
 	handler  *ingress.Handler
 	scripts  *scriptSet
@@ -102,7 +104,14 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
 	}
+	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {
+		return nil, err
+	}
 	a.metrics.Waiting(a.store.Reader().Waiting)
+	a.metrics.Spool(func() (int64, time.Time) {
+		state := a.spool.State()
+		return state.Bytes, state.Since
+	})
 	a.engine = delivery.New(delivery.Options{
 		Store: a.store, Journal: a.seat, Restore: restore, Log: a.log,
 		Observe: func(ev *core.Event, at core.Attempt) {
@@ -115,7 +124,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.deliveries = newDeliveries(a.engine)
 	a.store.Attach(a.engine)
 	a.deps = stages.Deps{
-		Log: a.log, Now: time.Now, Store: a.store, Committer: a.store, Deliverer: a.engine,
+		Log: a.log, Now: time.Now, Store: a.spool, Committer: a.spool, Deliverer: a.engine,
 		Resolve:              func(path string) string { return beside(conf, path) },
 		AuthenticationFailed: a.metrics.AuthenticationFailed,
 	}
@@ -170,7 +179,7 @@ func limitsOf(conf *config.Config) ingress.Limits {
 }
 
 func (a *app) adminHandler(conf *config.Config) http.Handler {
-	return adminHandler(conf.Admin.Token, []probe{{"store", a.store.Ping}}, a.metrics.Handler())
+	return adminHandler(conf.Admin.Token, a.probes(), a.metrics.Handler())
 }
 
 // openStore takes a seat and opens the store, when it is this process's turn.
@@ -186,15 +195,13 @@ func (a *app) openStore(ctx context.Context, conf *config.Config, in *inheritanc
 	}
 	opts := store.Options{
 		URL: storeURL(conf), Retention: conf.Store.Retention, Log: a.log, Replica: a.seat.Number, Name: processName(),
+		Away: true, Ready: a.countCrashes,
 	}
 	a.store, err = store.Open(ctx, opts)
 	if takesOver && isHeld(err) {
 		a.store, err = openReleased(ctx, opts)
 	}
-	if err != nil {
-		return err
-	}
-	return a.countCrashes(ctx)
+	return err
 }
 
 // openReleased opens a store that a predecessor has let go of as its last act: the system may need a
@@ -225,13 +232,13 @@ func isHeld(err error) bool {
 }
 
 // countCrashes tells the store which attempts the last process in this seat did not live to end.
-func (a *app) countCrashes(ctx context.Context) error {
+func (a *app) countCrashes(ctx context.Context, s *store.Store) error {
 	crashes := make([]store.Crash, len(a.seat.Left))
 	for i, left := range a.seat.Left {
 		crashes[i] = store.Crash{DeliveryKey: left.DeliveryKey, Number: left.Number}
 		a.log.Warn("the last process ended while this attempt ran", "listener", left.Listener, "seq", left.Seq, "attempt", left.Number)
 	}
-	if err := a.store.Crashed(ctx, crashes); err != nil {
+	if err := s.Crashed(ctx, crashes); err != nil {
 		return err
 	}
 	a.seat.Forget()
@@ -267,6 +274,8 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	})()
 	var g core.Group
 	g.Add("store", a.store)
+	g.Add("spool", a.spool)
+	g.Add("left events", core.ServiceFunc(a.adopt))
 	g.Add("delivery", a.deliveries)
 	g.Add("scripts", core.ServiceFunc(a.watchScripts))
 	g.Add("doors", core.ServiceFunc(a.runDoors))

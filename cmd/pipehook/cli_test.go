@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -219,37 +218,4 @@ func (g *gate) set(shut bool) {
 		}
 		g.conns = nil
 	}
-}
-
-func TestWhileTheStoreIsAwayTheSenderIsAskedToTryAgain(t *testing.T) {
-	direct := testdb.Postgres(t)
-	u, err := url.Parse(direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := newGate(t, u.Host)
-	u.Host = g.Addr().String()
-	p := newProject(t, u.String(), fullChain, nil)
-	p.write(t, "scripts/quiet.js", "export default () => {}")
-	stop := p.serve(t)
-	want(t, p.post(t, sampleBody(t)), 200, "accepted")
-	g.set(true)
-	body := sampleBody(t)
-	want(t, p.post(t, body), 503, "unavailable")
-	ready, err := http.Get("http://" + p.admin + "/readyz")
-	if err != nil || ready.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("readyz %v (%v)", ready, err)
-	}
-	_ = ready.Body.Close()
-	g.set(false)
-	r := p.post(t, body)
-	for i := 0; i < 5 && r.status != 200; i++ {
-		r = p.post(t, body)
-	}
-	want(t, r, 200, "accepted")
-	p.storeURL = direct
-	if got := len(p.events(t)); got != 2 {
-		t.Errorf("%d events are stored, want 2", got)
-	}
-	stop()
 }

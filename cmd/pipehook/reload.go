@@ -154,6 +154,7 @@ func (a *app) take(conf *config.Config) (err error) {
 		notify(a.moved)
 	}
 	a.store.Retain(conf.Store.Retention)
+	a.spool.Limit(spoolLimits(conf))
 	return nil
 }
 

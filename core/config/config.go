@@ -59,9 +59,12 @@ type Scripts struct {
 }
 
 // Spool is the folder on this machine that belongs to the processes: each has a place of its own in
-// it, with what must outlive it and can't be in the store.
+// it, with what must outlive it and can't be in the store. Events wait there when the store takes
+// longer than After.
 type Spool struct {
-	Dir string `koanf:"dir" validate:"required"`
+	Dir     string        `koanf:"dir" validate:"required"`
+	After   time.Duration `koanf:"after" validate:"gt=0"`
+	MaxSize Size          `koanf:"max_size" validate:"min=1048576"`
 }
 
 // Pipeline is one endpoint and its chain.
@@ -135,7 +138,7 @@ func defaults() plain {
 		Admin:   Admin{Listen: "127.0.0.1:8081"},
 		Log:     Log{Level: "info", Format: "auto"},
 		Scripts: Scripts{Dir: "scripts"},
-		Spool:   Spool{Dir: "pipehook.spool"},
+		Spool:   Spool{Dir: "pipehook.spool", After: time.Second, MaxSize: 1 << 30},
 	}
 }
 

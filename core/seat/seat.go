@@ -61,22 +61,31 @@ func sit(dir string) (*Seat, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return s, err
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	if err := s.lockIt(); err != nil || s.lock == nil {
 		return s, err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return s, nil
-		}
-		return s, err
-	}
-	s.lock = lock
+	var err error
 	if s.Number, err = number(filepath.Join(dir, "number")); err != nil {
 		return s, err
 	}
 	return s, s.openNotes()
+}
+
+// lockIt leaves the lock nil when another process holds it.
+func (s *Seat) lockIt() error {
+	lock, err := os.OpenFile(filepath.Join(s.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil
+		}
+		return err
+	}
+	s.lock = lock
+	return nil
 }
 
 // number reads the seat's number, or draws one. A file that makes no sense is replaced: the number
@@ -124,6 +133,27 @@ func (s *Seat) openNotes() error {
 		s.free = append(s.free, i)
 	}
 	return nil
+}
+
+// EachFree calls f with the folder of every seat below dir that was used before and that nobody sits
+// on now. Nobody can sit down there until f returns. The errors are joined.
+func EachFree(dir string, f func(folder string) error) error {
+	var errs []error
+	for i := range most {
+		folder := filepath.Join(dir, strconv.Itoa(i+1))
+		if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		s := &Seat{Dir: folder}
+		err := s.lockIt()
+		if err == nil && s.lock != nil {
+			err = errors.Join(f(folder), s.lock.Close())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("seat %s: %w", folder, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Forget clears what the last process here left, once that has been dealt with. It must come

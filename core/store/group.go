@@ -31,12 +31,22 @@ type plan struct {
 	done    chan struct{}
 	seq     int64 // 0 when no event row was written
 	deliver bool  // the delivery rows were written
+	again   bool  // the event was there already, under this very id
 	receipt core.Receipt
 	err     error
 }
 
 func (p *plan) accept(seq int64) {
 	p.seq, p.deliver, p.receipt = seq, true, core.Receipt{ID: p.ev.ID}
+}
+
+func (p *plan) reset() { p.seq, p.deliver, p.again = 0, false, false }
+
+// known settles an event that an earlier transaction stored without its result being heard of. Its
+// deliveries may have been taken since, by whoever read them, so they are not handed over.
+func (p *plan) known() {
+	p.reset()
+	p.again, p.receipt = true, core.Receipt{ID: p.ev.ID}
 }
 
 // batch is the work of one transaction.
@@ -190,6 +200,9 @@ func (s *Store) write(b *batch, plans []*plan) error {
 		s.intake.Look(true)
 	}
 	s.alone = !b.others
+	if slices.ContainsFunc(plans, func(p *plan) bool { return p.again }) {
+		s.intake.Look(true)
+	}
 	s.settle(plans, fresh, nil)
 	return nil
 }

@@ -29,18 +29,17 @@ type postgres struct {
 	writeDB *sql.DB
 	writer  pgWriter // belongs to the write loop
 	replica int64
+	loc     location
 }
 
-func openPostgres(ctx context.Context, loc location, replica int64) (_ backend, _ *bun.DB, err error) {
-	p := &postgres{replica: replica}
+// openPostgres does not connect yet.
+func openPostgres(loc location, replica int64) (_ backend, _ *bun.DB, err error) {
+	p := &postgres{replica: replica, loc: loc}
 	defer func() {
 		if err != nil {
 			p.close()
 		}
 	}()
-	if err := migratePostgres(ctx, loc); err != nil {
-		return nil, nil, err
-	}
 	if p.db, err = connectPostgres(loc, pgTimeout, nil); err != nil {
 		return nil, nil, err
 	}
@@ -62,10 +61,10 @@ func openPostgres(ctx context.Context, loc location, replica int64) (_ backend, 
 	return p, p.bun, nil
 }
 
-// migratePostgres uses a connection without a read time-out: it may wait for another process's
-// migration, and rebuilding a large table takes its time.
-func migratePostgres(ctx context.Context, loc location) error {
-	db, err := connectPostgres(loc, 0, nil)
+// prepare uses a connection without a read time-out: it may wait for another process's migration,
+// and rebuilding a large table takes its time.
+func (p *postgres) prepare(ctx context.Context) error {
+	db, err := connectPostgres(p.loc, 0, nil)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/uptrace/bun/driver/pgdriver"
+
+	"github.com/pipehook/pipehook/core"
 )
 
 // connectPostgres opens a pool with the settings without which pgdriver surprises: it knows no
@@ -114,6 +116,16 @@ func tlsConfig(u *url.URL) (*tls.Config, error) {
 func serverSaid(err error) bool {
 	_, ok := errors.AsType[pgdriver.Error](err)
 	return ok
+}
+
+// unreachable reports whether there is no server to be asked now, or one that is starting, stopping
+// or full (SQLSTATE 57P, 53), so that waiting helps. Anything else it said itself is for people.
+func unreachable(err error) bool {
+	if e, ok := errors.AsType[*core.Error](err); ok && e.Kind == core.Invalid {
+		return false
+	}
+	e, ok := errors.AsType[pgdriver.Error](err)
+	return !ok || strings.HasPrefix(e.Field('C'), "57P") || strings.HasPrefix(e.Field('C'), "53")
 }
 
 // hopeless reports whether the database would refuse the same again: its answer is about the data

@@ -19,12 +19,19 @@ const (
 
 	// leavingEvery is how often a process that has too many shards looks whether some are idle.
 	leavingEvery = 100 * time.Millisecond
+
+	// lostEvery is how often a database is tried that does not answer.
+	lostEvery = 500 * time.Millisecond
 )
 
 // keep renews the lease, takes free shards and hands surplus ones back until ctx ends; then it
 // gives all back, so that others need not wait for the lease.
 func (p *postgres) keep(ctx context.Context, s *Store) {
+	if !p.awaitReady(ctx, s) {
+		return
+	}
 	heard := p.listen(ctx, s)
+	var failing bool
 	first := true // what this process held before it was started again is under an old token
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -41,13 +48,20 @@ func (p *postgres) keep(ctx context.Context, s *Store) {
 		}
 		began := time.Now()
 		done, err := p.balance(ctx, s, began, first)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !failing {
 			s.opts.Log.Error("the lease could not be renewed; others take over when it ends", "err", err)
 		}
+		if err == nil && failing {
+			s.opts.Log.Info("the lease is renewed again")
+		}
+		failing = err != nil
 		first = first && err != nil
-		if done.surplus || err != nil {
+		switch {
+		case err != nil:
+			timer.Reset(lostEvery)
+		case done.surplus:
 			timer.Reset(leavingEvery)
-		} else {
+		default:
 			timer.Reset(renewEvery)
 		}
 		if done.gained || done.others {
@@ -60,6 +74,28 @@ func (p *postgres) keep(ctx context.Context, s *Store) {
 		s.opts.Log.Warn("the shards could not be handed back; others take them when the lease ends", "err", err)
 	}
 	s.holds.set(nil, time.Time{})
+}
+
+// awaitReady waits for a database that could not be reached when the process started; false means
+// that ctx has ended before.
+func (p *postgres) awaitReady(ctx context.Context, s *Store) bool {
+	var said string
+	for !s.ready.Load() {
+		select {
+		case <-time.After(lostEvery):
+		case <-ctx.Done():
+			return false
+		}
+		err := s.prepare(ctx)
+		switch {
+		case err == nil:
+			s.opts.Log.Info("the database is reached")
+		case err.Error() != said && ctx.Err() == nil:
+			said = err.Error()
+			s.opts.Log.Error("the database can't be used yet", "err", err)
+		}
+	}
+	return true
 }
 
 // listen wakes this process when another has stored something. A lost wake-up costs a few seconds.

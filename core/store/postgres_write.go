@@ -138,7 +138,7 @@ func splitRepeats(plans []*plan) (first, repeats []*plan) {
 // duplicate settles a plan whose insert conflicted: with an event that holds the key, with one
 // whose window is over, or with itself when an earlier run was committed after all.
 func (w *pgWriter) duplicate(ctx context.Context, p *plan, b *batch, replica int64) error {
-	p.seq, p.deliver = 0, false
+	p.reset()
 	ev := p.ev
 	var seq, age int64
 	var id string
@@ -150,7 +150,7 @@ func (w *pgWriter) duplicate(ctx context.Context, p *plan, b *batch, replica int
 	case err != nil:
 		return err
 	case id == ev.ID:
-		p.accept(seq)
+		p.known()
 		return nil
 	case ev.Plan.Window == 0 || age <= ev.Plan.Window.Microseconds():
 		return w.keepDuplicate(ctx, p, id, b, replica)

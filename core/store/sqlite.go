@@ -87,6 +87,9 @@ func openSQLite(ctx context.Context, loc location, now func() time.Time) (_ back
 	return s, s.read, nil
 }
 
+// prepare has nothing left to do: the statements could not be prepared before the schema was there.
+func (s *sqlite) prepare(context.Context) error { return nil }
+
 func readSQLite(loc location) (*bun.DB, error) {
 	db, err := sql.Open("sqlite", sqliteDSN(loc.path, "query_only(1)", "cache_size(-4096)"))
 	if err != nil {
@@ -200,7 +203,7 @@ func (s *sqlite) readTurn() error {
 }
 
 func (s *sqlite) writePlan(p *plan, now time.Time) error {
-	p.seq, p.deliver = 0, false
+	p.reset()
 	ev := p.ev
 	if ev.Plan.Key == nil && !ev.Plan.Store {
 		p.receipt = core.Receipt{ID: ev.ID}
@@ -210,11 +213,15 @@ func (s *sqlite) writePlan(p *plan, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if first == ev.ID {
+		p.known()
+		return nil
+	}
 	p.receipt = core.Receipt{ID: ev.ID}
 	duplicate := first != ""
 	if duplicate {
 		p.receipt = core.Receipt{ID: first, Duplicate: true}
-		if first != ev.ID && ev.Plan.StoreDuplicate {
+		if ev.Plan.StoreDuplicate {
 			if p.seq, err = s.insert(ev, nil, ev.Body); err != nil {
 				return err
 			}

@@ -26,6 +26,12 @@ type Options struct {
 	Now       func() time.Time // SQLite's clock, nil for time.Now; PostgreSQL has its own
 	Replica   int64            // this process's number among those on one PostgreSQL, kept over restarts; 0 for a new one
 	Name      string           // how people call this process
+
+	// Away lets Open succeed while PostgreSQL can't be reached. Until it can, everything fails with
+	// Kind Unavailable, and Run keeps trying.
+	Away bool
+	// Ready is called once the schema is up to date, before anything is served; nil for nothing.
+	Ready func(ctx context.Context, s *Store) error
 }
 
 // Store is an open database. Its methods may be called from many goroutines.
@@ -40,7 +46,8 @@ type Store struct {
 	retain   atomic.Int64 // Options.Retention, which may change
 	intake   core.Intake
 	holds    holds
-	alone    bool // the last transaction saw no other process; belongs to the write loop
+	alone    bool        // the last transaction saw no other process; belongs to the write loop
+	ready    atomic.Bool // prepare succeeded
 
 	closeOnce sync.Once
 	closeErr  error
@@ -49,6 +56,7 @@ type Store struct {
 // backend is what the two databases do differently. write runs one transaction and fills in each
 // plan's result; the other methods are safe beside it.
 type backend interface {
+	prepare(ctx context.Context) error // brings the schema up to date
 	write(b *batch) error
 	scan(ctx context.Context, q scan) ([]core.Pending, error)
 	load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error)
@@ -71,7 +79,8 @@ type scan struct {
 }
 
 // Open connects, brings the schema up to date and takes hold of the database. For SQLite it fails
-// when another process holds the file, naming that process. Close releases it again.
+// when another process holds the file, naming that process; for PostgreSQL, when it can't be
+// reached, unless Options.Away allows that. Close releases it again.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -93,12 +102,34 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.holds.all()
 		s.alone = true
 	} else {
-		s.backend, s.read, err = openPostgres(ctx, loc, s.opts.Replica)
+		s.backend, s.read, err = openPostgres(loc, s.opts.Replica)
+	}
+	if err == nil {
+		if err = s.prepare(ctx); err != nil && opts.Away && !loc.sqlite && unreachable(err) {
+			opts.Log.Error("the database can't be reached; trying again until it can", "store", loc.shown, "err", err)
+			return s, nil
+		}
 	}
 	if err != nil {
+		if s.backend != nil {
+			err = errors.Join(err, s.Close())
+		}
 		return nil, fmt.Errorf("store %s: %w", loc.shown, err)
 	}
 	return s, nil
+}
+
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.backend.prepare(ctx); err != nil {
+		return err
+	}
+	if s.opts.Ready != nil {
+		if err := s.opts.Ready(ctx, s); err != nil {
+			return err
+		}
+	}
+	s.ready.Store(true)
+	return nil
 }
 
 // Attach tells the store who takes fresh deliveries. It must be called before Run.
@@ -252,8 +283,16 @@ func (s *Store) Abandon(shard int) { s.holds.end(shard) }
 // good: then another process may serve the shard.
 func (s *Store) Begin(shard int, epoch int64) bool { return s.holds.begin(shard, epoch) }
 
-// Ping reports whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return s.read.PingContext(ctx) }
+// Ping reports whether the database answers and can be used.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.read.PingContext(ctx); err != nil {
+		return err
+	}
+	if !s.ready.Load() {
+		return errors.New("the schema is not up to date yet")
+	}
+	return nil
+}
 
 func unavailable(msg string, err error) error {
 	return &core.Error{Kind: core.Unavailable, Msg: msg, Err: err}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/seat"
+	"github.com/pipehook/pipehook/core/spool"
+)
+
+// lookForLeft is how often a process looks for events that another left on this machine.
+const lookForLeft = 10 * time.Second
+
+func (a *app) spoolOptions(conf *config.Config, dir string) spool.Options {
+	return spool.Options{Dir: dir, Store: a.store, Restore: restore, Log: a.log, Limits: spoolLimits(conf)}
+}
+
+func spoolLimits(conf *config.Config) spool.Limits {
+	return spool.Limits{After: conf.Spool.After, MaxBytes: int64(conf.Spool.MaxSize)}
+}
+
+// adopt gives the store what processes on this machine left that no longer run. It is a service.
+func (a *app) adopt(ctx context.Context) error {
+	tick := time.NewTicker(lookForLeft)
+	defer tick.Stop()
+	for {
+		conf := a.conf.Load()
+		err := seat.EachFree(beside(conf, conf.Spool.Dir), func(folder string) error {
+			left, err := spool.Open(a.spoolOptions(conf, folder))
+			if err != nil {
+				return err
+			}
+			return left.Drain(ctx)
+		})
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("events of a process that no longer runs could not all be stored; trying again", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// waits says what the spool holds, for /readyz; "" when the store takes events.
+func (a *app) waits() string {
+	state := a.spool.State()
+	if state.Since.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%d bytes of events wait since %s: %v", state.Bytes, state.Since.UTC().Format(time.RFC3339), state.Cause)
+}
+
+// probes are what readiness depends on. A store that is away does not make the process less able to
+// take webhooks, as long as the spool does.
+func (a *app) probes() []probe {
+	return []probe{
+		{name: "store", check: a.store.Ping, bearable: func() bool { return a.spool.State().Full == nil }},
+		{name: "spool", check: func(context.Context) error {
+			if text := a.waits(); text != "" {
+				return fmt.Errorf("%s", text)
+			}
+			return nil
+		}, bearable: func() bool { return a.spool.State().Full == nil }},
+	}
+}
