@@ -49,6 +49,7 @@ type intake struct {
 	mu                 sync.Mutex
 	reserved, returned int
 	kept               int // stored, to be read back
+	looked             bool
 	taken              []core.Delivery
 	saved              []core.Attempt
 }
@@ -69,7 +70,11 @@ func (i *intake) Return(_ string, _, stored bool) {
 	}
 }
 
-func (i *intake) Look(bool) {}
+func (i *intake) Look(again bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.looked = i.looked || again
+}
 
 func (i *intake) Saved(attempts []core.Attempt) {
 	i.mu.Lock()
@@ -176,6 +181,35 @@ func TestAnEventIsReadBackByteForByteWithoutCredentials(t *testing.T) {
 		}
 		if strings.HasPrefix(url, "sqlite") && (f.intake.taken[0].Seq != got.Seq || f.intake.taken[0].Attempt() != 1) {
 			t.Errorf("taken %+v", f.intake.taken)
+		}
+	})
+}
+
+func TestAnEventThatIsCommittedAgainIsStoredAndHandedOverOnce(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		for _, key := range []string{"k", ""} {
+			f := open(t, url, &intake{})
+			f.commit(t, f.event("", "audit")) // the first one of a process on PostgreSQL is read back
+			ev := f.event(key, "audit")
+			f.commit(t, ev)
+			before := len(f.intake.taken) + f.intake.kept
+			again := *ev
+			if n, err := f.CommitAll(t.Context(), []*core.Event{&again, f.event("", "audit")}); n != 2 || err != nil {
+				t.Fatalf("%d settled: %v", n, err)
+			}
+			if got := f.commit(t, ev); got != (core.Receipt{ID: ev.ID}) {
+				t.Errorf("receipt %+v", got)
+			}
+			if n := len(f.intake.taken) + f.intake.kept - before; n != 1 {
+				t.Errorf("%d deliveries were handed over, want the other event's alone", n)
+			}
+			if f.intake.reserved != len(f.intake.taken)+f.intake.returned {
+				t.Errorf("%d slots were reserved, %d used and %d given back", f.intake.reserved, len(f.intake.taken), f.intake.returned)
+			}
+			if !f.intake.looked {
+				t.Error("nobody was told to look for what the earlier transaction left")
+			}
+			f.stop()
 		}
 	})
 }
