@@ -3,7 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-		"net/http"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
