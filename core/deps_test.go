@@ -28,7 +28,7 @@ func TestCoreNeedsTheStandardLibraryOnly(t *testing.T) {
 }
 
 // leaves are what any part may use beside core.
-var leaves = []string{module + "/core", module + "/core/jsonscan"}
+var leaves = []string{module + "/core", module + "/core/failpoint", module + "/core/jsonscan"}
 
 func TestSiblingsDoNotKnowEachOther(t *testing.T) {
 	for _, line := range list(t, "-f", "{{.ImportPath}}={{join .Imports \",\"}}", module+"/core/...", module+"/stages/...") {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 // look is how often the configuration's file is looked at. Looking can't miss that a file is
@@ -144,6 +145,7 @@ func (a *app) take(conf *config.Config) (err error) {
 	}
 	a.conf.Store(conf)
 	a.takeScripts()
+	failpoint.Pass(failpoint.Reload)
 	a.handler.Set(limitsOf(conf), hooks)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
 	for _, m := range moves {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 const (
@@ -91,6 +92,7 @@ func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
 		l.lost(it)
 		return
 	}
+	failpoint.Pass(failpoint.Claim)
 	a := core.Attempt{
 		DeliveryKey: core.DeliveryKey{Seq: it.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Started: e.opts.Now(),
 	}
@@ -145,9 +147,11 @@ func (l *lane) call(ctx context.Context, sub *Subscription, it *item, a *core.At
 		a.Code = sub.Code()
 	}
 	end := l.engine.opts.Journal.Start(a.DeliveryKey, a.Number)
+	failpoint.Pass(failpoint.AttemptNoted)
 	began := time.Now()
 	err := handle(ctx, sub, *it.event)
 	a.Took = time.Since(began)
+	failpoint.Pass(failpoint.AfterHandler)
 	end()
 	if err == nil {
 		a.State = core.Done
@@ -176,6 +180,11 @@ func judge(sub *Subscription, it *item, a *core.Attempt, err error) {
 	}
 	if a.State == core.Waiting && a.Number >= sub.Retry.Attempts {
 		a.State = core.Dead
+	}
+	if a.State == core.Waiting {
+		failpoint.Pass(failpoint.Retry)
+	} else {
+		failpoint.Pass(failpoint.DeadLetter)
 	}
 }
 
@@ -240,6 +249,7 @@ func handle(ctx context.Context, sub *Subscription, ev core.Event) (err error) {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	failpoint.Pass(failpoint.BeforeHandler)
 	return sub.Listener.Handle(ctx, ev)
 }
 

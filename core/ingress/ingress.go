@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 // Hook is a pipeline at its path.
@@ -141,6 +142,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, now *rules, ho
 		Remote: clientAddr(r, now.TrustedProxies), Header: r.Header,
 	}
 	receipt, err := take(r, now, ev, hook.Pipeline)
+	failpoint.Pass(failpoint.BeforeReply)
 	o := Outcome{Event: ev, Err: err, Status: http.StatusOK, Code: "accepted"}
 	switch {
 	case err != nil:
@@ -151,6 +153,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, now *rules, ho
 	default:
 		writeReceipt(w, o.Code, receipt.ID, ev.ID)
 	}
+	failpoint.Pass(failpoint.AfterReply)
 	o.Took = h.opts.Now().Sub(start)
 	h.report(o)
 	h.opts.Observe(o)
@@ -182,6 +185,7 @@ func take(r *http.Request, now *rules, ev *core.Event, pipeline *core.Pipeline) 
 	if ev.Body, err = readBody(r, now.MaxBody, &share); err != nil {
 		return core.Receipt{}, err
 	}
+	failpoint.Pass(failpoint.BodyRead)
 	if err := ctx.Err(); err != nil {
 		return core.Receipt{}, fmt.Errorf("the body took too long: %w", err)
 	}

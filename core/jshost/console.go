@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/dop251/goja"
+
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 const (
@@ -102,6 +104,7 @@ func (rt *runtime) say(level slog.Level, words []goja.Value, data *goja.Object) 
 	if log != nil {
 		log.LogAttrs(context.Background(), line.Level, line.Msg, line.logAttrs()...)
 	}
+	failpoint.Pass(failpoint.InHandler)
 	if rt.opts.Said != nil {
 		rt.opts.Said(line)
 	}

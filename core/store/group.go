@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 const (
@@ -191,9 +192,14 @@ func (s *Store) write(b *batch, plans []*plan) error {
 	if !s.holds.leased(time.Second) { // others may not count with this process
 		return errNoLease
 	}
+	failpoint.Pass(failpoint.BeforeTx)
+	if len(b.attempts) > 0 {
+		failpoint.Pass(failpoint.BeforeResult)
+	}
 	if err := s.backend.write(b); err != nil {
 		return err
 	}
+	failpoint.Pass(failpoint.AfterCommit)
 	// What another process stored before must be read before anything newer goes through memory.
 	fresh := !b.others && s.alone
 	if !b.others && !s.alone {
@@ -239,6 +245,7 @@ func (s *Store) saved(b *batch) {
 	if len(b.attempts) == 0 {
 		return
 	}
+	failpoint.Pass(failpoint.AfterResult)
 	for i := range b.attempts {
 		s.holds.end(b.attempts[i].Shard)
 	}

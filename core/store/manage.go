@@ -11,6 +11,7 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 // manageBatch is how many deliveries one transaction changes, so that none stands long in the way
@@ -199,6 +200,7 @@ func (m *Manager) each(ctx context.Context, c Choice, ended bool, told func(int)
 		after = keys[len(keys)-1]
 		err = m.db.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) error {
 			n, err := change(tx, keys)
+			failpoint.Pass(failpoint.Replay)
 			done += int(n)
 			return err
 		})

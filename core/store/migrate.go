@@ -6,9 +6,12 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 //go:embed migrations
@@ -32,7 +35,7 @@ func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect) error {
 		}
 		opts = append(opts, goose.WithSessionLocker(locker))
 	}
-	provider, err := goose.NewProvider(dialect, db, files, opts...)
+	provider, err := goose.NewProvider(dialect, db, steps{files}, opts...)
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
@@ -48,4 +51,14 @@ func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect) error {
 		return invalid("the database has schema version %d, this pipehook knows %d: run the newer pipehook, or restore a backup", have, known)
 	}
 	return nil
+}
+
+// steps are the files of migrations, each of which is opened when its turn has come.
+type steps struct{ fs.FS }
+
+func (s steps) Open(name string) (fs.File, error) {
+	if path.Ext(name) == ".sql" {
+		failpoint.Pass(failpoint.Migration)
+	}
+	return s.FS.Open(name)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 const (
@@ -148,6 +149,7 @@ func (p *postgres) forget(ctx context.Context, age time.Duration, after int64, l
 		), h AS (DELETE FROM handled USING clock WHERE occurred_at < oldest
 		) SELECT max(seq) FROM looked HAVING max(received_at) < (SELECT oldest FROM clock)`,
 		after, limit, age.Microseconds()).Scan(&last)
+	failpoint.Pass(failpoint.Retention)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}

@@ -18,6 +18,7 @@ import (
 	driver "modernc.org/sqlite"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 // sqlite has one writing connection, whose statements stay prepared, and a pool of readers.
@@ -159,6 +160,7 @@ func (s *sqlite) inTx(f func() error) (err error) {
 	if err := f(); err != nil {
 		return errors.Join(err, s.stmts.rollback.run())
 	}
+	failpoint.Pass(failpoint.BeforeEnd)
 	if err := s.stmts.commit.run(); err != nil {
 		return errors.Join(err, s.stmts.rollback.run())
 	}
@@ -183,6 +185,7 @@ func (s *sqlite) write(b *batch) error {
 				return err
 			}
 		}
+		failpoint.Pass(failpoint.AfterInsert)
 		return nil
 	})
 }
@@ -361,6 +364,7 @@ func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit
 					return err
 				}
 			}
+			failpoint.Pass(failpoint.Retention)
 		}
 		return nil
 	})

@@ -1,0 +1,6 @@
+//go:build !failpoint
+
+package failpoint
+
+// Pass passes a point.
+func Pass(Point) {}
