@@ -38,6 +38,10 @@ lint: ## Check format, modules and code without running it
 bench: ## Measure the real binary against a bare handler, on both stores
 	.ci/postgres go run ./cmd/pipehook/bench $(BENCHFLAGS)
 
+.PHONY: torture
+torture: ## Kill, cut off and mistreat the real binary, and check that it keeps its promises
+	.ci/postgres go run ./cmd/pipehook/torture $(TORTUREFLAGS)
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME
 	@grep -rln '^func Fuzz' --include='*_test.go' . | while read -r file; do \

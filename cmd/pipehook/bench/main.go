@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
 )
 
 type options struct {
@@ -36,7 +38,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "measure only sqlite or postgres")
 	flag.StringVar(&o.profile, "cpu-profile", "", "let the servers write CPU profiles to FILE-store-number")
 	flag.Parse()
-	o.postgres = os.Getenv("PIPEHOOK_TEST_POSTGRES")
+	o.postgres = os.Getenv(program.PostgresEnv)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, o); err != nil {
@@ -51,7 +53,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	bin, err := build(ctx, dir)
+	bin, err := program.Build(ctx, dir)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/uptrace/bun/driver/pgdriver"
-	_ "modernc.org/sqlite" // to count what was handled
+	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
 )
 
 const (
@@ -36,13 +34,6 @@ type bench struct {
 	dir, bin string
 	results  map[string][]result
 	serial   int
-}
-
-func build(ctx context.Context, dir string) (string, error) {
-	bin := filepath.Join(dir, "pipehook")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", bin, "./cmd/pipehook")
-	cmd.Stderr = os.Stderr
-	return bin, cmd.Run()
 }
 
 // serveBare is contestant (a).
@@ -162,7 +153,7 @@ func (b *bench) steady(ctx context.Context, store string) error {
 	if _, err := openLoop(ctx, p.address, b.connections, steadyRate, time.Second); err != nil { // warm up
 		return err
 	}
-	before, err := p.memory()
+	before, err := program.Metrics(p.admin)
 	if err != nil {
 		return err
 	}
@@ -170,7 +161,7 @@ func (b *bench) steady(ctx context.Context, store string) error {
 	if err != nil {
 		return err
 	}
-	after, err := p.memory()
+	after, err := program.Metrics(p.admin)
 	if err != nil {
 		return err
 	}
@@ -201,7 +192,7 @@ func (b *bench) start(ctx context.Context, store string) (*process, *sql.DB, err
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &process{address: freeAddress(), admin: freeAddress()}
+	p := &process{address: program.FreeAddress(), admin: program.FreeAddress()}
 	conf := fmt.Sprintf(`[server]
 listen = %q
 [store]
@@ -238,71 +229,21 @@ source = "pipedrive"
 	if err := p.cmd.Start(); err != nil {
 		return nil, nil, err
 	}
-	return p, db, p.ready(ctx)
+	return p, db, program.Ready(ctx, p.admin, 20*time.Second)
 }
 
 func (b *bench) database(dir, store string) (string, *sql.DB, error) {
 	if store == "sqlite" {
-		file := filepath.Join(dir, "bench.db")
-		db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)&_pragma=query_only(1)")
-		return "sqlite:" + file, db, err
+		storeURL := "sqlite:" + filepath.Join(dir, "bench.db")
+		db, err := program.Open(storeURL)
+		return storeURL, db, err
 	}
-	u, err := url.Parse(b.postgres)
+	storeURL, err := program.Database(context.Background(), b.postgres) // which goes with its server
 	if err != nil {
 		return "", nil, err
 	}
-	admin := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(b.postgres)))
-	defer func() { _ = admin.Close() }()
-	name := fmt.Sprintf("bench_%d_%d", os.Getpid(), b.serial)
-	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
-		return "", nil, err
-	}
-	u.Path = "/" + name
-	return u.String(), sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(u.String()))), nil
-}
-
-func freeAddress() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
-}
-
-func (p *process) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	for ctx.Err() == nil {
-		resp, err := http.Get("http://" + p.admin + "/readyz")
-		if err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return fmt.Errorf("it did not become ready")
-}
-
-// memory reads the Go runtime's figures from the metrics.
-func (p *process) memory() (map[string]float64, error) {
-	resp, err := http.Get("http://" + p.admin + "/metrics")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	figures := map[string]float64{}
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if name, value, ok := strings.Cut(lines.Text(), " "); ok && strings.HasPrefix(name, "go_memstats_") {
-			if figures[name], err = strconv.ParseFloat(value, 64); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return figures, lines.Err()
+	db, err := program.Open(storeURL)
+	return storeURL, db, err
 }
 
 // allHandled waits until as many deliveries are done as events were accepted.

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core/store"
+)
+
+// A verifier that finds nothing is worth nothing unless it finds what is there.
+func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
+	tests := []struct {
+		name, invariant string
+		sql             string         // done to the store
+		do              func(r *round) // done to the ledgers
+	}{
+		{name: "nothing is wrong"},
+		{name: "an acknowledged event is gone", invariant: "I1", sql: "DELETE FROM deliveries WHERE event_seq = 1; DELETE FROM events WHERE seq = 1"},
+		{name: "a byte is another", invariant: "I1", sql: "UPDATE events SET body = X'63' WHERE seq = 1"},
+		{name: "an event is stored twice", invariant: "I3", sql: "INSERT INTO events SELECT 9, 'id9', pipeline, source, action, object, object_id, occurred_at, received_at, NULL, remote, header, body, trace FROM events WHERE seq = 1"},
+		{name: "nobody sent it", invariant: "I1", do: func(r *round) { r.load.entries = r.load.entries[1:] }},
+		{name: "a sender was never answered", invariant: "I5", do: func(r *round) { r.load.entries[0].id = "" }},
+		{name: "a delivery is pending", invariant: "I2", sql: "UPDATE deliveries SET state = 0 WHERE event_seq = 1"},
+		{name: "a delivery is missing", invariant: "I2", sql: "DELETE FROM deliveries WHERE event_seq = 2"},
+		{name: "done without a run", invariant: "I2", do: func(r *round) { r.runs.lines = r.runs.lines[2:] }},
+		{name: "completed twice by one process", invariant: "I3", do: func(r *round) { r.runs.lines = append(r.runs.lines, r.line(9, 0, '>', 2), r.line(10, 0, '<', 2)) }},
+		{name: "completed twice after a clean stop", invariant: "I3", do: func(r *round) {
+			r.victims = append(r.victims, &victim{number: 1, died: r.started.Add(time.Minute)})
+			r.runs.lines = append(r.runs.lines, r.line(9, 1, '>', 2), r.line(10, 1, '<', 2))
+		}},
+		{name: "the second before the first", invariant: "I4", do: func(r *round) {
+			r.runs.lines = []runLine{r.line(1, 0, '>', 2), r.line(2, 0, '<', 2), r.line(3, 0, '>', 1), r.line(4, 0, '<', 1)}
+		}},
+		{name: "both at once", invariant: "I4", do: func(r *round) {
+			r.runs.lines = []runLine{r.line(1, 0, '>', 1), r.line(2, 0, '>', 2), r.line(3, 0, '<', 1), r.line(4, 0, '<', 2)}
+		}},
+		{name: "stored in another order than answered", invariant: "I4", do: func(r *round) {
+			r.load.entries[0], r.load.entries[1] = r.load.entries[1], r.load.entries[0]
+		}},
+		{name: "another schema", invariant: "I6", do: func(r *round) { r.schema = 99 }},
+		{name: "an attempt of nothing", invariant: "I6", sql: "INSERT INTO attempts VALUES (77, 'ordered', 1, 1, 1, '', '')"},
+		{name: "a file is left", invariant: "I8", do: func(r *round) {
+			if err := (&project{config: filepath.Join(r.home, "rubbish")}).replace(""); err != nil {
+				panic(err)
+			}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := sound(t, test.sql)
+			if test.do != nil {
+				test.do(r)
+			}
+			if err := r.checkLeft(); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.verify(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if test.invariant == "" && len(r.wrong) > 0 || test.invariant != "" && !strings.Contains(strings.Join(r.wrong, "\n"), test.invariant+": ") {
+				t.Errorf("want %q, got %q", test.invariant, r.wrong)
+			}
+		})
+	}
+}
+
+func (r *round) line(at, victim int, kind byte, n int) runLine {
+	return runLine{r.started.Add(time.Duration(at) * time.Second), victim, kind, "ordered", fmt.Sprint("id", n)}
+}
+
+// sound is a round of two events of one record, in which all is well but for what the statements do.
+func sound(t *testing.T, statements string) *round {
+	t.Helper()
+	home := t.TempDir()
+	file := filepath.Join(home, "torture.db")
+	r := &round{torture: &torture{}, store: sqlite, home: home, storeURL: "sqlite:" + file, started: time.Now()}
+	r.rules = rules{listeners: []string{"ordered"}}
+	r.load = newLoad(r)
+	r.victims = []*victim{{died: r.started.Add(time.Hour)}}
+	s, err := store.Open(t.Context(), store.Options{URL: r.storeURL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.noteSchema(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for n, body := range []string{1: "a", 2: "b"} {
+		if n == 0 {
+			continue
+		}
+		id := fmt.Sprint("id", n)
+		statements = fmt.Sprintf(`INSERT INTO events VALUES (%d, '%s', 'p', 's', 'a', 'o', '7', 0, 1, NULL, '', '', X'%x', '');
+			INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, finished_at, turn) VALUES (%d, 'ordered', 1, 1, 0, 5, %d);`, n, id, body, n, n) + statements
+		r.load.entries = append(r.load.entries, &entry{record: 7, sum: sha256.Sum256([]byte(body)), id: id})
+		r.runs.lines = append(r.runs.lines, r.line(2*n, 0, '>', n), r.line(2*n+1, 0, '<', n))
+	}
+	if _, err := db.Exec(statements); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
