@@ -29,6 +29,7 @@ type load struct {
 	entries  []*entry
 	statuses map[int]int // how often which was answered; 0 is no answer
 	acks     int
+	copies   int // answers that say duplicate
 	slowest  time.Duration
 	password string
 
@@ -192,6 +193,9 @@ func (l *load) send(ctx context.Context, e *entry, to *project) (settled bool) {
 	}
 	l.slowest = max(l.slowest, took)
 	l.acks++
+	if a.Status == "duplicate" {
+		l.copies++
+	}
 	if e.id == "" {
 		e.id, e.acked = a.ID, time.Now()
 		if !e.copies {
@@ -201,6 +205,13 @@ func (l *load) send(ctx context.Context, e *entry, to *project) (settled bool) {
 		l.r.fail("I3", "one event was answered as %s and as %s", e.id, a.ID)
 	}
 	return true
+}
+
+// duplicates is how often an event turned out to have been stored without an answer.
+func (l *load) duplicates() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.copies
 }
 
 // more waits until further events have been acknowledged.

@@ -10,6 +10,7 @@ import (
 // rows is the fault matrix, in the order in which it is run.
 var rows = []row{
 	{name: "F1", title: "kill -9 under load, at random", run: killAtRandom},
+	{name: "F2", title: "kill -9 at named points", run: killAtPoints},
 	{name: "F3", title: "stopped and reloaded by signals under load", run: bySignal},
 	{name: "F21", title: "a plugin hangs", skipped: "there are no compiled plugins yet"},
 	{name: "F24", title: "the host dies, its plugin stays", skipped: "there are no compiled plugins yet"},
@@ -88,14 +89,19 @@ func bySignal(ctx context.Context, r *round) error {
 	r.load.shared = true
 	r.load.begin(ctx, p)
 	var slowest time.Duration
+	hurried, before := true, 0
 	for range stops {
 		v, err := r.start(ctx, p, r.readyWithin())
 		if err != nil {
 			return err
 		}
-		if err := r.load.more(ctx, 5, 20*time.Second); err != nil {
+		if err := r.load.more(ctx, 2*workers, 20*time.Second); err != nil { // each has sent what it had open
 			return err
 		}
+		if n := r.load.duplicates() - before; n > 0 && !hurried {
+			r.fail("I5", "a stop stored %d events without answering their senders", n)
+		}
+		before = r.load.duplicates()
 		for range r.rng.IntN(3) {
 			hangups++
 			if err := v.signal(syscall.SIGHUP); err != nil {
@@ -110,7 +116,7 @@ func bySignal(ctx context.Context, r *round) error {
 		if err := v.signal(first); err != nil {
 			return err
 		}
-		if r.rng.IntN(3) == 0 { // somebody who is in a hurry
+		if hurried = r.rng.IntN(3) == 0; hurried {
 			if err := pause(ctx, r.between(0, 100*time.Millisecond)); err != nil {
 				return err
 			}

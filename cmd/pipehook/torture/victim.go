@@ -28,6 +28,7 @@ type victim struct {
 	mu     sync.Mutex
 	died   time.Time // zero while it lives
 	killed bool      // it did not end of itself
+	by     syscall.Signal
 	frozen [][2]time.Time
 	said   []said
 }
@@ -78,7 +79,7 @@ func (r *round) launchCommand(p *project, cmd *exec.Cmd, point string) (*victim,
 		v.mu.Lock()
 		v.died = time.Now()
 		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); err != nil && ok {
-			v.killed = status.Signaled()
+			v.killed, v.by = status.Signaled(), status.Signal()
 		}
 		v.mu.Unlock()
 		close(v.exit)
