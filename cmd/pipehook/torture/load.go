@@ -214,6 +214,13 @@ func (l *load) duplicates() int {
 	return l.copies
 }
 
+// accepted is how often an answer said that an event is new.
+func (l *load) accepted() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.acks - l.copies
+}
+
 // more waits until further events have been acknowledged.
 func (l *load) more(ctx context.Context, n int, within time.Duration) error {
 	l.mu.Lock()

@@ -27,6 +27,7 @@ const (
 var scripts = map[string]string{
 	"ordered": handler(""),
 	"loose":   handler(""),
+	"fragile": handler("if (event.current.torture_poison) new ArrayBuffer(2 ** 40);"),
 	"moody":   "const tries = {};\n" + handler("const n = tries[event.id] = (tries[event.id] ?? 0) + 1;\n  if (n <= event.current.torture_fails) { console.log('"+lineFail+"'); throw new Error('in a bad mood'); }\n  delete tries[event.id];"),
 }
 
@@ -40,6 +41,7 @@ func handler(before string) string {
 var settings = map[string]string{
 	"ordered": "concurrency = 4\n",
 	"loose":   "order = \"none\"\nconcurrency = 4\n",
+	"fragile": "",
 	"moody":   "concurrency = 1\nretry = { attempts = 4, first = \"20ms\", max = \"100ms\" }\nbreaker = { failures = 0 }\n",
 }
 

@@ -277,9 +277,9 @@ func (r *round) checkAgain(first, second runLine, replayed bool) {
 	if replayed || r.rules.loses || len(v.frozen) > 0 {
 		return
 	}
-	if first.victim == second.victim || !v.killed {
-		r.fail("I3", "event %s was completed twice for %s, by processes %d and %d, and neither was killed", first.event, first.listener, first.victim, second.victim)
+	if first.victim == second.victim || v.clean {
+		r.fail("I3", "event %s was completed twice for %s, by processes %d and %d, and the first did not die", first.event, first.listener, first.victim, second.victim)
 	} else if late := v.died.Sub(first.at); late > savedWithin {
-		r.fail("I3", "event %s was completed for %s %s before process %d was killed, and again", first.event, first.listener, late, first.victim)
+		r.fail("I3", "event %s was completed for %s %s before process %d died, and again", first.event, first.listener, late, first.victim)
 	}
 }

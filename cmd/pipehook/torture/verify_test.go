@@ -30,7 +30,7 @@ func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
 		{name: "done without a run", invariant: "I2", do: func(r *round) { r.runs.lines = r.runs.lines[2:] }},
 		{name: "completed twice by one process", invariant: "I3", do: func(r *round) { r.runs.lines = append(r.runs.lines, r.line(9, 0, '>', 2), r.line(10, 0, '<', 2)) }},
 		{name: "completed twice after a clean stop", invariant: "I3", do: func(r *round) {
-			r.victims = append(r.victims, &victim{number: 1, died: r.started.Add(time.Minute)})
+			r.victims = append(r.victims, &victim{number: 1, clean: true, died: r.started.Add(time.Minute)})
 			r.runs.lines = append(r.runs.lines, r.line(9, 1, '>', 2), r.line(10, 1, '<', 2))
 		}},
 		{name: "the second before the first", invariant: "I4", do: func(r *round) {
@@ -81,7 +81,7 @@ func sound(t *testing.T, statements string) *round {
 	r := &round{torture: &torture{}, store: sqlite, home: home, storeURL: "sqlite:" + file, started: time.Now()}
 	r.rules = rules{listeners: []string{"ordered"}}
 	r.load = newLoad(r)
-	r.victims = []*victim{{died: r.started.Add(time.Hour)}}
+	r.victims = []*victim{{clean: true, died: r.started.Add(time.Hour)}}
 	s, err := store.Open(t.Context(), store.Options{URL: r.storeURL})
 	if err != nil {
 		t.Fatal(err)

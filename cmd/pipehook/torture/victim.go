@@ -27,7 +27,7 @@ type victim struct {
 
 	mu     sync.Mutex
 	died   time.Time // zero while it lives
-	killed bool      // it did not end of itself
+	clean  bool      // it ended with exit code 0
 	by     syscall.Signal
 	frozen [][2]time.Time
 	said   []said
@@ -78,8 +78,9 @@ func (r *round) launchCommand(p *project, cmd *exec.Cmd, point string) (*victim,
 		err := cmd.Wait()
 		v.mu.Lock()
 		v.died = time.Now()
-		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); err != nil && ok {
-			v.killed, v.by = status.Signaled(), status.Signal()
+		v.clean = err == nil
+		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			v.by = status.Signal()
 		}
 		v.mu.Unlock()
 		close(v.exit)
