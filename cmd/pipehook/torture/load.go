@@ -31,6 +31,7 @@ type load struct {
 	acks     int
 	copies   int // answers that say duplicate
 	slowest  time.Duration
+	dropped  string // why the first of those without an answer had none
 	password string
 
 	cancel  context.CancelFunc
@@ -187,6 +188,9 @@ func (l *load) send(ctx context.Context, e *entry, to *project) (settled bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.statuses[a.status]++
+	if err != nil && l.dropped == "" {
+		l.dropped = err.Error()
+	}
 	if err != nil || a.status/100 != 2 {
 		e.refused = a.status/100 == 4
 		return e.refused
@@ -205,6 +209,13 @@ func (l *load) send(ctx context.Context, e *entry, to *project) (settled bool) {
 		l.r.fail("I3", "one event was answered as %s and as %s", e.id, a.ID)
 	}
 	return true
+}
+
+// use changes the password that requests are sent with from now on.
+func (l *load) use(secret string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.password = secret
 }
 
 // duplicates is how often an event turned out to have been stored without an answer.
@@ -256,7 +267,7 @@ func (l *load) outcome() string {
 	if n := l.statuses[0]; n > 0 {
 		text += fmt.Sprintf(", %d without answer", n)
 	}
-	for _, status := range []int{400, 401, 500, 503} {
+	for _, status := range []int{400, 401, 404, 500, 503} {
 		if n := l.statuses[status]; n > 0 {
 			text += fmt.Sprintf(", %d times %d", n, status)
 		}

@@ -53,7 +53,7 @@ type project struct {
 	listeners      []string
 	retention      string
 	authenticate   string
-	more           string // further text at the end of the file
+	environ        []string
 }
 
 // newProject makes a folder for a process on the round's store.
@@ -90,7 +90,7 @@ func (p *project) text() string {
 	for _, name := range p.listeners {
 		fmt.Fprintf(&b, "[[listener]]\nname = %q\nscript = \"%s.js\"\n%s", name, name, settings[name])
 	}
-	return b.String() + p.more
+	return b.String()
 }
 
 // write puts the configuration in its place at once, as editors do.

@@ -173,7 +173,11 @@ func (r *round) drain(ctx context.Context, within time.Duration) (err error) {
 	began := time.Now()
 	for {
 		var pending int
-		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM deliveries WHERE state = 0").Scan(&pending); err != nil {
+		query := "SELECT count(*) FROM deliveries WHERE state = 0"
+		if r.rules.strays {
+			query += " AND listener IN ('" + strings.Join(r.rules.listeners, "','") + "')"
+		}
+		if err := db.QueryRowContext(ctx, query).Scan(&pending); err != nil {
 			return err
 		}
 		if pending == 0 {

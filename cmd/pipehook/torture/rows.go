@@ -14,6 +14,8 @@ var rows = []row{
 	{name: "F35", title: "bodies cut short, and clients that go", run: clientsThatGo},
 	{name: "F32", title: "a storm of copies", run: copyStorm},
 	{name: "F27", title: "an event that ends what runs it", run: poison},
+	{name: "F28", title: "reloads of damaged and wrong configurations", stores: []string{sqlite}, run: brokenReloads},
+	{name: "F29", title: "passwords and listeners change under load", run: reloads},
 	{name: "F21", title: "a plugin hangs", skipped: "there are no compiled plugins yet"},
 	{name: "F24", title: "the host dies, its plugin stays", skipped: "there are no compiled plugins yet"},
 }

@@ -61,7 +61,7 @@ func (r *round) launch(ctx context.Context, p *project, point string) (*victim, 
 
 func (r *round) launchCommand(p *project, cmd *exec.Cmd, point string) (*victim, error) {
 	v := &victim{project: p, number: len(r.victims), exit: make(chan struct{}), cmd: cmd}
-	cmd.Env = append(os.Environ(), "TMPDIR="+p.dir+"/tmp")
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+p.dir+"/tmp"), p.environ...)
 	if point != "" {
 		cmd.Env = append(cmd.Env, failpoint.Env+"="+point)
 	}
