@@ -321,6 +321,12 @@ func (s *sqlite) scan(ctx context.Context, q scan) ([]core.Pending, error) {
 	return pendingRows(rows, s.now())
 }
 
+// loadFrom keeps SQLite from reading all that is pending of the listener: CROSS JOIN takes the seqs
+// first, and the plus hides the index of what is pending.
+const loadFrom = `
+	FROM json_each(?) k CROSS JOIN deliveries d ON d.event_seq = k.value JOIN events e ON e.seq = d.event_seq
+	WHERE d.listener = ? AND +d.state = 0`
+
 func (s *sqlite) load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error) {
 	newestColumn := "0"
 	if newest {
@@ -331,9 +337,7 @@ func (s *sqlite) load(ctx context.Context, listener string, seqs []int64, newest
 		list.int(seq)
 	}
 	text := strings.NewReplacer("{", "[", "}", "]").Replace(list.literal())
-	rows, err := s.read.DB.QueryContext(ctx, "SELECT "+pendingColumns+", "+newestColumn+", "+eventColumns+`
-		FROM json_each(?) k JOIN deliveries d ON d.event_seq = k.value JOIN events e ON e.seq = d.event_seq
-		WHERE d.listener = ? AND d.state = 0`, text, listener)
+	rows, err := s.read.DB.QueryContext(ctx, "SELECT "+pendingColumns+", "+newestColumn+", "+eventColumns+loadFrom, text, listener)
 	if err != nil {
 		return nil, err
 	}

@@ -28,9 +28,21 @@ func makeTemplate() []byte {
 	if !ok {
 		panic("there is no sample of updated.deal")
 	}
+	// Real senders write of many records; each request takes one of many.
+	body = bytes.Replace(body, []byte(`"entity_id":"`+entity(body)+`"`), []byte(`"entity_id":"10000000"`), 1)
 	title := []byte(`"title":"`)
 	pad := bytes.Repeat([]byte("x"), max(0, 2298-len(body)))
 	return bytes.Replace(body, title, slices.Concat(title, pad), 1)
+}
+
+// entity is the record that the sample is about.
+func entity(body []byte) string {
+	_, rest, _ := bytes.Cut(body, []byte(`"entity_id":"`))
+	id, _, ok := bytes.Cut(rest, []byte(`"`))
+	if !ok {
+		panic("the sample names no record")
+	}
+	return string(id)
 }
 
 const (
@@ -47,6 +59,7 @@ type client struct {
 	request []byte
 	ids     [][]byte // the parts of request that differ each time
 	stamp   []byte
+	record  []byte
 	rng     *rand.Rand
 }
 
@@ -62,6 +75,7 @@ func dial(address string, seed uint64) (*client, error) {
 		c.ids = append(c.ids, c.value(key, 36))
 	}
 	c.stamp = c.value(`"timestamp":"`, 24)
+	c.record = c.value(`"entity_id":"1`, 7)
 	return c, nil
 }
 
@@ -81,6 +95,9 @@ func (c *client) send() (id string, err error) {
 				part[i] = hexDigits[c.rng.IntN(16)]
 			}
 		}
+	}
+	for i := range c.record {
+		c.record[i] = '0' + byte(c.rng.IntN(10))
 	}
 	copy(c.stamp, time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
 	if _, err := c.conn.Write(c.request); err != nil {

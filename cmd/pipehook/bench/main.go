@@ -24,11 +24,21 @@ type options struct {
 	only        string
 	postgres    string
 	profile     string
+	part        string
+	backlog     int
+	waiting     int
 }
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "bare" {
 		serveBare()
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "engine" {
+		if err := serveEngine(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: engine:", err)
+			os.Exit(1)
+		}
 		return
 	}
 	var o options
@@ -37,6 +47,9 @@ func main() {
 	flag.IntVar(&o.connections, "connections", 64, "connections")
 	flag.StringVar(&o.only, "only", "", "measure only sqlite or postgres")
 	flag.StringVar(&o.profile, "cpu-profile", "", "let the servers write CPU profiles to FILE-store-number")
+	flag.StringVar(&o.part, "part", "", "measure only these, with commas between: intake, backlog, slow, standing")
+	flag.IntVar(&o.backlog, "backlog", 200_000, "deliveries that wait on disk, for the part backlog")
+	flag.IntVar(&o.waiting, "waiting", 1_000_000, "deliveries that wait on disk, for the part standing")
 	flag.Parse()
 	o.postgres = os.Getenv(program.PostgresEnv)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -60,7 +73,22 @@ func run(ctx context.Context, o options) error {
 	b := &bench{options: o, dir: dir, bin: bin, results: map[string][]result{}}
 	stores := b.stores()
 	fmt.Printf("%d cores, %s, %d connections, %d rounds of %s, bodies of %d bytes\n\n", runtime.NumCPU(), runtime.Version(), o.connections, o.rounds, o.duration, len(template))
-	for range o.rounds {
+	for _, part := range []struct {
+		name string
+		run  func(context.Context, []string) error
+	}{{"intake", b.intake}, {"backlog", b.backlogs}, {"slow", b.besideSlow}, {"standing", b.standing}} {
+		if b.wants(part.name) {
+			if err := part.run(ctx, stores); err != nil {
+				return fmt.Errorf("%s: %w", part.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// intake measures the whole chain against the bare handler.
+func (b *bench) intake(ctx context.Context, stores []string) error {
+	for range b.rounds {
 		if err := b.bareRound(ctx); err != nil {
 			return err
 		}
