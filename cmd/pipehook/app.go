@@ -32,6 +32,7 @@ type app struct {
 	seat     *seat.Seat
 	store    *store.Store
 	spool    *spool.Spool // before the store
+	bound    *bound       // before the spool
 	engine   *delivery.Engine
 	handler  *ingress.Handler
 	scripts  *scriptSet
@@ -107,6 +108,8 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {
 		return nil, err
 	}
+	a.bound = &bound{next: a.spool, pending: a.store.Pending, log: a.log}
+	a.bound.limit(conf.Store.MaxPending)
 	a.metrics.Waiting(a.store.Reader().Waiting)
 	a.metrics.Spool(func() (int64, time.Time) {
 		state := a.spool.State()
@@ -124,7 +127,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.deliveries = newDeliveries(a.engine)
 	a.store.Attach(a.engine)
 	a.deps = stages.Deps{
-		Log: a.log, Now: time.Now, Store: a.spool, Committer: a.spool, Deliverer: a.engine,
+		Log: a.log, Now: time.Now, Store: a.spool, Committer: a.bound, Deliverer: a.engine,
 		Resolve:              func(path string) string { return beside(conf, path) },
 		AuthenticationFailed: a.metrics.AuthenticationFailed,
 	}
@@ -194,7 +197,7 @@ func (a *app) openStore(ctx context.Context, conf *config.Config, in *inheritanc
 		return &hinted{fmt.Errorf("spool.dir: %w", err), "name a folder that pipehook may write to with spool.dir"}
 	}
 	opts := store.Options{
-		URL: storeURL(conf), Retention: conf.Store.Retention, Log: a.log, Replica: a.seat.Number, Name: processName(),
+		URL: storeURL(conf), Keep: keepOf(conf), Log: a.log, Replica: a.seat.Number, Name: processName(),
 		Away: true, Ready: a.countCrashes,
 	}
 	a.store, err = store.Open(ctx, opts)

@@ -155,7 +155,8 @@ func (a *app) take(conf *config.Config) (err error) {
 	if !slices.Equal(scriptDirs(old), scriptDirs(conf)) {
 		notify(a.moved)
 	}
-	a.store.Retain(conf.Store.Retention)
+	a.store.Retain(keepOf(conf))
+	a.bound.limit(conf.Store.MaxPending)
 	a.spool.Limit(spoolLimits(conf))
 	return nil
 }

@@ -65,5 +65,6 @@ func (a *app) probes() []probe {
 			}
 			return nil
 		}, bearable: func() bool { return a.spool.State().Full == nil }},
+		{name: "backlog", check: func(context.Context) error { return a.bound.check() }, bearable: func() bool { return false }},
 	}
 }

@@ -38,6 +38,9 @@ type Server struct {
 type Store struct {
 	URL       core.Secret   `koanf:"url" validate:"required"`
 	Retention time.Duration `koanf:"retention" validate:"gte=0"`
+
+	MaxSize    Size  `koanf:"max_size" validate:"gte=0"`
+	MaxPending int64 `koanf:"max_pending" validate:"gte=0"`
 }
 
 // Admin is the listener for operators; an empty Listen turns it off.
@@ -134,7 +137,7 @@ func defaults() plain {
 		Server: Server{
 			Listen: "127.0.0.1:8080", MaxBody: 1 << 20, AckWithin: 8 * time.Second, ShutdownGrace: 10 * time.Second,
 		},
-		Store:   Store{URL: "sqlite:pipehook.db", Retention: 30 * 24 * time.Hour},
+		Store:   Store{URL: "sqlite:pipehook.db", Retention: 30 * 24 * time.Hour, MaxPending: 10_000_000},
 		Admin:   Admin{Listen: "127.0.0.1:8081"},
 		Log:     Log{Level: "info", Format: "auto"},
 		Scripts: Scripts{Dir: "scripts"},

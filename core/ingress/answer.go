@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"unicode/utf8"
@@ -54,6 +55,9 @@ func fail(w http.ResponseWriter, requestID string, err error) (status int, code 
 		after := "5"
 		if errors.Is(err, errOverBudget) { // which passes as soon as others are answered
 			after = "1"
+		}
+		if d := core.RetryAfter(err); d > 0 {
+			after = strconv.Itoa(int(math.Ceil(d.Seconds())))
 		}
 		w.Header().Set("Retry-After", after)
 	}

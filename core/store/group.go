@@ -75,6 +75,7 @@ var errOutOfOrder = errors.New("an event before it could not be stored")
 func (s *Store) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { s.retentionLoop(ctx) })
+	beside.Go(func() { s.countLoop(ctx) })
 	keepCtx, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	beside.Go(func() { s.backend.keep(keepCtx, s) })
@@ -248,6 +249,9 @@ func (s *Store) saved(b *batch) {
 	failpoint.Pass(failpoint.AfterResult)
 	for i := range b.attempts {
 		s.holds.end(b.attempts[i].Shard)
+		if b.attempts[i].State != core.Waiting {
+			s.pending.Add(-1)
+		}
 	}
 	s.intake.Saved(b.attempts)
 	clear(b.attempts)
@@ -269,6 +273,9 @@ func (s *Store) reserve(p *plan) {
 func (s *Store) settle(plans []*plan, fresh bool, err error) {
 	for _, p := range plans {
 		p.err = err
+		if err == nil && p.deliver {
+			s.pending.Add(int64(len(p.ev.Plan.Listeners)))
+		}
 		s.handOver(p, fresh)
 		close(p.done)
 	}
@@ -287,32 +294,4 @@ func (s *Store) handOver(p *plan, fresh bool) {
 		s.intake.Take(d)
 	}
 	p.held = nil
-}
-
-// retentionLoop deletes events whose deliveries have ended, a few at a time so that it never
-// stands long in the way of a commit.
-func (s *Store) retentionLoop(ctx context.Context) {
-	const batchRows, pause = 500, time.Minute
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	var after int64
-	for {
-		age := time.Duration(s.retain.Load())
-		if age <= 0 {
-			after = 0
-		} else {
-			var err error
-			if after, err = s.backend.forget(ctx, age, after, batchRows); err != nil && ctx.Err() == nil {
-				s.opts.Log.Error("old events could not be deleted", "err", err)
-			}
-			if err == nil && after != 0 && ctx.Err() == nil {
-				continue
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }

@@ -133,27 +133,43 @@ func (p *postgres) load(ctx context.Context, listener string, seqs []int64, newe
 	return wholeRows(rows, time.UnixMicro(0))
 }
 
-func (p *postgres) forget(ctx context.Context, age time.Duration, after int64, limit int) (int64, error) {
+// eventSize is about what an event e takes, without its deliveries.
+const eventSize = "coalesce(octet_length(body), 0)::bigint + octet_length(header) + octet_length(trace) + 500"
+
+func (p *postgres) size(ctx context.Context) (n int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
 	defer cancel()
-	var last sql.NullInt64
-	err := p.db.QueryRowContext(ctx, `WITH clock AS MATERIALIZED (SELECT pipehook_now() - $3::bigint AS oldest
+	err = p.db.QueryRowContext(ctx, "SELECT coalesce(sum("+eventSize+"), 0)::bigint FROM events").Scan(&n)
+	return n, err
+}
+
+func (p *postgres) forget(ctx context.Context, age time.Duration, after int64, limit int) (last, freed int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
+	defer cancel()
+	err = p.db.QueryRowContext(ctx, `WITH clock AS MATERIALIZED (SELECT pipehook_now() - $3::bigint AS oldest
 		), looked AS MATERIALIZED (
-			SELECT seq, received_at FROM events WHERE seq > $1 ORDER BY seq LIMIT $2
+			SELECT seq, received_at, `+eventSize+` AS bytes FROM events WHERE seq > $1 ORDER BY seq LIMIT $2
 		), old AS MATERIALIZED (
-			SELECT seq FROM looked, clock WHERE received_at < oldest
+			SELECT seq, bytes FROM looked, clock WHERE received_at < oldest
 			AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0)
 		), a AS (DELETE FROM attempts WHERE event_seq IN (SELECT seq FROM old)
 		), d AS (DELETE FROM deliveries WHERE event_seq IN (SELECT seq FROM old)
 		), e AS (DELETE FROM events WHERE seq IN (SELECT seq FROM old)
-		), h AS (DELETE FROM handled USING clock WHERE occurred_at < oldest
-		) SELECT max(seq) FROM looked HAVING max(received_at) < (SELECT oldest FROM clock)`,
-		after, limit, age.Microseconds()).Scan(&last)
+		) SELECT max(seq), (SELECT coalesce(sum(bytes), 0)::bigint FROM old)
+			FROM looked HAVING max(received_at) < (SELECT oldest FROM clock)`,
+		after, limit, age.Microseconds()).Scan(&last, &freed)
 	failpoint.Pass(failpoint.Retention)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
+		return 0, 0, nil
 	}
-	return last.Int64, err
+	return last, freed, err
+}
+
+func (p *postgres) forgetHandled(ctx context.Context, age time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
+	defer cancel()
+	_, err := p.db.ExecContext(ctx, "DELETE FROM handled WHERE occurred_at < pipehook_now() - $1::bigint", age.Microseconds())
+	return err
 }
 
 // write runs the batch's statement. When the connection broke it is run once more on a new one:

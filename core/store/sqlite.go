@@ -347,7 +347,15 @@ func (s *sqlite) load(ctx context.Context, listener string, seqs []int64, newest
 // keep has nothing to do: the lock on the file says that nobody else lives.
 func (s *sqlite) keep(context.Context, *Store) {}
 
-func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit int) (last int64, err error) {
+// size is that of the pages in use: what is deleted leaves pages in the file that are used again.
+func (s *sqlite) size(ctx context.Context) (int64, error) {
+	var n int64
+	err := s.read.QueryRowContext(ctx, `SELECT (c.page_count - f.freelist_count) * p.page_size
+		FROM pragma_page_count() c, pragma_freelist_count() f, pragma_page_size() p`).Scan(&n)
+	return n, err
+}
+
+func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit int) (last, freed int64, err error) {
 	before := s.now().Add(-age).UnixMicro()
 	err = s.inTx(func() error {
 		found, err := s.stmts.old.all(after, int64(limit))
@@ -358,7 +366,7 @@ func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit
 			seq, received, pending := values[0].(int64), values[1].(int64), values[2].(int64)
 			if received >= before {
 				last = 0
-				return s.stmts.forgetHandled.run(before)
+				return nil
 			}
 			if last = seq; pending != 0 {
 				continue
@@ -369,8 +377,13 @@ func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit
 				}
 			}
 			failpoint.Pass(failpoint.Retention)
+			freed += values[3].(int64)
 		}
 		return nil
 	})
-	return last, err
+	return last, freed, err
+}
+
+func (s *sqlite) forgetHandled(_ context.Context, age time.Duration) error {
+	return s.inTx(func() error { return s.stmts.forgetHandled.run(s.now().Add(-age).UnixMicro()) })
 }

@@ -43,7 +43,8 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 		{&s.handled, `INSERT INTO handled (listener, record, occurred_at) VALUES (?, ?, ?)
 			ON CONFLICT (listener, record) DO UPDATE SET occurred_at = max(occurred_at, excluded.occurred_at)`},
 		{&s.insertAttempt, "INSERT OR REPLACE INTO attempts (event_seq, listener, number, started_at, duration_us, error, code) VALUES (?, ?, ?, ?, ?, ?, ?)"},
-		{&s.old, `SELECT seq, received_at, EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0)
+		{&s.old, `SELECT seq, received_at, EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0),
+			coalesce(length(body), 0) + length(header) + length(trace) + 500
 			FROM events WHERE seq > ? ORDER BY seq LIMIT ?`},
 		{&s.forgetAttempts, "DELETE FROM attempts WHERE event_seq = ?"},
 		{&s.forgetDeliveries, "DELETE FROM deliveries WHERE event_seq = ?"},

@@ -20,12 +20,12 @@ import (
 
 // Options are what Open needs. URL is "sqlite:PATH" or "postgres://…".
 type Options struct {
-	URL       string
-	Retention time.Duration // how long events stay after their last delivery ended; 0 keeps them
-	Log       *slog.Logger
-	Now       func() time.Time // SQLite's clock, nil for time.Now; PostgreSQL has its own
-	Replica   int64            // this process's number among those on one PostgreSQL, kept over restarts; 0 for a new one
-	Name      string           // how people call this process
+	URL     string
+	Keep    Keep
+	Log     *slog.Logger
+	Now     func() time.Time // SQLite's clock, nil for time.Now; PostgreSQL has its own
+	Replica int64            // this process's number among those on one PostgreSQL, kept over restarts; 0 for a new one
+	Name    string           // how people call this process
 
 	// Away lets Open succeed while PostgreSQL can't be reached. Until it can, everything fails with
 	// Kind Unavailable, and Run keeps trying.
@@ -43,7 +43,8 @@ type Store struct {
 	plans    chan *plan
 	attempts chan core.Attempt
 	stopped  chan struct{}
-	retain   atomic.Int64 // Options.Retention, which may change
+	keep     atomic.Pointer[Keep]
+	pending  atomic.Int64
 	intake   core.Intake
 	holds    holds
 	alone    bool        // the last transaction saw no other process; belongs to the write loop
@@ -61,8 +62,11 @@ type backend interface {
 	scan(ctx context.Context, q scan) ([]core.Pending, error)
 	load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error)
 	// forget looks at up to limit events after seq, deletes those received longer ago than age that
-	// have no pending delivery, and returns the last seq it looked at; 0 when none older is left.
-	forget(ctx context.Context, age time.Duration, after int64, limit int) (last int64, err error)
+	// have no pending delivery, and returns the last seq it looked at, 0 when none older is left, and
+	// about how many bytes were freed.
+	forget(ctx context.Context, age time.Duration, after int64, limit int) (last, freed int64, err error)
+	forgetHandled(ctx context.Context, age time.Duration) error
+	size(ctx context.Context) (int64, error) // of all events, in bytes, about
 	// keep holds what this process may serve until ctx ends, then hands it back.
 	keep(ctx context.Context, s *Store)
 	edit() *bun.DB // may write beside the write loop, in short transactions
@@ -93,7 +97,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, intake: noIntake{},
 		plans: make(chan *plan, 1024), attempts: make(chan core.Attempt, 4096), stopped: make(chan struct{}),
 	}
-	s.Retain(opts.Retention)
+	s.Retain(opts.Keep)
 	if opts.Replica == 0 {
 		s.opts.Replica = 1 + rand.Int64N(1<<62)
 	}
@@ -134,9 +138,6 @@ func (s *Store) prepare(ctx context.Context) error {
 
 // Attach tells the store who takes fresh deliveries. It must be called before Run.
 func (s *Store) Attach(intake core.Intake) { s.intake = intake }
-
-// Retain changes how long events are kept, from the next look at them on; 0 keeps them.
-func (s *Store) Retain(d time.Duration) { s.retain.Store(int64(d)) }
 
 // Close releases the database. It is safe twice and without Run, but not while Run works.
 func (s *Store) Close() error {

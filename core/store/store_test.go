@@ -316,6 +316,83 @@ func TestAKeyWithoutPersistIsRememberedWithoutTheBody(t *testing.T) {
 	})
 }
 
+func TestOldEventsAreDeletedUnlessSomethingOfThemIsPending(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		keep store.Keep
+		left int
+	}{
+		{name: "by age", keep: store.Keep{Age: time.Hour}, left: 1 + 2},
+		{name: "by age, none is old", keep: store.Keep{Age: 48 * time.Hour}, left: 41 + 2},
+		{name: "by size", keep: store.Keep{Size: 1}, left: 1},
+		{name: "by size, there is room", keep: store.Keep{Size: 1 << 30}, left: 41 + 2},
+		{name: "everything is kept", left: 41 + 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			testdb.Each(t, func(t *testing.T, url string) {
+				f := open(t, url, &intake{full: true})
+				f.commit(t, f.event("", "audit"))
+				for range 40 {
+					f.commit(t, f.event(""))
+				}
+				f.clock.advance(24 * time.Hour)
+				for range 2 {
+					f.commit(t, f.event(""))
+				}
+				f.clock.advance(time.Minute)
+				testdb.SetClock(t, url, f.clock.now())
+				f.stop()
+				s, err := store.Open(t.Context(), store.Options{URL: url, Log: slog.New(slog.DiscardHandler), Now: f.clock.now, Keep: test.keep})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Attach(&intake{full: true})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- s.Run(ctx) }() // ends with ctx
+				f.Store = s
+				tick := time.NewTicker(time.Millisecond)
+				defer tick.Stop()
+				for deadline := time.Now().Add(10 * time.Second); len(f.stored(t)) > test.left && time.Now().Before(deadline); <-tick.C {
+				}
+				if n := len(f.stored(t)); n != test.left {
+					t.Errorf("%d events are left, want %d", n, test.left)
+				}
+				cancel()
+				if err := errors.Join(<-done, s.Close()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestPendingDeliveriesAreCounted(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		f := open(t, url, &intake{full: true})
+		f.commit(t, f.event("k", "audit", "mirror"))
+		f.commit(t, f.event("k", "audit", "mirror")) // a duplicate
+		f.counts(t, 2)
+		d, epoch := f.begin(t, "audit")
+		f.Finish(finish(d, epoch, core.Done, f.clock, ""))
+		f.counts(t, 1)
+		f.stop()
+		open(t, url, &intake{full: true}).counts(t, 1)
+	})
+}
+
+// counts waits until so many deliveries are said to be pending.
+func (f *fixture) counts(t *testing.T, want int64) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(15 * time.Second); f.Pending() != want; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d are said to be pending, want %d", f.Pending(), want)
+		}
+	}
+}
+
 func TestSeenLooksInsideTheWindowOnly(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		f := open(t, url, &intake{})
