@@ -21,6 +21,11 @@ const (
 	BeforeReply Point = "before-answer"
 	AfterReply  Point = "after-answer" // the answer is written, perhaps not sent
 
+	SpoolWritten Point = "spool-written" // an event is in the spool's file, not surely on disk
+	SpoolSynced  Point = "spool-synced"
+	SpoolGiven   Point = "spool-given" // the store has some of the spool's events
+	SpoolEnd     Point = "spool-end"   // the store has all of a file of the spool, which is about to be deleted
+
 	Claim         Point = "claim"          // a delivery has been chosen to run
 	AttemptNoted  Point = "attempt-noted"  // the journal says that it runs
 	BeforeHandler Point = "before-handler" // the listener is about to be called
@@ -41,6 +46,7 @@ const (
 func All() []Point {
 	return []Point{
 		BodyRead, BeforeTx, AfterInsert, BeforeEnd, AfterCommit, BeforeReply, AfterReply,
+		SpoolWritten, SpoolSynced, SpoolGiven, SpoolEnd,
 		Claim, AttemptNoted, BeforeHandler, InHandler, AfterHandler, Retry, DeadLetter, BeforeResult, AfterResult,
 		Migration, Retention, Reload, Replay,
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 // drainLoop gives the store what waits, whenever something does.
@@ -74,6 +75,7 @@ func (s *Spool) give(ctx context.Context, found []entry) error {
 		}
 	}
 	n, err := s.opts.Store.CommitAll(ctx, evs)
+	failpoint.Pass(failpoint.SpoolGiven)
 	if n < len(evs) && err != nil && !away(err) { // this one never goes in
 		if err := s.refuse(evs[n], err); err != nil {
 			return err
@@ -117,6 +119,7 @@ func (s *Spool) finish(size int64) error {
 			s.opts.Log.Warn("a file of the spool was not closed well", "err", err)
 		}
 	}
+	failpoint.Pass(failpoint.SpoolEnd)
 	if err := os.Remove(seg.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.opts.Log.Error("a file of the spool can't be deleted; its events are given to the store again", "file", seg.path, "err", err)
 		return err

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 const (
@@ -93,9 +95,11 @@ func (s *Spool) append(data []byte) error {
 	}
 	seg := s.segments[len(s.segments)-1]
 	_, err := s.out.Write(data)
+	failpoint.Pass(failpoint.SpoolWritten)
 	if err == nil {
 		err = s.out.Sync()
 	}
+	failpoint.Pass(failpoint.SpoolSynced)
 	if err != nil {
 		// What may stand there was not acknowledged.
 		err = errors.Join(err, s.seal())

@@ -251,10 +251,10 @@ func copyStorm(ctx context.Context, r *round) error {
 	if sha256.Sum256(other) == e.sum {
 		return fmt.Errorf("the other body is the same")
 	}
-	if a, err := r.load.post(ctx, other, again.project); err != nil || a.Status != "duplicate" || a.ID != e.id {
+	if a, err := r.load.post(ctx, other, again.project); err != nil || !r.spooled() && (a.Status != "duplicate" || a.ID != e.id) {
 		r.fail("I3", "another body under the same id was answered %s (%v)", a.text, err)
 	}
-	if n := r.load.accepted(); n > 1 {
+	if n := r.load.accepted(); n > 1 && !r.spooled() {
 		r.fail("I3", "%d copies were answered as the first", n)
 	}
 	r.count("%d copies over %d connections to %d processes", copies, connections, processes)

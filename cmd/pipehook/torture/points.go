@@ -26,8 +26,7 @@ func killAtPoints(ctx context.Context, r *round) error {
 	r.load.shared = true
 	r.load.begin(ctx, p)
 	kills := 0
-	times := max(1, r.kills/20)
-	for range times {
+	for range max(1, r.kills/20) {
 		points := failpoint.All()
 		r.rng.Shuffle(len(points), func(i, k int) { points[i], points[k] = points[k], points[i] })
 		for _, point := range points {
@@ -39,6 +38,10 @@ func killAtPoints(ctx context.Context, r *round) error {
 			}
 			kills++
 		}
+	}
+	p.spoolAfter = "1s"
+	if err := p.write(); err != nil {
+		return err
 	}
 	v, err := r.start(ctx, p, r.readyWithin())
 	if err != nil {
@@ -67,8 +70,17 @@ func (r *round) underLoad(point failpoint.Point) bool {
 	return !slices.Contains([]failpoint.Point{failpoint.Migration, failpoint.Retention, failpoint.Reload, failpoint.Replay}, point) || point == failpoint.Reload
 }
 
+// spools reports whether the point is passed by events that the store does not take at once.
+func spools(point failpoint.Point) bool { return strings.HasPrefix(string(point), "spool-") }
+
 // killAt starts a process that kills itself at the point, and waits for that.
 func (r *round) killAt(ctx context.Context, p *project, point failpoint.Point) error {
+	if p.spoolAfter = "1s"; spools(point) {
+		p.spoolAfter = "100us" // hardly an event is stored so soon
+	}
+	if err := p.write(); err != nil {
+		return err
+	}
 	v, err := r.launch(ctx, p, fmt.Sprintf("%s:%d", point, 1+r.rng.IntN(4)))
 	if err != nil {
 		return err

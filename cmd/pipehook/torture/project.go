@@ -27,6 +27,7 @@ const (
 var scripts = map[string]string{
 	"ordered": handler(""),
 	"loose":   handler(""),
+	"slow":    handler("for (const end = Date.now() + 15; Date.now() < end; );"),
 	"fragile": handler("if (event.current.torture_poison) new ArrayBuffer(2 ** 40);"),
 	"moody":   "const tries = {};\n" + handler("const n = tries[event.id] = (tries[event.id] ?? 0) + 1;\n  if (n <= event.current.torture_fails) { console.log('"+lineFail+"'); throw new Error('in a bad mood'); }\n  delete tries[event.id];"),
 }
@@ -42,6 +43,7 @@ var settings = map[string]string{
 	"ordered": "concurrency = 4\n",
 	"loose":   "order = \"none\"\nconcurrency = 4\n",
 	"fragile": "",
+	"slow":    "order = \"none\"\nconcurrency = 1\n",
 	"moody":   "concurrency = 1\nretry = { attempts = 4, first = \"20ms\", max = \"100ms\" }\nbreaker = { failures = 0 }\n",
 }
 
@@ -53,6 +55,7 @@ type project struct {
 	listeners      []string
 	retention      string
 	authenticate   string
+	spoolAfter     string
 	environ        []string
 }
 
@@ -61,7 +64,7 @@ func (r *round) newProject() (*project, error) {
 	p := &project{
 		dir:     filepath.Join(r.home, fmt.Sprint(len(r.projects)+1)),
 		address: program.FreeAddress(), admin: program.FreeAddress(), storeURL: r.storeURL,
-		listeners: r.rules.listeners, retention: "30d",
+		listeners: r.rules.listeners, retention: "30d", spoolAfter: "1s",
 		authenticate: fmt.Sprintf("basic = { username = %q, password = %q }", username, password),
 	}
 	p.config = filepath.Join(p.dir, "pipeline.toml")
@@ -80,8 +83,8 @@ func (r *round) newProject() (*project, error) {
 // text is the configuration.
 func (p *project) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[server]\nlisten = %q\n[admin]\nlisten = %q\n[store]\nurl = %q\nretention = %q\n[spool]\ndir = \"spool\"\n[scripts]\ndir = \"\"\n[log]\nformat = \"json\"\n",
-		p.address, p.admin, p.storeURL, p.retention)
+	fmt.Fprintf(&b, "[server]\nlisten = %q\n[admin]\nlisten = %q\n[store]\nurl = %q\nretention = %q\n[spool]\ndir = \"spool\"\nafter = %q\n[scripts]\ndir = \"\"\n[log]\nformat = \"json\"\n",
+		p.address, p.admin, p.storeURL, p.retention, p.spoolAfter)
 	fmt.Fprintf(&b, "[[pipeline]]\nname = \"crm\"\npath = %q\nsource = \"pipedrive\"\n", hookPath)
 	fmt.Fprintf(&b, "[[pipeline.stage]]\nuse = \"authenticate\"\n%s\n", p.authenticate)
 	for _, kind := range []string{"validate", "dedupe", "persist", "dispatch"} {

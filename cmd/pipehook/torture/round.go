@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ type round struct {
 	*torture
 	store    string
 	home     string // its folder
+	server   string // on which its database is
 	storeURL string
 	rng      *rand.Rand
 	started  time.Time
@@ -119,7 +121,8 @@ func (r *round) prepare(ctx context.Context) (err error) {
 	if r.postgres == "" {
 		return errSkipped(program.PostgresEnv + " names no server (make torture brings its own)")
 	}
-	r.storeURL, err = program.Database(ctx, r.postgres)
+	r.server = r.postgres
+	r.storeURL, err = program.Database(ctx, r.server)
 	return err
 }
 
@@ -130,7 +133,7 @@ func (t *torture) clean(r *round, passed bool) {
 	}
 	_ = os.RemoveAll(r.home)
 	if r.store == postgres && r.storeURL != "" {
-		_ = program.Drop(r.postgres, r.storeURL)
+		_ = program.Drop(r.server, r.storeURL) // its server may be gone
 	}
 }
 
@@ -147,6 +150,13 @@ func (r *round) fail(invariant, format string, args ...any) {
 }
 
 func (r *round) open() (*sql.DB, error) { return program.Open(r.storeURL) }
+
+// all are the processes there have been so far.
+func (r *round) all() []*victim {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.victims)
+}
 
 // noteSchema remembers the version of the schema, which nothing here may change.
 func (r *round) noteSchema(ctx context.Context) error {
@@ -171,6 +181,9 @@ func (r *round) drain(ctx context.Context, within time.Duration) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	began := time.Now()
+	if err := r.unspool(ctx, within); err != nil {
+		return err
+	}
 	for {
 		var pending int
 		query := "SELECT count(*) FROM deliveries WHERE state = 0"
@@ -191,6 +204,23 @@ func (r *round) drain(ctx context.Context, within time.Duration) (err error) {
 			return err
 		}
 	}
+}
+
+// unspool waits until no process that lives keeps events from the store.
+func (r *round) unspool(ctx context.Context, within time.Duration) error {
+	for _, v := range r.all() {
+		if !v.alive() {
+			continue
+		}
+		err := until(ctx, "the spool is empty", within, func() bool {
+			figures, err := program.Metrics(v.project.admin)
+			return err == nil && figures["pipehook_spool_bytes"] == 0 || !v.alive()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {

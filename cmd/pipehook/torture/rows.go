@@ -16,6 +16,12 @@ var rows = []row{
 	{name: "F27", title: "an event that ends what runs it", run: poison},
 	{name: "F28", title: "reloads of damaged and wrong configurations", stores: []string{sqlite}, run: brokenReloads},
 	{name: "F29", title: "passwords and listeners change under load", run: reloads},
+	{name: "F30", title: "a handler that is slower than what comes", run: slowHandler},
+	{name: "F31", title: "a bound on the backlog", skipped: "there is no such bound yet"},
+	{name: "F13", title: "the database ends connections", stores: []string{postgres}, run: backendsDie},
+	{name: "F14", title: "a commit whose outcome is not known", stores: []string{postgres}, run: unknownOutcome},
+	{name: "F15", title: "a bad network to the database", stores: []string{postgres}, run: badNetwork},
+	{name: "F12", title: "the database is restarted", stores: []string{postgres}, run: databaseRestarts},
 	{name: "F21", title: "a plugin hangs", skipped: "there are no compiled plugins yet"},
 	{name: "F24", title: "the host dies, its plugin stays", skipped: "there are no compiled plugins yet"},
 }

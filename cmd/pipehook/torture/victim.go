@@ -72,7 +72,9 @@ func (r *round) launchCommand(p *project, cmd *exec.Cmd, point string) (*victim,
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	r.mu.Lock()
 	r.victims = append(r.victims, v)
+	r.mu.Unlock()
 	go func() { // ends with the process
 		v.read(bufio.NewReaderSize(log, 64<<10), &r.runs)
 		err := cmd.Wait()
