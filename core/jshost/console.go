@@ -53,6 +53,8 @@ func (rt *runtime) contextObject() *goja.Object {
 	ctx := rt.vm.NewObject()
 	_ = ctx.Set("log", log)
 	_ = ctx.Set("listener", rt.listener)
+	_ = ctx.Set("fail", rt.fail)
+	_ = ctx.Set("retryAfter", rt.retryAfter)
 	_ = ctx.DefineAccessorProperty("deadline", rt.vm.ToValue(func() goja.Value {
 		if rt.deadline.IsZero() {
 			return goja.Null()

@@ -14,7 +14,7 @@ import (
 // eventFields are the data of an event, in the order in which they are listed.
 var eventFields = []string{
 	"id", "pipeline", "source", "action", "object", "objectId", "current", "previous", "meta",
-	"version", "attempt", "occurredAt", "receivedAt", "raw",
+	"version", "attempt", "occurredAt", "receivedAt", "raw", "gathered",
 }
 
 // eventView is an event as a script sees it: each part is made when it is first asked for. It can't
@@ -69,10 +69,25 @@ func (v *eventView) Get(key string) goja.Value {
 		return v.rt.timeValue(ev.OccurredAt)
 	case "receivedAt":
 		return v.rt.timeValue(ev.ReceivedAt)
+	case "gathered":
+		return v.gathered()
 	case "raw":
 		return vm.ToValue(string(ev.Body))
 	}
 	return nil
+}
+
+// gathered are the ids of all the events that this call settles, the event's own last.
+func (v *eventView) gathered() goja.Value {
+	ids := v.ev.Gathered
+	if len(ids) == 0 {
+		ids = []string{v.ev.ID}
+	}
+	values := make([]any, len(ids))
+	for i, id := range ids {
+		values[i] = id
+	}
+	return v.rt.vm.NewArray(values...)
 }
 
 func (v *eventView) part(i int, doc []byte) goja.Value {
