@@ -96,6 +96,24 @@ func TestCheckListsEveryMistakeAtOnce(t *testing.T) {
 	}
 }
 
+func TestCheckRefusesRulesThatWhatAScriptMatchesCanNeverFulfil(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"new\"\nscript = \"new.js\"\nchanged = [\"stage_id\"]\nwhere = { \"previous.title\" = \"x\" }\n"})
+	p.write(t, "new.js", `export const match = ["added.deal"]; export default () => {}`)
+	code, _, errs := command(t, "check", "--config", p.config)
+	for _, want := range []string{p.config + ":10:1: listener[0].changed: can never hold: ", p.config + ":11:", "listener[0].where.previous.title: can never hold: ", "let new.js match"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %q in\n%s", want, errs)
+		}
+	}
+	if code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	p.write(t, "new.js", `export const match = ["updated.deal"]; export default () => {}`)
+	if code, _, errs := command(t, "check", "--config", p.config); code != exitDone {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
 func TestCheckSaysWhatAnOrderCosts(t *testing.T) {
 	p := newProject(t, testdb.SQLite(t), "authenticate dedupe dispatch persist", nil)
 	code, out, _ := command(t, "check", "--config", p.config, "--json")

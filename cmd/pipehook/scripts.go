@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/pipehook/pipehook/core"
@@ -36,8 +37,8 @@ type loadedScript struct {
 // wantedScript is a listener as it should be, before its file is looked at.
 type wantedScript struct {
 	config.Listener
-	path   string
-	listed bool // the configuration names it; other files need not be listeners
+	path string
+	key  string // where the configuration names it, such as listener[0]; other files need not be listeners
 }
 
 func newScriptSet(opts jshost.Options, log *slog.Logger) *scriptSet {
@@ -48,9 +49,9 @@ func newScriptSet(opts jshost.Options, log *slog.Logger) *scriptSet {
 func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 	var wanted []wantedScript
 	mentioned, names := map[string]bool{}, map[string]bool{}
-	for _, l := range conf.Listeners {
+	for i, l := range conf.Listeners {
 		path := beside(conf, l.Script)
-		wanted = append(wanted, wantedScript{Listener: l, path: path, listed: true})
+		wanted = append(wanted, wantedScript{Listener: l, path: path, key: fmt.Sprintf("listener[%d]", i)})
 		mentioned[filepath.Clean(path)], names[l.Name] = true, true
 	}
 	if conf.Scripts.Dir == "" {
@@ -105,7 +106,7 @@ func (s *scriptSet) one(w wantedScript) (delivery.Subscription, bool) {
 	loaded := s.scripts[w.Name]
 	program, err := jshost.Compile(w.path)
 	if err == nil && !program.Handles() {
-		if !w.listed {
+		if w.key == "" {
 			s.log.Debug("not a listener: it exports no function by default", "file", w.path)
 			return delivery.Subscription{}, false
 		}
@@ -211,12 +212,30 @@ func checkScripts(conf *config.Config) (listeners []string, errs []error) {
 			errs = append(errs, err)
 		case program.Handles():
 			listeners = append(listeners, w.Name)
-		case w.listed:
+			errs = append(errs, never(conf, w, program)...)
+		case w.key != "":
 			errs = append(errs, &jshost.CompileError{File: w.path, Msg: "it exports no function: write export default function (event, ctx) { … }"})
 		}
 	}
 	slices.Sort(listeners)
 	return listeners, errs
+}
+
+// never are the rules that no event can fulfil because of what the script matches. What the
+// configuration itself matches has been held against them when it was read.
+func never(conf *config.Config, w wantedScript, program *jshost.Program) (errs []error) {
+	if w.key == "" || len(w.Match) > 0 {
+		return nil
+	}
+	match := program.Match()
+	if why := core.ImpossibleChanged(match, w.Changed); why != "" {
+		errs = append(errs, conf.Mistake(w.key+".changed", "can never hold: "+why, "leave it out, or let "+w.Script+" match updated or merged"))
+	}
+	for _, why := range w.Where.Impossible(match) {
+		path, reason, _ := strings.Cut(why, ": ")
+		errs = append(errs, conf.Mistake(w.key+".where."+path, "can never hold: "+reason, "ask for less, or let "+w.Script+" match other events"))
+	}
+	return errs
 }
 
 // scriptDirs are the folders to watch: the scripts folder, and those of files named elsewhere.
