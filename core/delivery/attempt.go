@@ -208,6 +208,9 @@ func (l *lane) ended(it *item, sub *Subscription, a *core.Attempt, err error) {
 		return
 	}
 	it.event = nil
+	if a.State == core.Done && a.Occurred.After(l.handled[it.Record].occurred) {
+		l.handled[it.Record] = mark{a.Occurred, it.Seq}
+	}
 	if a.State != core.Waiting || l.sub == nil {
 		it.at = saving
 		l.advance(it.Record, it)

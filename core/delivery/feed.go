@@ -176,6 +176,7 @@ func (l *lane) load(ctx context.Context) error {
 		batch := slices.Clone(l.unloaded[:n])
 		var seqs []int64
 		for _, it := range batch {
+			it.newest = l.handled[it.Record].occurred // before the store is asked, which may be told meanwhile
 			seqs = append(seqs, it.Seq)
 			for _, o := range it.others {
 				seqs = append(seqs, o.Seq)
@@ -256,7 +257,10 @@ func (l *lane) loaded(it *item, by map[int64]*core.Delivery) {
 		l.forget(it)
 		return
 	}
-	it.Pending, it.event, it.newest = d.Pending, &d.Event, d.Newest
+	it.Pending, it.event = d.Pending, &d.Event
+	if d.Newest.After(it.newest) {
+		it.newest = d.Newest
+	}
 	for _, o := range it.others {
 		if other, ok := by[o.Seq]; ok {
 			it.event.Gathered = append(it.event.Gathered, other.Event.ID)

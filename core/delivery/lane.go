@@ -62,6 +62,7 @@ type lane struct {
 	floorAt     time.Time
 	looking     bool
 	recent      map[int64]bool // results saved while the feeder looks, which may not see that yet
+	handled     map[int64]mark // by record, what only a result that is not on disk yet says; with DropStale
 
 	gate gate
 }
@@ -91,6 +92,12 @@ const (
 	gathering
 )
 
+// mark is the newest event that was handled for a record.
+type mark struct {
+	occurred time.Time
+	seq      int64
+}
+
 // item is a delivery in memory.
 type item struct {
 	core.Pending
@@ -109,7 +116,7 @@ type item struct {
 func newLane(e *Engine, name string) *lane {
 	l := &lane{
 		engine: e, name: name, wake: make(chan struct{}, 1), behind: true, // until the feeder has looked
-		known: map[int64]*item{}, chains: map[int64]*chain{}, recent: map[int64]bool{},
+		known: map[int64]*item{}, chains: map[int64]*chain{}, recent: map[int64]bool{}, handled: map[int64]mark{},
 	}
 	l.work = sync.NewCond(&l.mu)
 	return l
@@ -408,6 +415,9 @@ func (l *lane) saved(seq int64) {
 		}
 	case saving:
 		delete(l.known, seq)
+		if l.handled[it.Record].seq == seq {
+			delete(l.handled, it.Record)
+		}
 		if l.looking {
 			l.recent[seq] = true
 		}

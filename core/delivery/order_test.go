@@ -252,3 +252,33 @@ func TestABreakerOpensTriesOneAndCloses(t *testing.T) {
 		}
 	}
 }
+
+// The next event of a record is judged before the result of the one ahead of it is on disk.
+func TestAStaleEventIsSkippedRightBehindANewerOne(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		sub := listener("a", func(context.Context, core.Event) error { return nil })
+		sub.DropStale = true
+		r := start(t, url, sub)
+		const pairs = 50
+		now := time.Now().Truncate(time.Microsecond)
+		for i := range pairs {
+			var both []*core.Event
+			for _, occurred := range []time.Time{now, now.Add(-time.Second)} {
+				ev := deal()
+				ev.ObjectID, ev.OccurredAt = fmt.Sprint(i), occurred
+				ev.Plan.Listeners, _ = r.Route(ev)
+				both = append(both, ev)
+			}
+			if _, err := r.store.CommitAll(t.Context(), both); err != nil {
+				t.Fatal(err)
+			}
+		}
+		states := map[core.State]int{}
+		for range 2 * pairs {
+			states[r.next(t).State]++
+		}
+		if states[core.Done] != pairs || states[core.Skipped] != pairs {
+			t.Errorf("states %v, want %d done and as many skipped", states, pairs)
+		}
+	})
+}
