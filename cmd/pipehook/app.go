@@ -110,7 +110,6 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	}
 	a.bound = &bound{next: a.spool, pending: a.store.Pending, log: a.log}
 	a.bound.limit(conf.Store.MaxPending)
-	a.metrics.Waiting(a.store.Reader().Waiting)
 	a.metrics.Spool(func() (int64, time.Time) {
 		state := a.spool.State()
 		return state.Bytes, state.Since
@@ -124,6 +123,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 			}
 		},
 	})
+	a.metrics.Listeners(a.standing, a.store.Shards)
 	a.deliveries = newDeliveries(a.engine)
 	a.store.Attach(a.engine)
 	a.deps = stages.Deps{
@@ -378,18 +378,4 @@ func (a *app) close() error {
 		errs = append(errs, a.seat.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// tellOrphans says which stored deliveries wait for listeners that there are not.
-func (a *app) tellOrphans(ctx context.Context, subs []delivery.Subscription) {
-	waiting, err := a.store.Reader().Waiting(ctx)
-	if err != nil {
-		return // the store says so itself when it matters
-	}
-	for _, sub := range subs {
-		delete(waiting, sub.Name)
-	}
-	for listener, n := range waiting {
-		a.log.Warn("deliveries wait for a listener that does not exist", "listener", listener, "count", n)
-	}
 }

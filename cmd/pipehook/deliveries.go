@@ -165,7 +165,7 @@ func (c *cli) changeCommand(use, short, done string, ended bool, change func(*st
 				}
 				return c.printCount("chosen", n)
 			}
-			n, err := change(m, cmd.Context(), choice, nil)
+			n, err := change(m, cmd.Context(), choice, c.progress(done))
 			if err != nil {
 				return fmt.Errorf("after %d: %w", n, err)
 			}
@@ -176,6 +176,17 @@ func (c *cli) changeCommand(use, short, done string, ended bool, change func(*st
 	cmd.Flags().BoolVar(&f.all, "all", false, "every delivery")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only count what is chosen")
 	return cmd
+}
+
+// progress says every few seconds how far a long change has come.
+func (c *cli) progress(done string) func(n int) {
+	last := time.Now()
+	return func(n int) {
+		if time.Since(last) > 2*time.Second {
+			last = time.Now()
+			fmt.Fprintf(c.stderr, "%d %s so far\n", n, done)
+		}
+	}
 }
 
 func (c *cli) printCount(what string, n int) error {

@@ -261,6 +261,25 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
+// Standing is why a listener's deliveries may not run.
+type Standing struct {
+	Paused bool // somebody said so
+	Open   bool // its circuit breaker is
+}
+
+// Standing is that of every listener there is.
+func (e *Engine) Standing() map[string]Standing {
+	all := map[string]Standing{}
+	for _, l := range e.all() {
+		l.mu.Lock()
+		if l.sub != nil {
+			all[l.name] = Standing{Paused: l.gate.paused, Open: l.gate.pause > 0}
+		}
+		l.mu.Unlock()
+	}
+	return all
+}
+
 // readPauses learns which listeners somebody has paused or resumed.
 func (e *Engine) readPauses(ctx context.Context) {
 	paused, err := e.opts.Store.Paused(ctx)

@@ -203,6 +203,24 @@ func (r *Reader) Waiting(ctx context.Context) (map[string]int64, error) {
 	return waiting, nil
 }
 
+// Oldest is when the event was received that stands first among the pending deliveries of each
+// listener; a replayed one stands where it was put.
+func (r *Reader) Oldest(ctx context.Context, listeners []string) (map[string]time.Time, error) {
+	oldest := make(map[string]time.Time, len(listeners))
+	for _, name := range listeners {
+		var received []int64
+		err := r.db.NewSelect().TableExpr("deliveries AS d").Join("JOIN events AS e ON e.seq = d.event_seq").Column("e.received_at").
+			Where("d.listener = ?", name).Where("d.state = 0").OrderExpr("d.turn").Limit(1).Scan(ctx, &received)
+		if err != nil {
+			return nil, fmt.Errorf("deliveries of %s: %w", name, err)
+		}
+		if len(received) > 0 {
+			oldest[name] = time.UnixMicro(received[0])
+		}
+	}
+	return oldest, nil
+}
+
 func parseState(s string) (core.State, error) {
 	names := core.States()
 	if i := slices.Index(names, s); i >= 0 {

@@ -277,6 +277,9 @@ func (s *Store) Load(ctx context.Context, listener string, seqs []int64, newest 
 // Epoch is the token under which this process serves the shard now, 0 when it does not.
 func (s *Store) Epoch(shard int) int64 { return s.holds.current(shard) }
 
+// Shards is how many shards this process serves now.
+func (s *Store) Shards() int { return len(s.holds.list()) }
+
 // Abandon ends an attempt that came to nothing.
 func (s *Store) Abandon(shard int) { s.holds.end(shard) }
 

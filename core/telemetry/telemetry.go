@@ -3,7 +3,6 @@
 package telemetry
 
 import (
-	"context"
 	"net/http"
 	"time"
 
@@ -68,35 +67,8 @@ func (m *Metrics) Attempt(a core.Attempt) {
 	m.attemptTime.WithLabelValues(a.Listener).Observe(a.Took.Seconds())
 }
 
-// Waiting adds a gauge of the pending deliveries, read from waiting at each scrape.
-func (m *Metrics) Waiting(waiting func(ctx context.Context) (map[string]int64, error)) {
-	m.registry.MustRegister(backlog{
-		desc: prometheus.NewDesc("pipehook_pending_deliveries", "Deliveries that are not finished.", []string{"listener"}, nil),
-		read: waiting,
-	})
-}
-
-// Handler serves the metrics in Prometheus' text form.
+// Handler serves the metrics in Prometheus' text form. What can't be read, such as a backlog while
+// the store is away, is left out: the rest is needed most just then.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
-}
-
-type backlog struct {
-	desc *prometheus.Desc
-	read func(ctx context.Context) (map[string]int64, error)
-}
-
-func (b backlog) Describe(ch chan<- *prometheus.Desc) { ch <- b.desc }
-
-func (b backlog) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	waiting, err := b.read(ctx)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(b.desc, err)
-		return
-	}
-	for listener, n := range waiting {
-		ch <- prometheus.MustNewConstMetric(b.desc, prometheus.GaugeValue, float64(n), listener)
-	}
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, ErrorHandling: promhttp.ContinueOnError})
 }
