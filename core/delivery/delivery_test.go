@@ -31,6 +31,12 @@ type rig struct {
 
 func start(t *testing.T, url string, subs ...delivery.Subscription) *rig {
 	t.Helper()
+	return startOn(t, url, func(s *store.Store) delivery.Store { return s }, subs...)
+}
+
+// startOn lets the engine see the store through something else.
+func startOn(t *testing.T, url string, through func(*store.Store) delivery.Store, subs ...delivery.Subscription) *rig {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	s, err := store.Open(t.Context(), store.Options{URL: url, Log: log})
 	if err != nil {
@@ -38,7 +44,7 @@ func start(t *testing.T, url string, subs ...delivery.Subscription) *rig {
 	}
 	r := &rig{store: s, attempts: make(chan core.Attempt, 100_000)}
 	r.Engine = delivery.New(delivery.Options{
-		Store: s, Log: log,
+		Store: through(s), Log: log,
 		Restore: func(*core.Event) error { return nil },
 		Observe: func(_ *core.Event, a core.Attempt) { r.attempts <- a },
 	})
@@ -305,6 +311,103 @@ func TestRetryWaitsGrowAndStayBelowTheMaximum(t *testing.T) {
 			if got := r.Wait(number); got < ceiling/2 || got > ceiling {
 				t.Fatalf("after attempt %d: %s, want %s to %s", number, got, ceiling/2, ceiling)
 			}
+		}
+	}
+}
+
+// slowReader is a store whose next read of what is pending can be held up between the database and
+// the engine.
+type slowReader struct {
+	*store.Store
+	hold chan chan struct{} // a channel from here holds the next read until it is closed
+	held chan struct{}
+}
+
+func (s *slowReader) Scan(ctx context.Context, listener string, after, record int64, limit int) ([]core.Pending, error) {
+	found, err := s.Store.Scan(ctx, listener, after, record, limit)
+	select {
+	case release := <-s.hold:
+		s.held <- struct{}{}
+		<-release
+	default:
+	}
+	return found, err
+}
+
+// What was read before a failed attempt was saved still says that the delivery is due.
+func TestAnOldReadDoesNotShortenTheWaitOfAFailedAttempt(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		reader := &slowReader{hold: make(chan chan struct{}, 1), held: make(chan struct{})}
+		running, proceed := make(chan string, 10), make(chan struct{})
+		sub := listener("a", func(ctx context.Context, ev core.Event) error {
+			running <- ev.ObjectID
+			select {
+			case <-proceed:
+			case <-ctx.Done():
+			}
+			return errors.New("no")
+		})
+		sub.Retry = delivery.Retry{Attempts: 10, First: time.Hour, Max: time.Hour}
+		r := startOn(t, url, func(s *store.Store) delivery.Store { reader.Store = s; return reader }, sub)
+		m, err := store.OpenManager(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = m.Close() }()
+		fails := func(id string, attempts int) {
+			t.Helper()
+			proceed <- struct{}{}
+			r.next(t)
+			awaitAttempts(t, m, id, attempts)
+		}
+		runs := func(object string) {
+			t.Helper()
+			if got := <-running; got != object {
+				t.Fatalf("the attempt is of %s, want %s", got, object)
+			}
+		}
+		retry := func(id string) {
+			t.Helper()
+			if n, err := m.Retry(t.Context(), store.Choice{Events: []string{id}}, nil); n != 1 || err != nil {
+				t.Fatalf("retried %d: %v", n, err)
+			}
+			r.Look(false)
+		}
+		first := r.acceptOne(t, "first", "{}").ID
+		runs("first")
+		fails(first, 1)
+		second := r.acceptOne(t, "second", "{}").ID
+		runs("second")
+		fails(second, 1)
+		retry(first)
+		runs("first")
+		release := make(chan struct{})
+		reader.hold <- release
+		r.Look(false)
+		<-reader.held // it is read as it was before the second attempt
+		fails(first, 2)
+		close(release)
+		retry(second) // by then what was read has been dealt with
+		runs("second")
+		fails(second, 2)
+	})
+}
+
+// awaitAttempts waits until the event's one delivery has so many attempts on disk.
+func awaitAttempts(t *testing.T, m *store.Manager, id string, n int) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; <-tick.C {
+		found, err := m.Deliveries(t.Context(), store.Choice{Events: []string{id}}, 2)
+		if err != nil || len(found) != 1 || found[0].Attempts > n {
+			t.Fatalf("deliveries %+v, %v, want one with %d attempts", found, err, n)
+		}
+		if found[0].Attempts == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still %d attempts, want %d", found[0].Attempts, n)
 		}
 	}
 }

@@ -266,14 +266,14 @@ func (l *lane) look(again bool) {
 // add takes a delivery in: to run, to wait for its time, or to wait behind another of its record.
 // It returns false when there is no room. Its event is nil when it has to be loaded.
 func (l *lane) add(p core.Pending, epoch int64, ev *core.Event) bool {
+	if l.recent[p.Seq] {
+		return true
+	}
 	if it, ok := l.known[p.Seq]; ok {
 		if due := l.now().Add(p.Due); it.at == waiting && it.saved && due.Before(it.due) { // somebody asked for it
 			it.due = due
 			heap.Fix(&l.waits, it.index)
 		}
-		return true
-	}
-	if l.recent[p.Seq] {
 		return true
 	}
 	ordered := l.sub.ordered() && p.Record != 0
@@ -407,6 +407,9 @@ func (l *lane) saved(seq int64) {
 	if !ok {
 		return
 	}
+	if l.looking {
+		l.recent[seq] = true
+	}
 	switch it.at {
 	case waiting:
 		if seq == it.Seq {
@@ -417,9 +420,6 @@ func (l *lane) saved(seq int64) {
 		delete(l.known, seq)
 		if l.handled[it.Record].seq == seq {
 			delete(l.handled, it.Record)
-		}
-		if l.looking {
-			l.recent[seq] = true
 		}
 	}
 }
