@@ -16,15 +16,15 @@ import (
 //
 // A connection that is kept open belongs to both sides: when one closes it while the other is about
 // to send, a request is lost. So for Linger everything is served as before, new connections too,
-// but every answer tells the client that its connection ends. Then no connection is taken any more,
-// those on which nothing happens are closed, and what has not ended at Cut is cut off, so that a
-// client who sends slowly can't use up the time that others need to stop. What is cut off was not
-// acknowledged.
+// but every answer tells the client that its connection ends, and a connection that has been left
+// alone for half of Linger is closed: while answers are quick, clients do not reach for those. Then no
+// connection is taken any more, and what has not ended at Cut is cut off, so that a client who
+// sends slowly can't use up the time that others need to stop. What is cut off was not acknowledged.
 type Leave struct{ Linger, Cut time.Duration }
 
-// linger is longer than a sender that is busy leaves a connection alone, and short enough for
+// linger is twice as long as a sender that is busy leaves a connection alone, and short enough for
 // somebody who waits for the stop.
-const linger = 250 * time.Millisecond
+const linger = 600 * time.Millisecond
 
 // Leaving is how to stop within a grace period that others must stop in as well.
 func Leaving(grace time.Duration) Leave {
@@ -46,13 +46,19 @@ type Server struct {
 	leaving atomic.Bool
 
 	mu    sync.Mutex
-	conns map[net.Conn]http.ConnState
+	conns map[net.Conn]standing
 	empty chan struct{} // holds a token when the last connection has ended
+}
+
+// standing is what a connection is at, and since when.
+type standing struct {
+	state http.ConnState
+	since time.Time
 }
 
 // NewServer makes a server that does not answer yet.
 func NewServer(ln net.Listener, h http.Handler, log *slog.Logger) *Server {
-	s := &Server{ln: ln, log: log, conns: map[net.Conn]http.ConnState{}, empty: make(chan struct{}, 1)}
+	s := &Server{ln: ln, log: log, conns: map[net.Conn]standing{}, empty: make(chan struct{}, 1)}
 	s.http = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.leaving.Load() {
 			w.Header().Set("Connection", "close")
@@ -78,13 +84,13 @@ func (s *Server) Run(ctx context.Context, leave func() Leave) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), how.Cut)
 	defer cancel()
 	s.leaving.Store(true)
-	s.wait(stop, how.Linger)
+	s.linger(stop, how.Linger)
 	err := s.ln.Close()
 	<-served // with it every connection that was taken is known
 	// Closes what is idle, and has the rest end with its answer.
 	s.http.SetKeepAlivesEnabled(false)
 	if !s.wait(stop, how.Linger) {
-		s.closeSilent()
+		s.close(http.StateNew, 0) // some clients open connections in advance
 	}
 	if !s.wait(stop, how.Cut) {
 		s.log.Warn("connections that were still open have been cut off", "listen", s.ln.Addr().String())
@@ -114,12 +120,22 @@ func (s *Server) wait(ctx context.Context, most time.Duration) bool {
 	}
 }
 
-// closeSilent closes connections on which no request has begun: some clients open them in advance.
-func (s *Server) closeSilent() {
+// linger lets connections end in peace, until none is open or the time is over.
+func (s *Server) linger(ctx context.Context, most time.Duration) {
+	for end := time.Now().Add(most); ctx.Err() == nil && time.Now().Before(end); {
+		s.close(http.StateIdle, most/2)
+		if s.wait(ctx, most/20) {
+			return
+		}
+	}
+}
+
+// close closes the connections that have been in the state for so long.
+func (s *Server) close(in http.ConnState, least time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for conn, state := range s.conns {
-		if state == http.StateNew {
+	for conn, at := range s.conns {
+		if at.state == in && time.Since(at.since) >= least {
 			_ = conn.Close() // its end is what is wanted
 		}
 	}
@@ -129,7 +145,7 @@ func (s *Server) track(conn net.Conn, state http.ConnState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if state != http.StateClosed && state != http.StateHijacked {
-		s.conns[conn] = state
+		s.conns[conn] = standing{state, time.Now()}
 		return
 	}
 	delete(s.conns, conn)

@@ -285,6 +285,9 @@ func TestAStopTellsClientsBeforeItClosesTheirConnections(t *testing.T) {
 			}
 			return resp
 		}
+		left, leftAnswer := connect()
+		post(left, leftAnswer)
+		time.Sleep(linger) // in the test's own time
 		kept, keptAnswer := connect()
 		idle, _ := connect()
 		if post(kept, keptAnswer).Close {
@@ -293,6 +296,9 @@ func TestAStopTellsClientsBeforeItClosesTheirConnections(t *testing.T) {
 		start := time.Now()
 		cancel()
 		synctest.Wait()
+		if _, err := leftAnswer.ReadByte(); !errors.Is(err, io.EOF) || time.Since(start) > 0 {
+			t.Errorf("a connection that was left alone: %v after %s", err, time.Since(start))
+		}
 		if resp := post(kept, keptAnswer); resp.StatusCode != http.StatusOK || !resp.Close {
 			t.Errorf("on a connection that was open: %d, close %v", resp.StatusCode, resp.Close)
 		}
@@ -307,7 +313,7 @@ func TestAStopTellsClientsBeforeItClosesTheirConnections(t *testing.T) {
 		if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
-		if s.count() != 3 {
+		if s.count() != 4 {
 			t.Errorf("%d stored", s.count())
 		}
 	})
