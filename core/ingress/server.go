@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -84,15 +85,20 @@ func (s *Server) Run(ctx context.Context, leave func() Leave) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), how.Cut)
 	defer cancel()
 	s.leaving.Store(true)
-	s.linger(stop, how.Linger)
+	began := time.Now()
+	for open := true; open && stop.Err() == nil && time.Since(began) < how.Linger; open = !s.wait(stop, how.Linger/20) {
+		s.close(http.StateIdle, how.Linger/2)
+	}
 	err := s.ln.Close()
 	<-served // with it every connection that was taken is known
-	// Closes what is idle, and has the rest end with its answer.
-	s.http.SetKeepAlivesEnabled(false)
-	if !s.wait(stop, how.Linger) {
-		s.close(http.StateNew, 0) // some clients open connections in advance
+	began = time.Now()
+	for open := true; open && stop.Err() == nil; open = !s.wait(stop, how.Linger/20) {
+		s.close(http.StateIdle, 0)
+		if time.Since(began) >= how.Linger {
+			s.close(http.StateNew, 0) // some clients open connections in advance
+		}
 	}
-	if !s.wait(stop, how.Cut) {
+	if stop.Err() != nil {
 		s.log.Warn("connections that were still open have been cut off", "listen", s.ln.Addr().String())
 	}
 	_ = s.http.Close() // the listener is closed, and of connections there is nothing to learn
@@ -120,25 +126,34 @@ func (s *Server) wait(ctx context.Context, most time.Duration) bool {
 	}
 }
 
-// linger lets connections end in peace, until none is open or the time is over.
-func (s *Server) linger(ctx context.Context, most time.Duration) {
-	for end := time.Now().Add(most); ctx.Err() == nil && time.Now().Before(end); {
-		s.close(http.StateIdle, most/2)
-		if s.wait(ctx, most/20) {
-			return
-		}
-	}
-}
-
-// close closes the connections that have been in the state for so long.
+// close closes the connections that have been in the state for so long. It spares those on which
+// something has come that nobody has read yet: closing one would cost its client that request.
 func (s *Server) close(in http.ConnState, least time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn, at := range s.conns {
-		if at.state == in && time.Since(at.since) >= least {
+		if at.state == in && time.Since(at.since) >= least && !unread(conn) {
 			_ = conn.Close() // its end is what is wanted
 		}
 	}
+}
+
+// unread reports whether the system holds bytes of the connection, as far as it says so.
+func unread(conn net.Conn) (some bool) {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false // it is closed
+	}
+	_ = raw.Control(func(fd uintptr) { // it fails on a closed one
+		var one [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		some = err == nil && n > 0
+	})
+	return some
 }
 
 func (s *Server) track(conn net.Conn, state http.ConnState) {
