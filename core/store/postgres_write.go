@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -79,9 +80,18 @@ func (w *pgWriter) prepare(ctx context.Context) (err error) {
 	return err
 }
 
+// drop gives the connection up for good. The pool would hand it out again, for the driver does not
+// tell it about errors of prepared statements; what the server still says to the last question would
+// then be taken for the answer to the next.
 func (w *pgWriter) drop() {
+	_ = w.conn.Raw(func(c any) error { // the connection is given up, whatever it says
+		if c, ok := c.(driver.Conn); ok {
+			_ = c.Close()
+		}
+		return driver.ErrBadConn
+	})
 	if w.stmt != nil {
-		_ = w.stmt.Close() // the connection is given up, whatever it says
+		_ = w.stmt.Close()
 	}
 	_ = w.conn.Close()
 	w.stmt, w.conn = nil, nil
