@@ -193,7 +193,7 @@ func (a *app) openStore(ctx context.Context, conf *config.Config, in *inheritanc
 			return err
 		}
 	}
-	if a.seat, err = seat.Take(beside(conf, conf.Spool.Dir)); err != nil {
+	if a.seat, err = seat.Take(beside(conf, conf.Spool.Dir), store.Identity(storeURL(conf))); err != nil {
 		return &hinted{fmt.Errorf("spool.dir: %w", err), "name a folder that pipehook may write to with spool.dir"}
 	}
 	opts := store.Options{

@@ -8,6 +8,7 @@ import (
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/seat"
 	"github.com/pipehook/pipehook/core/spool"
+	"github.com/pipehook/pipehook/core/store"
 )
 
 // lookForLeft is how often a process looks for events that another left on this machine.
@@ -21,13 +22,20 @@ func spoolLimits(conf *config.Config) spool.Limits {
 	return spool.Limits{After: conf.Spool.After, MaxBytes: int64(conf.Spool.MaxSize)}
 }
 
-// adopt gives the store what processes on this machine left that no longer run. It is a service.
+// adopt gives the store what processes on this machine left that no longer run, and points out what
+// was left for another store. It is a service.
 func (a *app) adopt(ctx context.Context) error {
 	tick := time.NewTicker(lookForLeft)
 	defer tick.Stop()
+	told := map[string]bool{}
 	for {
 		conf := a.conf.Load()
-		err := seat.EachFree(beside(conf, conf.Spool.Dir), func(folder string) error {
+		mine := store.Identity(storeURL(conf))
+		err := seat.EachFree(beside(conf, conf.Spool.Dir), func(folder, of string) error {
+			if of != "" && of != mine {
+				a.tellForeign(folder, of, told)
+				return nil
+			}
 			left, err := spool.Open(a.spoolOptions(conf, folder))
 			if err != nil {
 				return err
@@ -43,6 +51,15 @@ func (a *app) adopt(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// tellForeign says once that events wait for a store that is not this process's.
+func (a *app) tellForeign(folder, of string, told map[string]bool) {
+	if told[folder] || !spool.Holds(folder) {
+		return
+	}
+	told[folder] = true
+	a.log.Warn("events wait for another store; they are stored when pipehook serves that one with this spool.dir", "dir", folder, "store", of)
 }
 
 // waits says what the spool holds, for /readyz; "" when the store takes events.

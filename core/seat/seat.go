@@ -41,10 +41,11 @@ type Interrupt struct {
 	Number int
 }
 
-// Take sits down on the first free seat below dir, which it makes.
-func Take(dir string) (*Seat, error) {
+// Take sits down on the first free seat below dir, which it makes. What a seat holds belongs to one
+// store, so it passes over those that were used with another; store is any text that tells them apart.
+func Take(dir, store string) (*Seat, error) {
 	for i := range most {
-		s, err := sit(filepath.Join(dir, strconv.Itoa(i+1)))
+		s, err := sit(filepath.Join(dir, strconv.Itoa(i+1)), store)
 		if err != nil {
 			return nil, fmt.Errorf("seat %s: %w", s.Dir, errors.Join(err, s.Close()))
 		}
@@ -55,20 +56,64 @@ func Take(dir string) (*Seat, error) {
 	return nil, fmt.Errorf("all %d seats in %s are taken", most, dir)
 }
 
-// sit leaves the lock nil when another process holds it.
-func sit(dir string) (*Seat, error) {
+// sit leaves the lock nil when another process holds it, or the seat belongs to another store.
+func sit(dir, store string) (*Seat, error) {
 	s := &Seat{Dir: dir}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return s, err
 	}
 	if err := s.lockIt(); err != nil || s.lock == nil {
 		return s, err
 	}
-	var err error
+	owner, err := storeOf(dir)
+	if err != nil {
+		return s, err
+	}
+	if owner == "" {
+		err = os.WriteFile(filepath.Join(dir, storeFile), []byte(store+"\n"), 0o600)
+	} else if owner != store {
+		err, s.lock = s.lock.Close(), nil
+		return s, err
+	}
+	if err != nil {
+		return s, err
+	}
 	if s.Number, err = number(filepath.Join(dir, "number")); err != nil {
 		return s, err
 	}
 	return s, s.openNotes()
+}
+
+// storeFile says to which store the rest of the folder belongs.
+const storeFile = "store"
+
+func storeOf(dir string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, storeFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+// makeDir makes a folder two deep, which is there after a power cut.
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for range 2 {
+		dir = filepath.Dir(dir)
+		d, err := os.Open(dir)
+		if errors.Is(err, os.ErrPermission) {
+			continue // then it was there before
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lockIt leaves the lock nil when another process holds it.
@@ -136,24 +181,35 @@ func (s *Seat) openNotes() error {
 }
 
 // EachFree calls f with the folder of every seat below dir that was used before and that nobody sits
-// on now. Nobody can sit down there until f returns. The errors are joined.
-func EachFree(dir string, f func(folder string) error) error {
+// on now, and the store that it belongs to, empty when it does not say. Nobody can sit down there
+// until f returns. The errors are joined.
+func EachFree(dir string, f func(folder, store string) error) error {
 	var errs []error
 	for i := range most {
-		folder := filepath.Join(dir, strconv.Itoa(i+1))
-		if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		s := &Seat{Dir: folder}
-		err := s.lockIt()
-		if err == nil && s.lock != nil {
-			err = errors.Join(f(folder), s.lock.Close())
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("seat %s: %w", folder, err))
+		if err := ifFree(filepath.Join(dir, strconv.Itoa(i+1)), f); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func ifFree(folder string, f func(folder, store string) error) error {
+	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	s := &Seat{Dir: folder}
+	err := s.lockIt()
+	if err == nil && s.lock != nil {
+		var store string
+		if store, err = storeOf(folder); err == nil {
+			err = f(folder, store)
+		}
+		err = errors.Join(err, s.lock.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("seat %s: %w", folder, err)
+	}
+	return nil
 }
 
 // Forget clears what the last process here left, once that has been dealt with. It must come

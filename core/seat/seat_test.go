@@ -15,7 +15,7 @@ import (
 
 func take(t *testing.T, dir string) *seat.Seat {
 	t.Helper()
-	s, err := seat.Take(dir)
+	s, err := seat.Take(dir, "a store")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestMain(m *testing.M) {
 
 // runAndDie begins three attempts, ends one, and is killed.
 func runAndDie(dir string) {
-	s, err := seat.Take(dir)
+	s, err := seat.Take(dir, "a store")
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -132,5 +132,37 @@ func TestAnAttemptThatOutlastsAStopIsNoCrash(t *testing.T) {
 	running, err := os.ReadFile(filepath.Join(dir, "1", "running"))
 	if err != nil || !bytes.Contains(running, []byte{8, 0, 0, 0, 0, 0, 0, 0, 1}) {
 		t.Errorf("the note of the new owner is gone (%v)", err)
+	}
+}
+
+func TestASeatBelongsToTheStoreThatItWasUsedWith(t *testing.T) {
+	dir := t.TempDir()
+	first, err := seat.Take(dir, "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := seat.Take(dir, "another")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.Dir == first.Dir {
+		t.Error("what was left for one store is given to another")
+	}
+	found := map[string]string{}
+	err = seat.EachFree(dir, func(folder, store string) error { found[folder] = store; return nil })
+	if err != nil || len(found) != 1 || found[first.Dir] != "one" {
+		t.Errorf("free are %v, %v", found, err)
+	}
+	again, err := seat.Take(dir, "one")
+	if err != nil || again.Dir != first.Dir || again.Number != first.Number {
+		t.Errorf("%+v, was %+v, %v", again, first, err)
+	}
+	for _, s := range []*seat.Seat{other, again} {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

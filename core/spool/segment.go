@@ -51,6 +51,12 @@ func segments(dir string) (found []*segment, next int, err error) {
 	return found, next, nil
 }
 
+// Holds reports whether events wait in the folder.
+func Holds(dir string) bool {
+	found, _, err := segments(dir)
+	return err == nil && len(found) > 0
+}
+
 func segmentName(n int) string { return fmt.Sprintf("%08d%s", n, suffix) }
 
 // create makes a file that will be found again after a power cut.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/pipehook/pipehook/core"
@@ -45,6 +46,24 @@ func Check(rawURL string) error {
 	}
 	_, err = tlsConfig(loc.pg)
 	return err
+}
+
+// Identity tells a store from others: it names the file or the server and its database, whoever
+// connects and how.
+func Identity(rawURL string) string {
+	loc, err := parseURL(rawURL)
+	switch {
+	case err != nil:
+		return ""
+	case loc.sqlite:
+		if path, err := filepath.Abs(loc.path); err == nil {
+			return "sqlite:" + path
+		}
+		return loc.shown
+	default:
+		_, addr := address(loc.pg)
+		return "postgres://" + addr + "/" + strings.Trim(loc.pg.Path, "/")
+	}
 }
 
 // Resolve passes the path of a SQLite URL through join and leaves other URLs alone.
