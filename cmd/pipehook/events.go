@@ -17,7 +17,7 @@ import (
 
 func (c *cli) eventsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "events", Short: "Look at stored events"}
-	cmd.AddCommand(c.eventsListCommand(), c.eventsShowCommand(), c.eventsExplainCommand(), c.eventsReplayCommand())
+	cmd.AddCommand(c.eventsListCommand(), c.eventsShowCommand(), c.eventsExplainCommand(), c.eventsRefusedCommand(), c.eventsReplayCommand())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
 }

@@ -65,7 +65,8 @@ type backend interface {
 	// have no pending delivery, and returns the last seq it looked at, 0 when none older is left, and
 	// about how many bytes were freed.
 	forget(ctx context.Context, age time.Duration, after int64, limit int) (last, freed int64, err error)
-	forgetHandled(ctx context.Context, age time.Duration) error
+	// forgetBeside deletes what is older than age and belongs to no event.
+	forgetBeside(ctx context.Context, age time.Duration) error
 	size(ctx context.Context) (int64, error) // of all events, in bytes, about
 	// keep holds what this process may serve until ctx ends, then hands it back.
 	keep(ctx context.Context, s *Store)
