@@ -113,9 +113,9 @@ func (c *cli) printDeliveries(found []store.Chosen) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "EVENT ID\tEVENT\tOBJECT ID\tLISTENER\tSTATE\tATTEMPTS\tLAST ERROR")
+	fmt.Fprintln(w, "EVENT ID\tEVENT\tOBJECT ID\tLISTENER\tSTATE\tATTEMPTS\tREPLAYS\tLAST ERROR")
 	for _, d := range found {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", d.ID, plain(d.Action+"."+d.Object), plain(d.ObjectID), d.Listener, d.State, d.Attempts, shortened(plain(d.LastError), 60))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", d.ID, plain(d.Action+"."+d.Object), plain(d.ObjectID), d.Listener, d.State, d.Attempts, d.Replays, shortened(plain(d.LastError), 60))
 	}
 	return w.Flush()
 }

@@ -30,6 +30,7 @@ type verdictJSON struct {
 	Listener string        `json:"listener"`
 	Outcome  string        `json:"outcome"` // a delivery's state, or "filtered", or "no match"
 	Why      string        `json:"why,omitempty"`
+	Replays  int           `json:"replays,omitempty"`
 	Attempts []attemptJSON `json:"attempts,omitempty"`
 }
 
@@ -87,7 +88,7 @@ func explain(ev *store.Event, attempts []store.Attempt, conf *config.Config) (ex
 	told := map[string]bool{}
 	for _, d := range eventView(ev, attempts).Deliveries {
 		told[d.Listener] = true
-		x.Listeners = append(x.Listeners, verdictJSON{d.Listener, d.State, d.LastError, d.History})
+		x.Listeners = append(x.Listeners, verdictJSON{d.Listener, d.State, d.LastError, d.Replays, d.History})
 	}
 	for _, r := range trace.Refused {
 		told[r.Listener] = true
@@ -130,7 +131,7 @@ func (c *cli) printExplanation(x explanation) error {
 		fmt.Fprintf(w, "stage %s\t%s\t%s\n", plain(s.Stage), s.Verdict, time.Duration(s.Micros)*time.Microsecond)
 	}
 	for _, l := range x.Listeners {
-		fmt.Fprintf(w, "\nlistener %s\t%s\t%s\n", l.Listener, l.Outcome, plain(l.Why))
+		fmt.Fprintf(w, "\nlistener %s\t%s\t%s\n", l.Listener, l.Outcome+replayedText(l.Replays), plain(l.Why))
 		for _, a := range l.Attempts {
 			fmt.Fprintf(w, "  attempt %d\t%s\t%s\t%s\n", a.Number, a.StartedAt, time.Duration(a.DurationUS)*time.Microsecond, plain(orWord(a.Error, "ok")))
 		}

@@ -13,7 +13,9 @@ import (
 // Whoever keeps what was refused is told of every request at a hook's path, with the id its sender
 // was told.
 func TestEveryRequestAtAHooksPathIsObserved(t *testing.T) {
-	denied := gateFunc(func(*core.Event) error { return &core.Error{Kind: core.Unauthenticated, Msg: "no", Err: errors.New("basic: wrong")} })
+	denied := gateFunc(func(*core.Event) error {
+		return &core.Error{Kind: core.Unauthenticated, Msg: "no", Err: errors.New("basic: wrong")}
+	})
 	get := httptest.NewRequest(http.MethodGet, crmPath, nil)
 	health := httptest.NewRequest(http.MethodGet, crmPath+"/health", nil)
 	other := httptest.NewRequest(http.MethodPost, "/other", strings.NewReader("{}"))
