@@ -147,10 +147,10 @@ func (s *Store) Close() error {
 }
 
 // Commit makes the event's plan durable, together with whatever else is waiting. It returns after
-// the transaction is on disk. When ctx ends first the outcome is not known and the error says so;
-// the event then must not be changed any more.
+// the transaction is on disk. When ctx ends first the outcome is not known and the error says so.
 func (s *Store) Commit(ctx context.Context, ev *core.Event) (core.Receipt, error) {
-	p := &plan{ev: ev, done: make(chan struct{})}
+	own := *ev // the chain goes on with its own, perhaps before the store is done with it
+	p := &plan{ev: &own, done: make(chan struct{})}
 	if err := s.submit(ctx, p); err != nil {
 		return core.Receipt{}, err
 	}
