@@ -49,6 +49,7 @@ type Event struct {
 
 	Plan Plan
 
+	Replayed bool     // this delivery had ended before and was asked for again
 	Gathered []string // the ids of the events that this attempt settles, in order, when it settles several
 
 	Steps   []StepTrace // what the stages did

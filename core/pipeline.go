@@ -88,7 +88,7 @@ func (p *Pipeline) Admit(ctx context.Context, ev *Event) error {
 		start := time.Now()
 		if err := gate.Admit(ev); err != nil {
 			p.trace(ctx, ev, step.Name, start, "", err)
-			return fmt.Errorf("pipeline %s: stage %s: %w", p.Name, step.Name, err)
+			return p.stop("stage "+step.Name, step.Name, start, err)
 		}
 	}
 	return nil
@@ -106,7 +106,7 @@ func (p *Pipeline) Run(ctx context.Context, ev *Event) (Receipt, error) {
 	receipt, err := ev.Commit(ctx, p.Committer)
 	p.trace(ctx, ev, "commit", start, receiptWord(receipt), err)
 	if err != nil {
-		return Receipt{}, fmt.Errorf("pipeline %s: commit: %w", p.Name, err)
+		return Receipt{}, p.stop("commit", "commit", start, err)
 	}
 	return receipt, walkErr
 }
@@ -115,27 +115,58 @@ func (p *Pipeline) walk(ctx context.Context, ev *Event) error {
 	named := false
 	for _, step := range p.Steps {
 		if _, blind := step.Stage.(Blind); !blind && !named {
+			start := time.Now()
 			if err := p.Source.Name(ev); err != nil {
-				return fmt.Errorf("pipeline %s: source %s: %w", p.Name, ev.Source, err)
+				return p.stop("source "+ev.Source, "source", start, err)
 			}
 			named = true
 		}
 		start := time.Now()
-		verdict, err := step.Stage.Process(ctx, ev)
+		verdict, err := process(ctx, ev, step, start)
 		if err != nil {
-			ev.step(step.Name, "refused", start)
+			ev.step(step.Name, refused, start)
 		} else {
 			ev.step(step.Name, verdict.String(), start)
 		}
 		p.trace(ctx, ev, step.Name, start, verdict.String(), err)
 		if err != nil {
-			return fmt.Errorf("pipeline %s: stage %s: %w", p.Name, step.Name, err)
+			return p.stop("stage "+step.Name, step.Name, start, err)
 		}
 		if verdict == Settled {
 			break
 		}
 	}
 	return nil
+}
+
+// process has a stage that panics stand in the event's trace all the same.
+func process(ctx context.Context, ev *Event, step Step, start time.Time) (verdict Verdict, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			ev.step(step.Name, panicked, start)
+		}
+	}()
+	verdict, err = step.Stage.Process(ctx, ev)
+	returned = true
+	return verdict, err
+}
+
+// Stop is the error of a walk that ended before its time: where, and why.
+type Stop struct {
+	Pipeline string
+	Step     string        // the stage's name, "source" or "commit"
+	Took     time.Duration // of that step
+	Err      error
+
+	place string
+}
+
+func (s *Stop) Error() string { return fmt.Sprintf("pipeline %s: %s: %v", s.Pipeline, s.place, s.Err) }
+func (s *Stop) Unwrap() error { return s.Err }
+
+func (p *Pipeline) stop(place, step string, start time.Time, err error) error {
+	return &Stop{Pipeline: p.Name, Step: step, Took: time.Since(start), Err: err, place: place}
 }
 
 func (p *Pipeline) trace(ctx context.Context, ev *Event, step string, start time.Time, verdict string, err error) {

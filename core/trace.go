@@ -47,6 +47,12 @@ func ParseTrace(text string) (Trace, error) {
 	return t, err
 }
 
+// The verdicts of a step that ended the walk.
+const (
+	refused  = "refused"
+	panicked = "panicked"
+)
+
 func (ev *Event) step(stage, verdict string, start time.Time) {
 	ev.Steps = append(ev.Steps, StepTrace{stage, verdict, time.Since(start).Microseconds()})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/ingress"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/refused"
 	"github.com/pipehook/pipehook/core/seat"
 	"github.com/pipehook/pipehook/core/spool"
 	"github.com/pipehook/pipehook/core/store"
@@ -34,6 +35,7 @@ type app struct {
 	spool    *spool.Spool // before the store
 	bound    *bound       // before the spool
 	engine   *delivery.Engine
+	refusals *refused.Keeper
 	handler  *ingress.Handler
 	scripts  *scriptSet
 	metrics  *telemetry.Metrics
@@ -135,6 +137,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err != nil {
 		return nil, err
 	}
+	a.refusals = a.newRefusals()
 	a.handler = a.newHandler(conf, hooks, p.see)
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
@@ -170,6 +173,7 @@ func (a *app) newHandler(conf *config.Config, hooks []ingress.Hook, see watchers
 		MaxBody: limits.MaxBody, AckWithin: limits.AckWithin, TrustedProxies: limits.TrustedProxies, Log: log,
 		Observe: func(o ingress.Outcome) {
 			a.metrics.Request(o.Event.Pipeline, o.Code, o.Took)
+			a.keepRefused(o)
 			if see.request != nil {
 				see.request(o)
 			}
@@ -277,6 +281,7 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	})()
 	var g core.Group
 	g.Add("store", a.store)
+	g.Add("refused requests", a.refusals)
 	g.Add("spool", a.spool)
 	g.Add("left events", core.ServiceFunc(a.adopt))
 	g.Add("delivery", a.deliveries)

@@ -113,9 +113,9 @@ func (c *cli) printDeliveries(found []store.Chosen) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "EVENT ID\tEVENT\tOBJECT ID\tLISTENER\tSTATE\tATTEMPTS\tLAST ERROR")
+	fmt.Fprintln(w, "EVENT ID\tEVENT\tOBJECT ID\tLISTENER\tSTATE\tATTEMPTS\tREPLAYS\tLAST ERROR")
 	for _, d := range found {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", d.ID, plain(d.Action+"."+d.Object), plain(d.ObjectID), d.Listener, d.State, d.Attempts, shortened(plain(d.LastError), 60))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", d.ID, plain(d.Action+"."+d.Object), plain(d.ObjectID), d.Listener, d.State, d.Attempts, d.Replays, shortened(plain(d.LastError), 60))
 	}
 	return w.Flush()
 }
@@ -157,15 +157,20 @@ func (c *cli) changeCommand(use, short, done string, ended bool, change func(*st
 				return err
 			}
 			defer func() { err = joinClose(err, m.Close) }()
-			if dry {
-				choice.Ended = &ended
-				n, err := m.Count(cmd.Context(), choice)
-				if err != nil {
-					return err
-				}
-				return c.printCount("chosen", n)
+			choice.Ended = &ended
+			total, err := m.Count(cmd.Context(), choice)
+			if dry && err == nil {
+				return c.printCount("chosen", total)
 			}
-			n, err := change(m, cmd.Context(), choice, c.progress(done))
+			if dry {
+				return err
+			}
+			if err != nil {
+				total = 0 // so many that counting takes too long are worth changing all the same
+			}
+			shown := c.newProgress(done, total)
+			n, err := change(m, cmd.Context(), choice, shown.at)
+			shown.end()
 			if err != nil {
 				return fmt.Errorf("after %d: %w", n, err)
 			}
@@ -176,17 +181,6 @@ func (c *cli) changeCommand(use, short, done string, ended bool, change func(*st
 	cmd.Flags().BoolVar(&f.all, "all", false, "every delivery")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only count what is chosen")
 	return cmd
-}
-
-// progress says every few seconds how far a long change has come.
-func (c *cli) progress(done string) func(n int) {
-	last := time.Now()
-	return func(n int) {
-		if time.Since(last) > 2*time.Second {
-			last = time.Now()
-			fmt.Fprintf(c.stderr, "%d %s so far\n", n, done)
-		}
-	}
 }
 
 func (c *cli) printCount(what string, n int) error {

@@ -115,6 +115,36 @@ func TestDeliveriesAreReplayedRetriedCancelledAndPaused(t *testing.T) {
 	})
 }
 
+func TestAReplayedDeliveryIsMarkedAndKeepsItsEventsID(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		p := newProject(t, url, fullChain, map[string]string{"": "[[listener]]\nname = \"mark\"\nscript = \"mark.js\"\nretry = { attempts = 2, first = \"1ms\" }\n"})
+		// The mark outlives an attempt that fails.
+		p.write(t, "mark.js", `let tries = 0; export default (event, ctx) => { if (event.replayed && ++tries > 1) ctx.fail("again: " + event.id); if (event.replayed) throw new Error("once more") }`)
+		p.serve(t)
+		id := p.post(t, sampleBody(t)).ID
+		shown := func() (ev eventJSON) {
+			code, out, errs := command(t, "events", "show", id, "--json", "--config", p.config)
+			if err := json.Unmarshal([]byte(out), &ev); err != nil || code != exitDone {
+				t.Fatalf("exit %d, %v: %s", code, err, errs)
+			}
+			return ev
+		}
+		eventually(t, "done without a mark", func() bool { return shown().Deliveries[0].State == "done" })
+		if code, _, errs := command(t, "events", "replay", id, "--config", p.config); code != exitDone {
+			t.Fatal(errs)
+		}
+		eventually(t, "called with a mark", func() bool { return shown().Deliveries[0].State == "dead" })
+		if d := shown().Deliveries[0]; d.Replays != 1 || !strings.Contains(d.LastError, "again: "+id) {
+			t.Errorf("%+v", d)
+		}
+		for _, args := range [][]string{{"events", "show", id}, {"events", "explain", id}} {
+			if _, out, _ := command(t, append(args, "--config", p.config)...); !strings.Contains(out, "dead, replayed") {
+				t.Errorf("%v does not say so:\n%s", args, out)
+			}
+		}
+	})
+}
+
 func TestNothingChosenIsNotEverything(t *testing.T) {
 	p := newProject(t, testdb.SQLite(t), fullChain, nil)
 	for _, args := range [][]string{{"events", "replay"}, {"deliveries", "cancel"}, {"deliveries", "retry"}} {

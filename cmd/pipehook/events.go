@@ -17,7 +17,7 @@ import (
 
 func (c *cli) eventsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "events", Short: "Look at stored events"}
-	cmd.AddCommand(c.eventsListCommand(), c.eventsShowCommand(), c.eventsExplainCommand(), c.eventsReplayCommand())
+	cmd.AddCommand(c.eventsListCommand(), c.eventsShowCommand(), c.eventsExplainCommand(), c.eventsRefusedCommand(), c.eventsReplayCommand())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
 }
@@ -115,6 +115,7 @@ type deliveryJSON struct {
 	Listener   string        `json:"listener"`
 	State      string        `json:"state"`
 	Attempts   int           `json:"attempts"`
+	Replays    int           `json:"replays"` // how often it was asked for again
 	NextAt     string        `json:"nextAt,omitempty"`
 	FinishedAt string        `json:"finishedAt,omitempty"`
 	LastError  string        `json:"lastError,omitempty"`
@@ -140,7 +141,7 @@ func eventView(ev *store.Event, attempts []store.Attempt) eventJSON {
 	}
 	for _, d := range ev.Deliveries {
 		dv := deliveryJSON{
-			Listener: d.Listener, State: d.State.String(), Attempts: d.Attempts,
+			Listener: d.Listener, State: d.State.String(), Attempts: d.Attempts, Replays: d.Replays,
 			NextAt: timeText(d.NextAt), FinishedAt: timeText(d.FinishedAt), LastError: d.LastError,
 		}
 		for _, a := range attempts {
@@ -205,7 +206,7 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt) error {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
 	}
 	for _, d := range ev.Deliveries {
-		fmt.Fprintf(w, "\nlistener %s\t%s\n", d.Listener, d.State)
+		fmt.Fprintf(w, "\nlistener %s\t%s%s\n", d.Listener, d.State, replayedText(d.Replays))
 		for _, a := range attempts {
 			if a.Listener == d.Listener {
 				fmt.Fprintf(w, "  attempt %d\t%s\t%s\t%s\n", a.Number, timeText(a.StartedAt),
@@ -221,6 +222,17 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt) error {
 	}
 	fmt.Fprintf(c.stdout, "\n%s\n", plain(string(ev.Body)))
 	return nil
+}
+
+func replayedText(times int) string {
+	switch times {
+	case 0:
+		return ""
+	case 1:
+		return ", replayed"
+	default:
+		return fmt.Sprintf(", replayed %d times", times)
+	}
 }
 
 func orWord(s, word string) string {

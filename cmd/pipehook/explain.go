@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"text/tabwriter"
@@ -13,11 +14,13 @@ import (
 	"github.com/pipehook/pipehook/core/store"
 )
 
-// explanation is why an event is where it is.
+// explanation is why an event is where it is, or why a request was refused. It is both when the
+// event was stored by a stage before the one that refused it.
 type explanation struct {
-	Event     string           `json:"event"`
-	Type      string           `json:"type"`
-	ObjectID  string           `json:"objectId"`
+	Event     string           `json:"event,omitempty"`
+	Type      string           `json:"type,omitempty"`
+	ObjectID  string           `json:"objectId,omitempty"`
+	Refused   *refusedJSON     `json:"refused,omitempty"`
 	Stages    []core.StepTrace `json:"stages"`
 	Listeners []verdictJSON    `json:"listeners"`
 }
@@ -27,27 +30,21 @@ type verdictJSON struct {
 	Listener string        `json:"listener"`
 	Outcome  string        `json:"outcome"` // a delivery's state, or "filtered", or "no match"
 	Why      string        `json:"why,omitempty"`
+	Replays  int           `json:"replays,omitempty"`
 	Attempts []attemptJSON `json:"attempts,omitempty"`
 }
 
 func (c *cli) eventsExplainCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "explain ID", Short: "Tell stage by stage and listener by listener what happened, and why", Args: cobra.ExactArgs(1),
-		Long: "Tell what each stage did with an event and how long it took, and for each listener what became of\nit: the state of its delivery, the rule that kept the event from it with the value the rule saw, or\nthat no pattern fits. Patterns are those of the configuration as it is now.",
+		Long: "Tell what each stage did with an event and how long it took, and for each listener what became of\nit: the state of its delivery, the rule that kept the event from it with the value the rule saw, or\nthat no pattern fits. Patterns are those of the configuration as it is now.\n\nOf a request that was refused, whose id is in its answer and its X-Request-Id, it tells which stage\nrefused it, and why.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			conf, err := c.load(nil)
 			if err != nil {
 				conf = nil // what is stored can be told without it
 			}
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
-				ev, attempts, err := r.Event(cmd.Context(), args[0])
-				switch {
-				case core.KindOf(err) == core.Invalid:
-					return &hinted{err, "pipehook events list"}
-				case err != nil:
-					return err
-				}
-				x, err := explain(&ev, attempts, conf)
+				x, err := explainID(cmd.Context(), r, args[0], conf)
 				if err != nil {
 					return err
 				}
@@ -55,6 +52,31 @@ func (c *cli) eventsExplainCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+// explainID finds what the id belongs to: an event, a refused request, or both.
+func explainID(ctx context.Context, r *store.Reader, id string, conf *config.Config) (explanation, error) {
+	x := explanation{Stages: []core.StepTrace{}, Listeners: []verdictJSON{}}
+	rejection, found, err := r.Rejection(ctx, id)
+	if err != nil {
+		return x, err
+	}
+	ev, attempts, err := r.Event(ctx, id)
+	switch {
+	case core.KindOf(err) == core.Invalid && !found:
+		return x, &hinted{fmt.Errorf("there is no event and no refused request %q", id), "pipehook events list, or pipehook events refused"}
+	case err == nil:
+		if x, err = explain(&ev, attempts, conf); err != nil {
+			return x, err
+		}
+	case core.KindOf(err) != core.Invalid:
+		return x, err
+	}
+	if found {
+		v := refusedView(&rejection)
+		x.Refused, x.Stages = &v, v.Stages
+	}
+	return x, nil
 }
 
 func explain(ev *store.Event, attempts []store.Attempt, conf *config.Config) (explanation, error) {
@@ -66,7 +88,7 @@ func explain(ev *store.Event, attempts []store.Attempt, conf *config.Config) (ex
 	told := map[string]bool{}
 	for _, d := range eventView(ev, attempts).Deliveries {
 		told[d.Listener] = true
-		x.Listeners = append(x.Listeners, verdictJSON{d.Listener, d.State, d.LastError, d.History})
+		x.Listeners = append(x.Listeners, verdictJSON{d.Listener, d.State, d.LastError, d.Replays, d.History})
 	}
 	for _, r := range trace.Refused {
 		told[r.Listener] = true
@@ -97,12 +119,19 @@ func (c *cli) printExplanation(x explanation) error {
 		return c.printJSON(x)
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "event %s\t%s\t%s\n\n", x.Event, plain(x.Type), plain(x.ObjectID))
+	if x.Event != "" {
+		fmt.Fprintf(w, "event %s\t%s\t%s\n", x.Event, plain(x.Type), plain(x.ObjectID))
+	}
+	if x.Refused != nil {
+		fmt.Fprintf(w, "request %s\trefused\n", x.Refused.ID)
+		printRejection(w, x.Refused)
+	}
+	fmt.Fprintln(w)
 	for _, s := range x.Stages {
-		fmt.Fprintf(w, "stage %s\t%s\t%s\n", s.Stage, s.Verdict, time.Duration(s.Micros)*time.Microsecond)
+		fmt.Fprintf(w, "stage %s\t%s\t%s\n", plain(s.Stage), s.Verdict, time.Duration(s.Micros)*time.Microsecond)
 	}
 	for _, l := range x.Listeners {
-		fmt.Fprintf(w, "\nlistener %s\t%s\t%s\n", l.Listener, l.Outcome, plain(l.Why))
+		fmt.Fprintf(w, "\nlistener %s\t%s\t%s\n", l.Listener, l.Outcome+replayedText(l.Replays), plain(l.Why))
 		for _, a := range l.Attempts {
 			fmt.Fprintf(w, "  attempt %d\t%s\t%s\t%s\n", a.Number, a.StartedAt, time.Duration(a.DurationUS)*time.Microsecond, plain(orWord(a.Error, "ok")))
 		}

@@ -33,6 +33,7 @@ type Outcome struct {
 	Status int
 	Code   string // accepted, duplicate or the code of the error
 	Took   time.Duration
+	Bytes  int64 // of the body, as far as it arrived or was announced
 	Err    error
 }
 
@@ -43,7 +44,7 @@ type Options struct {
 	AckWithin      time.Duration // from the end of a request's header to its answer; 8 s
 	TrustedProxies []netip.Prefix
 	Log            *slog.Logger    // nil discards
-	Observe        func(o Outcome) // sees every request that reached a pipeline, before its answer is sent; may be nil
+	Observe        func(o Outcome) // sees every request at a hook's path, before its answer is sent, and must not keep the event; may be nil
 	Now            func() time.Time
 }
 
@@ -122,7 +123,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if hook, ok := now.hooks[path]; ok {
 		if r.Method != http.MethodPost {
-			h.notAllowed(w, r, http.MethodPost)
+			h.mistaken(w, r, now, hook)
 			return
 		}
 		h.receive(w, r, now, hook)
@@ -155,6 +156,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, now *rules, ho
 	}
 	failpoint.Pass(failpoint.AfterReply)
 	o.Took = h.opts.Now().Sub(start)
+	o.Bytes = max(r.ContentLength, int64(len(ev.Body)))
 	h.report(o)
 	h.opts.Observe(o)
 }
@@ -201,16 +203,34 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	writeBody(w, http.StatusOK, newID(), `{"status":"ok","service":"pipehook","timestamp":"`+now+`"}`)
 }
 
-func (h *Handler) notAllowed(w http.ResponseWriter, r *http.Request, allow string) {
+// mistaken answers a request that found a hook and asks something else of it than to take an event.
+func (h *Handler) mistaken(w http.ResponseWriter, r *http.Request, now *rules, hook *Hook) {
+	start := h.opts.Now()
+	o := Outcome{
+		Event: &core.Event{
+			Pipeline: hook.Pipeline.Name, Source: hook.Source, ReceivedAt: start, Remote: clientAddr(r, now.TrustedProxies), Header: r.Header,
+		},
+		Status: http.StatusMethodNotAllowed, Code: notAllowedCode, Bytes: max(r.ContentLength, 0),
+		Err: fmt.Errorf("the method is %s: a hook takes POST", clip(r.Method, 16)),
+	}
+	o.Event.ID = h.notAllowed(w, r, http.MethodPost)
+	o.Took = h.opts.Now().Sub(start)
+	h.opts.Observe(o)
+}
+
+const notAllowedCode = "method_not_allowed"
+
+func (h *Handler) notAllowed(w http.ResponseWriter, r *http.Request, allow string) (id string) {
 	w.Header().Set("Allow", allow)
-	h.strayed(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "use "+allow)
+	return h.strayed(w, r, http.StatusMethodNotAllowed, notAllowedCode, "use "+allow)
 }
 
 // strayed answers a request that reached no pipeline.
-func (h *Handler) strayed(w http.ResponseWriter, r *http.Request, status int, code, msg string) {
-	id := newID()
+func (h *Handler) strayed(w http.ResponseWriter, r *http.Request, status int, code, msg string) (id string) {
+	id = newID()
 	writeError(w, status, code, msg, id)
 	h.reportStray(r, id, status, code)
+	return id
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

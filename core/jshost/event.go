@@ -14,7 +14,7 @@ import (
 // eventFields are the data of an event, in the order in which they are listed.
 var eventFields = []string{
 	"id", "pipeline", "source", "action", "object", "objectId", "current", "previous", "meta",
-	"version", "attempt", "occurredAt", "receivedAt", "raw", "gathered",
+	"version", "attempt", "occurredAt", "receivedAt", "raw", "replayed", "gathered",
 }
 
 // eventView is an event as a script sees it: each part is made when it is first asked for. It can't
@@ -69,6 +69,8 @@ func (v *eventView) Get(key string) goja.Value {
 		return v.rt.timeValue(ev.OccurredAt)
 	case "receivedAt":
 		return v.rt.timeValue(ev.ReceivedAt)
+	case "replayed":
+		return vm.ToValue(ev.Replayed)
 	case "gathered":
 		return v.gathered()
 	case "raw":

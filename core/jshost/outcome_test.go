@@ -1,6 +1,7 @@
 package jshost_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -59,5 +60,14 @@ func TestAScriptSeesWhatWasGathered(t *testing.T) {
 	ev.Gathered = []string{"a", "b", ev.ID}
 	if err := s.Handle(t.Context(), ev); err == nil || !strings.Contains(err.Error(), "a,b,"+ev.ID) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestAScriptSeesThatItsDeliveryIsReplayed(t *testing.T) {
+	ev := sample(t)
+	for _, ev.Replayed = range []bool{false, true} {
+		if got := runSaid(t, ev, `export default (event) => console.log(event.replayed, JSON.stringify(event).includes('"replayed":' + event.replayed))`); got != fmt.Sprint(ev.Replayed, " true") {
+			t.Errorf("replayed %v: %s", ev.Replayed, got)
+		}
 	}
 }

@@ -198,15 +198,16 @@ func (m *Manager) each(ctx context.Context, c Choice, ended bool, told func(int)
 			keys[i] = core.DeliveryKey{Seq: f.EventSeq, Listener: f.Listener}
 		}
 		after = keys[len(keys)-1]
-		err = m.db.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) error {
-			n, err := change(tx, keys)
+		var n int64
+		err = m.db.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) (err error) {
+			n, err = change(tx, keys)
 			failpoint.Pass(failpoint.Replay)
-			done += int(n)
 			return err
 		})
 		if err != nil {
 			return done, fmt.Errorf("change deliveries: %w", err)
 		}
+		done += int(n)
 		if told != nil {
 			told(done)
 		}

@@ -165,10 +165,12 @@ func (p *postgres) forget(ctx context.Context, age time.Duration, after int64, l
 	return last, freed, err
 }
 
-func (p *postgres) forgetHandled(ctx context.Context, age time.Duration) error {
+func (p *postgres) forgetBeside(ctx context.Context, age time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
 	defer cancel()
-	_, err := p.db.ExecContext(ctx, "DELETE FROM handled WHERE occurred_at < pipehook_now() - $1::bigint", age.Microseconds())
+	_, err := p.db.ExecContext(ctx, `WITH clock AS MATERIALIZED (SELECT pipehook_now() - $1::bigint AS oldest
+		), h AS (DELETE FROM handled USING clock WHERE occurred_at < oldest)
+		DELETE FROM refused USING clock WHERE at < oldest`, age.Microseconds())
 	return err
 }
 

@@ -46,7 +46,9 @@ func (r *row) pending() core.Pending {
 }
 
 func (r *row) delivery(listener string) core.Delivery {
-	return core.Delivery{Pending: r.pending(), Listener: listener, Event: restore(r), Newest: fromMicros(r.newest)}
+	d := core.Delivery{Pending: r.pending(), Listener: listener, Event: restore(r), Newest: fromMicros(r.newest)}
+	d.Event.Replayed = d.Replay
+	return d
 }
 
 // restore rebuilds what is stored of an event. What the source reads out of the body is for the

@@ -43,7 +43,7 @@ func (s *Store) retentionLoop(ctx context.Context) {
 
 func (s *Store) forget(ctx context.Context, k Keep) error {
 	if k.Age > 0 {
-		if err := errors.Join(s.forgetOld(ctx, k.Age, nil), s.backend.forgetHandled(ctx, k.Age)); err != nil {
+		if err := errors.Join(s.forgetOld(ctx, k.Age, nil), s.backend.forgetBeside(ctx, k.Age)); err != nil {
 			return err
 		}
 	}

@@ -384,6 +384,9 @@ func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit
 	return last, freed, err
 }
 
-func (s *sqlite) forgetHandled(_ context.Context, age time.Duration) error {
-	return s.inTx(func() error { return s.stmts.forgetHandled.run(s.now().Add(-age).UnixMicro()) })
+func (s *sqlite) forgetBeside(_ context.Context, age time.Duration) error {
+	before := s.now().Add(-age).UnixMicro()
+	return s.inTx(func() error {
+		return errors.Join(s.stmts.forgetHandled.run(before), s.stmts.forgetRefused.run(before))
+	})
 }

@@ -18,6 +18,7 @@ type sqliteStmts struct {
 	turns, insert, holder, freeKey                                    *sqliteStmt
 	insertDelivery, finish, handled, insertAttempt                    *sqliteStmt
 	old, forgetAttempts, forgetDeliveries, forgetEvent, forgetHandled *sqliteStmt
+	forgetRefused                                                     *sqliteStmt
 
 	all []*sqliteStmt
 }
@@ -50,6 +51,7 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 		{&s.forgetDeliveries, "DELETE FROM deliveries WHERE event_seq = ?"},
 		{&s.forgetEvent, "DELETE FROM events WHERE seq = ?"},
 		{&s.forgetHandled, "DELETE FROM handled WHERE occurred_at < ?"},
+		{&s.forgetRefused, "DELETE FROM refused WHERE at < ?"},
 	}
 	err := conn.Raw(func(raw any) error {
 		preparer, ok := raw.(driver.ConnPrepareContext)

@@ -65,7 +65,8 @@ type backend interface {
 	// have no pending delivery, and returns the last seq it looked at, 0 when none older is left, and
 	// about how many bytes were freed.
 	forget(ctx context.Context, age time.Duration, after int64, limit int) (last, freed int64, err error)
-	forgetHandled(ctx context.Context, age time.Duration) error
+	// forgetBeside deletes what is older than age and belongs to no event.
+	forgetBeside(ctx context.Context, age time.Duration) error
 	size(ctx context.Context) (int64, error) // of all events, in bytes, about
 	// keep holds what this process may serve until ctx ends, then hands it back.
 	keep(ctx context.Context, s *Store)
@@ -146,10 +147,10 @@ func (s *Store) Close() error {
 }
 
 // Commit makes the event's plan durable, together with whatever else is waiting. It returns after
-// the transaction is on disk. When ctx ends first the outcome is not known and the error says so;
-// the event then must not be changed any more.
+// the transaction is on disk. When ctx ends first the outcome is not known and the error says so.
 func (s *Store) Commit(ctx context.Context, ev *core.Event) (core.Receipt, error) {
-	p := &plan{ev: ev, done: make(chan struct{})}
+	own := *ev // the chain goes on with its own, perhaps before the store is done with it
+	p := &plan{ev: &own, done: make(chan struct{})}
 	if err := s.submit(ctx, p); err != nil {
 		return core.Receipt{}, err
 	}

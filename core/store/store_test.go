@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -593,4 +594,36 @@ func TestSeveralProcessesMayStartTogetherOnPostgres(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A chain notes what its stages did also after a commit that it no longer waits for.
+func TestACommitThatIsNoLongerWaitedForStoresTheEventAsItWas(t *testing.T) {
+	url := testdb.SQLite(t)
+	f := open(t, url, &intake{})
+	f.commit(t, f.event(""))
+	other, err := sql.Open("sqlite", strings.TrimPrefix(url, "sqlite:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.SetMaxOpenConns(1)
+	defer func() { _ = other.Close() }()
+	if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	ev := f.event("", "audit")
+	ev.Steps = []core.StepTrace{{Stage: "persist", Verdict: "continue"}}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := f.Commit(ctx, ev); core.KindOf(err) != core.Unavailable {
+		t.Fatalf("error %v", err)
+	}
+	ev.Steps = append(ev.Steps, core.StepTrace{Stage: "dispatch", Verdict: "refused"})
+	if _, err := other.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	f.commit(t, f.event("")) // behind it
+	got, _, err := f.Reader().Event(t.Context(), ev.ID)
+	if err != nil || strings.Contains(got.Trace, "dispatch") || !strings.Contains(got.Trace, "persist") {
+		t.Errorf("trace %s: %v", got.Trace, err)
+	}
 }

@@ -17,6 +17,7 @@ func TestWhatHappenedIsCounted(t *testing.T) {
 	m.Request("crm", "accepted", time.Millisecond)
 	m.Request("crm", "accepted", time.Millisecond)
 	m.AuthenticationFailed("crm", "basic", "wrong")
+	m.NotKept("thinned", "store")("thinned", 3)
 	m.Attempt(core.Attempt{DeliveryKey: core.DeliveryKey{Listener: "audit"}, State: core.Dead})
 	m.Listeners(func(context.Context) (map[string]telemetry.Listener, error) {
 		return map[string]telemetry.Listener{"audit": {Pending: 3, Lag: time.Minute, Open: true}}, nil
@@ -25,6 +26,8 @@ func TestWhatHappenedIsCounted(t *testing.T) {
 	for _, want := range []string{
 		`pipehook_requests_total{outcome="accepted",pipeline="crm"} 2`,
 		`pipehook_authentication_failures_total{method="basic",pipeline="crm",reason="wrong"} 1`,
+		`pipehook_refused_not_kept_total{reason="thinned"} 3`,
+		`pipehook_refused_not_kept_total{reason="store"} 0`,
 		`pipehook_attempts_total{listener="audit",state="dead"} 1`,
 		`pipehook_pending_deliveries{listener="audit"} 3`,
 		`pipehook_lag_seconds{listener="audit"} 60`,

@@ -26,9 +26,9 @@ CREATE TABLE handled (
     PRIMARY KEY (listener, record)
 );
 
--- Requests that were refused, newest over oldest.
+-- Requests that were refused. Of each pipeline and status the newest are kept.
 CREATE TABLE refused (
-    slot     BIGINT  PRIMARY KEY,
+    seq      BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id       TEXT    NOT NULL,
     at       BIGINT  NOT NULL,
     pipeline TEXT    NOT NULL,
@@ -38,9 +38,11 @@ CREATE TABLE refused (
     error    TEXT    NOT NULL,
     header   TEXT    NOT NULL,
     bytes    BIGINT  NOT NULL,
-    trace    TEXT    NOT NULL
+    trace    TEXT    NOT NULL,
+    missed   INTEGER NOT NULL
 );
 CREATE INDEX refused_id ON refused (id);
+CREATE INDEX refused_share ON refused (pipeline, status, seq);
 
 -- The one clock by which replicas agree: microseconds of the server.
 -- +goose StatementBegin

@@ -30,9 +30,9 @@ CREATE TABLE handled (
     PRIMARY KEY (listener, record)
 ) STRICT, WITHOUT ROWID;
 
--- Requests that were refused, newest over oldest.
+-- Requests that were refused. Of each pipeline and status the newest are kept.
 CREATE TABLE refused (
-    slot     INTEGER PRIMARY KEY,
+    seq      INTEGER PRIMARY KEY,
     id       TEXT    NOT NULL,
     at       INTEGER NOT NULL,
     pipeline TEXT    NOT NULL,
@@ -42,6 +42,8 @@ CREATE TABLE refused (
     error    TEXT    NOT NULL,
     header   TEXT    NOT NULL,
     bytes    INTEGER NOT NULL,
-    trace    TEXT    NOT NULL
+    trace    TEXT    NOT NULL,
+    missed   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX refused_id ON refused (id);
+CREATE INDEX refused_share ON refused (pipeline, status, seq);
