@@ -74,7 +74,13 @@ func (s *Spool) give(ctx context.Context, found []entry) error {
 			s.opts.Log.Warn("an event in the spool is not what its source knows; it is stored as it is", "event", e.ev.ID, "err", err)
 		}
 	}
-	n, err := s.opts.Store.CommitAll(ctx, evs)
+	settled, err := s.opts.Store.CommitAll(ctx, evs)
+	for i, r := range settled {
+		if r.Duplicate {
+			s.opts.Log.Info("an event in the spool was a duplicate", "event", evs[i].ID, "first", r.ID)
+		}
+	}
+	n := len(settled)
 	failpoint.Pass(failpoint.SpoolGiven)
 	if n < len(evs) && err != nil && !away(err) { // this one never goes in
 		if err := s.refuse(evs[n], err); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 )
@@ -125,9 +126,10 @@ func (s *segment) readSome(limit int) (found []entry, err error) {
 	return found, nil
 }
 
-// putAside keeps the rest of a file that can't be read, for people to look at.
+// putAside keeps the rest of a file that can't be read, for people to look at. Numbers of files
+// return, so the name says when, too.
 func (s *segment) putAside() (path string, err error) {
-	path = strings.TrimSuffix(s.path, suffix) + suffixDamaged
+	path = strings.TrimSuffix(s.path, suffix) + time.Now().UTC().Format("-20060102T150405.000000000Z") + suffixDamaged
 	data, err := os.ReadFile(s.path)
 	if err != nil {
 		return path, err

@@ -19,8 +19,8 @@ import (
 // Store is where events belong.
 type Store interface {
 	core.Committer
-	// CommitAll commits in order and stops at the first that fails; n is how many were committed.
-	CommitAll(ctx context.Context, evs []*core.Event) (n int, err error)
+	// CommitAll commits in order and stops at the first that fails; each that was settled has a receipt.
+	CommitAll(ctx context.Context, evs []*core.Event) (settled []core.Receipt, err error)
 	Seen(ctx context.Context, pipeline string, key []byte, since time.Time) (id string, ok bool, err error)
 }
 
@@ -117,12 +117,15 @@ func (s *Spool) Run(ctx context.Context) error {
 	return s.seal()
 }
 
+// errBehind is why an event is kept while others are; it shows only when those are gone by then.
+var errBehind = errors.New("events that came before are still given to it")
+
 // Commit makes the event durable: in the store, or on this machine's disk when the store does not
 // take it in time. Then the receipt can't say whether it is a duplicate; that is found when the
 // store gets it. It fails with Unavailable when neither can.
 func (s *Spool) Commit(ctx context.Context, ev *core.Event) (core.Receipt, error) {
 	if s.waiting.Load() {
-		return s.keep(ctx, ev, nil)
+		return s.keep(ctx, ev, errBehind)
 	}
 	within, cancel := s.within(ctx)
 	defer cancel()

@@ -28,6 +28,7 @@ type memory struct {
 	away    error
 	hang    chan struct{} // Commit waits for it
 	refuses string        // body
+	repeats string        // body of a duplicate
 	ids     []string
 	stored  map[string]*core.Event
 	changed chan struct{}
@@ -55,6 +56,9 @@ func (m *memory) Commit(ctx context.Context, ev *core.Event) (core.Receipt, erro
 	if m.away != nil {
 		return core.Receipt{}, m.away
 	}
+	if string(ev.Body) == m.repeats {
+		return core.Receipt{ID: "first", Duplicate: true}, nil
+	}
 	if string(ev.Body) == m.refuses {
 		return core.Receipt{}, &core.Error{Kind: core.Permanent, Msg: "never"}
 	}
@@ -69,13 +73,15 @@ func (m *memory) Commit(ctx context.Context, ev *core.Event) (core.Receipt, erro
 	return core.Receipt{ID: ev.ID}, nil
 }
 
-func (m *memory) CommitAll(ctx context.Context, evs []*core.Event) (int, error) {
-	for i, ev := range evs {
-		if _, err := m.Commit(ctx, ev); err != nil {
-			return i, err
+func (m *memory) CommitAll(ctx context.Context, evs []*core.Event) (settled []core.Receipt, err error) {
+	for _, ev := range evs {
+		receipt, err := m.Commit(ctx, ev)
+		if err != nil {
+			return settled, err
 		}
+		settled = append(settled, receipt)
 	}
-	return len(evs), nil
+	return settled, nil
 }
 
 func (m *memory) Seen(context.Context, string, []byte, time.Time) (string, bool, error) {
@@ -352,6 +358,47 @@ func TestNoCredentialIsWrittenToTheDisk(t *testing.T) {
 	data, err := os.ReadFile(files(t, opts.Dir, ".spool")[0])
 	if err != nil || strings.Contains(string(data), "c2VjcmV0") || !strings.Contains(string(data), "User-Agent") {
 		t.Errorf("the file holds %q (%v)", data, err)
+	}
+}
+
+// The sender of a duplicate was told an id of its own; the log is where it can be found again.
+func TestADuplicateThatWaitedIsNamedInTheLog(t *testing.T) {
+	m := newMemory()
+	m.away, m.repeats = errAway, "body of again"
+	opts := options(t, m)
+	var log strings.Builder
+	opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+	s := open(t, opts)
+	stop := run(t, s)
+	commit(t, s, "again")
+	m.set(func(m *memory) { m.away = nil })
+	emptied(t, s)
+	stop()
+	if !strings.Contains(log.String(), "event=again first=first") {
+		t.Errorf("the log says %s", log.String())
+	}
+}
+
+func TestWhatIsPutAsideReplacesNothingThatIsThere(t *testing.T) {
+	opts := options(t, newMemory())
+	for _, text := range []string{"first damage", "second damage"} {
+		if err := os.WriteFile(filepath.Join(opts.Dir, "00000001.spool"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := open(t, opts).Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var texts []string
+	for _, file := range files(t, opts.Dir, ".damaged") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(text))
+	}
+	if slices.Sort(texts); !slices.Equal(texts, []string{"first damage", "second damage"}) {
+		t.Errorf("put aside: %q", texts)
 	}
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -176,16 +177,38 @@ func (s *Store) flush(b *batch) {
 	err := s.write(b, b.plans)
 	if err == nil {
 		s.saved(b)
-	} else if b.size() > 1 {
+	} else if b.size() > 1 && !errors.Is(err, errNoLease) && s.backend.blames(err) {
 		err = s.flushSingly(b)
 	} else {
 		s.settle(b.plans, false, err)
 	}
-	if err != nil {
-		s.opts.Log.Error("the store could not write", "plans", len(b.plans), "results", len(b.attempts), "err", err)
-	}
+	s.failing.note(s.opts.Log, b, err)
 	clear(b.plans)
 	b.plans, b.bytes = b.plans[:0], 0
+}
+
+// failing is how long writes have failed. A database that is away for a night must not fill the
+// log, so what is the same is said once a minute. It belongs to the write loop.
+type failing struct {
+	since, told time.Time
+	batches     int
+}
+
+func (f *failing) note(log *slog.Logger, b *batch, err error) {
+	switch now := time.Now(); {
+	case err == nil && !f.since.IsZero():
+		log.Info("the store writes again", "after", now.Sub(f.since).Round(time.Millisecond), "failed", f.batches)
+		*f = failing{}
+	case err == nil:
+	case f.since.IsZero():
+		*f = failing{since: now, told: now, batches: 1}
+		log.Error("the store could not write", "plans", len(b.plans), "results", len(b.attempts), "err", err)
+	default:
+		if f.batches++; now.Sub(f.told) >= time.Minute {
+			f.told = now
+			log.Error("the store still can't write", "since", f.since.UTC().Format(time.RFC3339), "failed", f.batches, "err", err)
+		}
+	}
 }
 
 // write runs the transaction and, when it succeeded, hands its deliveries over.
@@ -218,11 +241,11 @@ func (s *Store) write(b *batch, plans []*plan) error {
 func (s *Store) flushSingly(b *batch) error {
 	var errs []error
 	for i, p := range b.plans {
-		err := errOutOfOrder
-		if p.failed == nil || !p.failed.Load() {
-			err = s.write(&batch{now: b.now, plans: b.plans[i : i+1]}, b.plans[i:i+1])
+		if p.failed != nil && p.failed.Load() {
+			s.settle(b.plans[i:i+1], false, errOutOfOrder)
+			continue
 		}
-		if err != nil {
+		if err := s.write(&batch{now: b.now, plans: b.plans[i : i+1]}, b.plans[i:i+1]); err != nil {
 			if p.failed != nil {
 				p.failed.Store(true)
 			}

@@ -174,6 +174,10 @@ func (p *postgres) forgetBeside(ctx context.Context, age time.Duration) error {
 	return err
 }
 
+// blames is false for a connection that broke and a server that is away: the next row would only
+// wait for them too.
+func (p *postgres) blames(err error) bool { return serverSaid(err) && !unreachable(err) }
+
 // write runs the batch's statement. When the connection broke it is run once more on a new one:
 // that is safe even if the first run was committed, because an event that is there already is
 // recognised by its id, and a result that was saved finds nothing pending.

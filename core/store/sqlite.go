@@ -111,6 +111,8 @@ func editSQLite(loc location) (*bun.DB, error) {
 	return bun.NewDB(db, sqlitedialect.New(), bun.WithDiscardUnknownColumns()), nil
 }
 
+func (s *sqlite) blames(error) bool { return true }
+
 func (s *sqlite) edit() *bun.DB { return s.other }
 
 // checkPragmas refuses a file system that silently gives less than was asked for.

@@ -47,6 +47,7 @@ type Store struct {
 	pending  atomic.Int64
 	intake   core.Intake
 	holds    holds
+	failing  failing
 	alone    bool        // the last transaction saw no other process; belongs to the write loop
 	ready    atomic.Bool // prepare succeeded
 
@@ -59,6 +60,8 @@ type Store struct {
 type backend interface {
 	prepare(ctx context.Context) error // brings the schema up to date
 	write(b *batch) error
+	// blames reports whether a failed write may be the fault of one of its rows.
+	blames(err error) bool
 	scan(ctx context.Context, q scan) ([]core.Pending, error)
 	load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error)
 	// forget looks at up to limit events after seq, deletes those received longer ago than age that
@@ -195,29 +198,28 @@ func refusal(err error) error {
 	return unavailable("the event could not be stored", err)
 }
 
-// CommitAll makes the events' plans durable in their order. After the first that fails the others
-// are not tried; n is how many were settled.
-func (s *Store) CommitAll(ctx context.Context, evs []*core.Event) (n int, err error) {
+// CommitAll makes the events' plans durable in their order, and returns a receipt for each that was
+// settled. After the first that fails the others are not tried.
+func (s *Store) CommitAll(ctx context.Context, evs []*core.Event) (settled []core.Receipt, err error) {
 	failed := new(atomic.Bool)
 	plans := make([]*plan, len(evs))
 	for i, ev := range evs {
 		plans[i] = &plan{ev: ev, done: make(chan struct{}), failed: failed}
-		if err := s.submit(ctx, plans[i]); err != nil {
+		if err = s.submit(ctx, plans[i]); err != nil {
 			failed.Store(true)
 			plans = plans[:i]
 			break
 		}
 	}
-	for i, p := range plans {
-		if _, err := s.await(ctx, p); err != nil {
+	for _, p := range plans {
+		receipt, err := s.await(ctx, p)
+		if err != nil {
 			failed.Store(true)
-			return i, err
+			return settled, err
 		}
+		settled = append(settled, receipt)
 	}
-	if len(plans) < len(evs) {
-		return len(plans), unavailable("the store is overloaded", nil)
-	}
-	return len(evs), nil
+	return settled, err
 }
 
 // Finish records what an attempt that Begin allowed came to. It returns before that is on disk: if

@@ -195,8 +195,8 @@ func TestAnEventThatIsCommittedAgainIsStoredAndHandedOverOnce(t *testing.T) {
 			f.commit(t, ev)
 			before := len(f.intake.taken) + f.intake.kept
 			again := *ev
-			if n, err := f.CommitAll(t.Context(), []*core.Event{&again, f.event("", "audit")}); n != 2 || err != nil {
-				t.Fatalf("%d settled: %v", n, err)
+			if settled, err := f.CommitAll(t.Context(), []*core.Event{&again, f.event("", "audit")}); len(settled) != 2 || err != nil {
+				t.Fatalf("%d settled: %v", len(settled), err)
 			}
 			if got := f.commit(t, ev); got != (core.Receipt{ID: ev.ID}) {
 				t.Errorf("receipt %+v", got)
