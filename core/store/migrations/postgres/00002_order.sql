@@ -18,6 +18,13 @@ CREATE TABLE listeners (
     reason    TEXT   NOT NULL
 );
 
+-- How often a listener's deliveries were changed by hand. Who serves it reads them again when the
+-- number has grown.
+CREATE TABLE edits (
+    listener TEXT   NOT NULL PRIMARY KEY,
+    number   BIGINT NOT NULL
+);
+
 -- The newest event handled for each record, of the listeners that skip older ones.
 CREATE TABLE handled (
     listener    TEXT   NOT NULL,

@@ -22,6 +22,13 @@ CREATE TABLE listeners (
     reason    TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- How often a listener's deliveries were changed by hand. Who serves it reads them again when the
+-- number has grown.
+CREATE TABLE edits (
+    listener TEXT    NOT NULL PRIMARY KEY,
+    number   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- The newest event handled for each record, of the listeners that skip older ones.
 CREATE TABLE handled (
     listener    TEXT    NOT NULL,
