@@ -89,12 +89,12 @@ func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
 	e := l.engine
 	shard := it.Shard()
 	if !e.begin(shard, it.epoch, 1+len(it.others)) {
-		l.lost(it)
+		l.yield(it)
 		return
 	}
 	failpoint.Pass(failpoint.Claim)
 	a := core.Attempt{
-		DeliveryKey: core.DeliveryKey{Seq: it.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Started: e.opts.Now(),
+		DeliveryKey: core.DeliveryKey{Seq: it.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Turn: it.Turn, Started: e.opts.Now(),
 	}
 	ev := it.event
 	var err error
@@ -112,7 +112,7 @@ func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
 	if a.State != core.Waiting {
 		for _, o := range it.others {
 			e.opts.Store.Finish(core.Attempt{
-				DeliveryKey: core.DeliveryKey{Seq: o.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch,
+				DeliveryKey: core.DeliveryKey{Seq: o.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Turn: o.Turn,
 				State: core.Skipped, Started: a.Started, Err: "gathered: " + ev.ID + " stands for it",
 			})
 		}
@@ -188,14 +188,30 @@ func judge(sub *Subscription, it *item, a *core.Attempt, err error) {
 	}
 }
 
-// lost gives up a delivery whose shard another process may serve by now. If it is still ours, it
-// is found again on disk.
-func (l *lane) lost(it *item) {
+// yield gives up a delivery whose shard another process may serve by now. If it is still ours, it
+// is found again on disk, in front of what comes after it.
+func (l *lane) yield(it *item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gate.probing = false
-	l.forget(it)
-	l.rewind()
+	l.abandon(it)
+}
+
+// lost is told of a result that does not count.
+func (l *lane) lost(seq int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if it, ok := l.known[seq]; ok && (it.at == saving || it.at == waiting && !it.saved) {
+		l.abandon(it)
+	}
+}
+
+func (l *lane) abandon(it *item) {
+	delete(l.known, it.Seq)
+	for _, o := range it.others {
+		delete(l.known, o.Seq)
+	}
+	l.reset()
 	l.nudge()
 }
 
@@ -205,6 +221,10 @@ func (l *lane) ended(it *item, a *core.Attempt, err error) {
 	defer l.mu.Unlock()
 	l.gateResult(it, a, err)
 	if l.known[it.Seq] != it { // it was reset, as far as a running one can be
+		return
+	}
+	if now := l.engine.opts.Store.Epoch(a.Shard); now != 0 && now != it.epoch { // others have served it meanwhile
+		l.abandon(it)
 		return
 	}
 	it.event = nil

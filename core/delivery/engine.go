@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -114,6 +115,7 @@ func (noJournal) Start(core.DeliveryKey, int) func() { return func() {} }
 type Engine struct {
 	opts    Options
 	watches watches
+	offered atomic.Int64  // events that are not stored, so far
 	byHand  chan struct{} // asks Run to read what was changed by hand
 
 	mu      sync.RWMutex
@@ -213,6 +215,15 @@ func (e *Engine) Saved(attempts []core.Attempt) {
 	}
 }
 
+// Lost is part of core.Intake.
+func (e *Engine) Lost(attempts []core.Attempt) {
+	for i := range attempts {
+		if l := e.lane(attempts[i].Listener); l != nil {
+			l.lost(attempts[i].Seq)
+		}
+	}
+}
+
 // Look is part of core.Intake.
 func (e *Engine) Look(again bool) {
 	if again { // perhaps because of somebody
@@ -237,7 +248,7 @@ func (e *Engine) all() []*lane {
 // the event then.
 func (e *Engine) Offer(ev core.Event, listeners []string) error {
 	for _, name := range listeners {
-		if l := e.lane(name); l == nil || !l.offer(ev) {
+		if l := e.lane(name); l == nil || !l.offer(ev, -e.offered.Add(1)) {
 			return &core.Error{Kind: core.Unavailable, Msg: "a listener has too much to do", Err: fmt.Errorf("listener %s", name)}
 		}
 	}

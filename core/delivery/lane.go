@@ -262,14 +262,14 @@ func (l *lane) take(d core.Delivery) {
 	l.cursor = max(l.cursor, d.Turn)
 }
 
-func (l *lane) offer(ev core.Event) bool {
+func (l *lane) offer(ev core.Event, number int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.used >= laneQueue || l.sub == nil {
 		return false
 	}
 	l.used++
-	l.run(&item{event: &ev, fleeting: true})
+	l.run(&item{Pending: core.Pending{Seq: number}, event: &ev, fleeting: true})
 	return true
 }
 

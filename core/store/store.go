@@ -318,4 +318,5 @@ func (noIntake) Reserve(string, int) bool  { return false }
 func (noIntake) Take(core.Delivery)        {}
 func (noIntake) Return(string, bool, bool) {}
 func (noIntake) Saved([]core.Attempt)      {}
+func (noIntake) Lost([]core.Attempt)       {}
 func (noIntake) Look(bool)                 {}
