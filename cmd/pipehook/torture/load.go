@@ -73,6 +73,14 @@ func (l *load) finish(within time.Duration) {
 	l.client.CloseIdleConnections()
 }
 
+// stop ends the workers of a row that ended early.
+func (l *load) stop() {
+	if l.cancel != nil {
+		l.cancel()
+		l.finish(0)
+	}
+}
+
 func (l *load) work(ctx context.Context, w int, b *bodies) {
 	every := time.Duration(workers) * time.Second / time.Duration(l.rate)
 	due := time.Now().Add(every * time.Duration(w) / workers)

@@ -74,6 +74,9 @@ func (t *torture) do(ctx context.Context, w row, store string) bool {
 	for _, v := range r.victims {
 		v.kill() // those that are left after a failure
 	}
+	if r.load != nil {
+		r.load.stop()
+	}
 	took := time.Since(r.started).Round(100 * time.Millisecond)
 	if skipped, ok := errors.AsType[errSkipped](err); ok {
 		t.clean(r, true)
