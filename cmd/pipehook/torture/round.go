@@ -59,6 +59,7 @@ type round struct {
 	rules    rules
 	counts   []string
 	schema   int64 // its version when the row began
+	again    int   // how often what was completed was completed again
 
 	mu    sync.Mutex
 	wrong []string

@@ -70,7 +70,7 @@ func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
 }
 
 func (r *round) line(at, victim int, kind byte, n int) runLine {
-	return runLine{r.started.Add(time.Duration(at) * time.Second), victim, kind, "ordered", fmt.Sprint("id", n)}
+	return runLine{at: r.started.Add(time.Duration(at) * time.Second), victim: victim, kind: kind, listener: "ordered", event: fmt.Sprint("id", n)}
 }
 
 // sound is a round of two events of one record, in which all is well but for what the statements do.
