@@ -25,6 +25,7 @@ type rules struct {
 	strays    bool              // there are deliveries to listeners that come and go
 	others    bool              // there are events that the ledger does not know
 	several   bool              // processes: what they accept at the same instant has the order of the commits, which nobody can see
+	also      func(s *stored)   // further checks
 	skips     map[string]string // how a listener's reason to skip an event begins
 }
 
@@ -70,6 +71,9 @@ func (r *round) verify(ctx context.Context) (err error) {
 	r.checkLedger(s)
 	r.countStates(r.checkDeliveries(s))
 	r.checkRuns(s)
+	if r.rules.also != nil {
+		r.rules.also(s)
+	}
 	r.count("%d stored", len(s.events))
 	return nil
 }
@@ -299,14 +303,7 @@ func (r *round) countStates(states map[core.State]int) {
 // checkRuns is the half of I2 that is about effects, the half of I3 that is about completions, and
 // I4: it holds what the listeners did against what the store says of it.
 func (r *round) checkRuns(s *stored) {
-	lines := r.runs.said()
-	for _, v := range r.victims {
-		lines = append(lines, runLine{at: v.died, victim: v.number, kind: '+'})
-		for _, f := range v.frozen {
-			lines = append(lines, runLine{at: f[0], victim: v.number, kind: '+'})
-		}
-	}
-	slices.SortStableFunc(lines, func(a, b runLine) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
+	lines := r.linesInTime()
 	type key struct{ event, listener string }
 	replayed := map[key]bool{}
 	for _, d := range s.deliveries {
@@ -335,6 +332,19 @@ func (r *round) checkRuns(s *stored) {
 		}
 	}
 	r.count("%d runs, %d again", starts, r.again)
+}
+
+// linesInTime are all lines, with the ends of processes and of their turns among them.
+func (r *round) linesInTime() []runLine {
+	lines := r.runs.said()
+	for _, v := range r.victims {
+		lines = append(lines, runLine{at: v.died, victim: v.number, kind: '+'})
+		for _, f := range v.frozen {
+			lines = append(lines, runLine{at: f[0], victim: v.number, kind: '+'})
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b runLine) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
+	return lines
 }
 
 // savedWithin is how long a result may wait for its transaction, on a disk that many share.
