@@ -60,6 +60,8 @@ type lane struct {
 	cursor      int64    // the highest turn that was seen
 	floor       [2]int64 // the cursor some time ago, and a longer time ago
 	floorAt     time.Time
+	rewinds     int                // how often it began at the beginning
+	scope       [core.Shards]int64 // the tokens of the shards that were read from the beginning
 	looking     bool
 	recent      map[int64]bool // results saved while the feeder looks, which may not see that yet
 	handled     map[int64]mark // by record, what only a result that is not on disk yet says; with DropStale
@@ -170,6 +172,7 @@ func (l *lane) reset() {
 }
 
 func (l *lane) rewind() {
+	l.rewinds++
 	l.from, l.cursor, l.floor = 0, 0, [2]int64{}
 	l.behind, l.missed = true, true
 }
@@ -229,6 +232,9 @@ func (l *lane) take(d core.Delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.used--
+	if epoch != l.scope[d.Shard()] { // what was stored before it has not been read
+		l.rewind()
+	}
 	if l.behind || l.sub == nil { // it is on disk, where the feeder finds it in its turn
 		l.behind, l.missed = true, true
 		l.nudge()

@@ -64,6 +64,9 @@ func (p *postgres) keep(ctx context.Context, s *Store) {
 		default:
 			timer.Reset(renewEvery)
 		}
+		if done.others {
+			s.shared.Store(true)
+		}
 		if done.gained || done.others {
 			s.intake.Look(done.gained)
 		}
