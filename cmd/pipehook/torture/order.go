@@ -116,9 +116,12 @@ func (o *order) judgeShared(k laneKey, lane *laneState, line runLine) {
 	}
 }
 
-func (o *order) thawing(line runLine) bool {
-	for _, f := range o.r.victims[line.victim].frozen {
-		if line.at.After(f[0]) && line.at.Before(f[1].Add(thaw)) {
+func (o *order) thawing(line runLine) bool { return o.r.victims[line.victim].frozeOver(line, 0) }
+
+// frozeOver reports whether the process was frozen when it said so, or before it could save that.
+func (v *victim) frozeOver(line runLine, saving time.Duration) bool {
+	for _, f := range v.frozen {
+		if line.at.After(f[0].Add(-saving)) && line.at.Before(f[1].Add(thaw)) {
 			return true
 		}
 	}

@@ -317,10 +317,10 @@ func (r *round) linesInTime() []runLine {
 const savedWithin = 3 * time.Second
 
 // checkAgain judges that an event was completed twice: only the end of the process that did it
-// first, before its result was on disk, is a reason.
+// first, before its result was on disk, is a reason, or that one of them was frozen over it.
 func (r *round) checkAgain(first, second runLine, replayed bool) {
 	v := r.victims[first.victim]
-	if replayed || r.rules.loses || len(v.frozen) > 0 {
+	if replayed || r.rules.loses || v.frozeOver(first, savedWithin) || r.victims[second.victim].frozeOver(second, 0) {
 		return
 	}
 	if first.victim == second.victim || v.clean {

@@ -33,6 +33,8 @@ func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
 			r.victims = append(r.victims, &victim{number: 1, clean: true, died: r.started.Add(time.Minute)})
 			r.runs.lines = append(r.runs.lines, r.line(9, 1, '>', 2), r.line(10, 1, '<', 2))
 		}},
+		{name: "completed twice, late by a process that was frozen", do: frozen(20)},
+		{name: "completed twice by a process long after it was frozen", invariant: "I3", do: frozen(12)},
 		{name: "the second before the first", invariant: "I4", do: func(r *round) {
 			r.runs.lines = []runLine{r.line(1, 0, '>', 2), r.line(2, 0, '<', 2), r.line(3, 0, '>', 1), r.line(4, 0, '<', 1)}
 		}},
@@ -87,6 +89,17 @@ func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
 				t.Errorf("want %q, got %q", test.invariant, r.wrong)
 			}
 		})
+	}
+}
+
+// frozen has another process complete an event again that was frozen until then, or until long before.
+func frozen(until int) func(r *round) {
+	return func(r *round) {
+		begin, end := r.line(3, 1, '>', 2), r.line(20, 1, '<', 2)
+		begin.at = begin.at.Add(time.Second / 2) // between the end of the first event and the second's by the other
+		turn := [2]time.Time{begin.at.Add(time.Second / 4), r.started.Add(time.Duration(until) * time.Second)}
+		r.victims = append(r.victims, &victim{number: 1, clean: true, died: end.at.Add(time.Minute), frozen: [][2]time.Time{turn}})
+		r.runs.lines = append(r.runs.lines, begin, end)
 	}
 }
 
