@@ -51,6 +51,13 @@ func (l *lane) round(ctx context.Context, polled bool) time.Duration {
 		if err == nil {
 			more, err = l.read(ctx)
 		}
+		if more { // others store all the time: what waits may not wait for the end of it
+			l.mu.Lock()
+			if l.sub != nil {
+				l.release()
+			}
+			l.mu.Unlock()
+		}
 	}
 	if err != nil && ctx.Err() == nil {
 		l.engine.opts.Log.Error("deliveries could not be read; trying again", "listener", l.name, "err", err)

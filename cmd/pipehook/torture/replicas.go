@@ -183,14 +183,14 @@ func (f *fleet) kill(ctx context.Context) error {
 		soon /= 4
 	}
 	f.back[i] = time.Now().Add(f.r.between(0, soon))
-	switch f.kills % 5 {
-	case 1: // it stays dead
-		dead.seat, f.back[i] = i, time.Now().Add(time.Hour)
-		f.pending = append(f.pending, dead)
-	case 4: // nobody comes back under its number
-		f.pending = append(f.pending, dead)
+	if len(f.pending) > 0 || f.kills%5 != 1 { // a process that is gone counts until its lease ends: one at a time
+		return nil
+	}
+	f.pending = append(f.pending, dead)
+	if f.kills%10 == 6 { // nobody comes back under its number
 		return os.Remove(p.numberFile())
 	}
+	f.pending[0].seat, f.back[i] = i, time.Now().Add(time.Hour) // it stays dead
 	return nil
 }
 
