@@ -24,6 +24,10 @@ type Store interface {
 	// Load reads those that are still pending, with their events.
 	Load(ctx context.Context, listener string, seqs []int64, newest bool) ([]core.Delivery, error)
 
+	// Shared reports whether other processes store too: then an event may be seen before one whose
+	// number is lower. It says so no later than what they store is seen.
+	Shared() bool
+
 	Epoch(shard int) int64             // the token under which the shard is served; 0 when it is not
 	Begin(shard int, epoch int64) bool // opens an attempt, if the token is still good
 	Abandon(shard int)                 // ends one that came to nothing

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"slices"
@@ -13,8 +14,10 @@ import (
 func (l *lane) feed(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	polled := true
 	for {
-		polled := false
 		select {
 		case <-ctx.Done():
 			l.mu.Lock()
@@ -23,9 +26,11 @@ func (l *lane) feed(ctx context.Context) {
 			return
 		case <-l.wake:
 		case <-timer.C:
+		case <-tick.C:
 			polled = true
 		}
 		timer.Reset(l.round(ctx, polled))
+		polled = false
 	}
 }
 
@@ -35,6 +40,7 @@ func (l *lane) round(ctx context.Context, polled bool) time.Duration {
 	idle := l.sub == nil
 	if polled && !idle {
 		l.missed, l.late = true, true
+		l.whole = l.whole || !l.behind && !l.now().Before(l.wholeAt)
 	}
 	if !idle {
 		l.release()
@@ -51,6 +57,13 @@ func (l *lane) round(ctx context.Context, polled bool) time.Duration {
 		if err == nil {
 			more, err = l.read(ctx)
 		}
+		if more { // others store all the time: what waits may not wait for the end of it
+			l.mu.Lock()
+			if l.sub != nil {
+				l.release()
+			}
+			l.mu.Unlock()
+		}
 	}
 	if err != nil && ctx.Err() == nil {
 		l.engine.opts.Log.Error("deliveries could not be read; trying again", "listener", l.name, "err", err)
@@ -59,7 +72,7 @@ func (l *lane) round(ctx context.Context, polled bool) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next := poll
-	if len(l.waits) > 0 && (l.waits[0].saved || l.waits[0].at == gathering) {
+	if len(l.waits) > 0 && l.used < laneQueue && (l.waits[0].saved || l.waits[0].at == gathering) {
 		next = min(next, l.waits[0].due.Sub(l.now()))
 	}
 	if left := l.gate.left(l.now()); left > 0 {
@@ -79,37 +92,46 @@ func (l *lane) release() {
 		if it.at == waiting && !it.saved {
 			return // its failed attempt is on disk in a moment, which wakes us
 		}
+		epoch := l.engine.opts.Store.Epoch(it.Shard())
+		if epoch == 0 { // what comes after it must not go ahead when the shard comes back
+			l.abandon(it)
+			return
+		}
 		heap.Pop(&l.waits)
 		it.Due = 0
 		if it.at == gathering {
 			l.gather(it)
 		} else if c, busy := l.chains[it.Record]; l.sub.ordered() && it.Record != 0 && (!busy || c.head != it) {
-			// Others of its record have gone ahead: it takes its place again in front of the rest.
-			if busy {
-				delete(l.known, it.Seq)
-				l.park(c, it.Pending)
+			if busy { // others of its record have gone ahead: it takes its place again in front of the rest
+				l.parkAll(c, it)
 				continue
 			}
 			l.chains[it.Record] = &chain{head: it}
 		}
-		if it.epoch = l.engine.opts.Store.Epoch(it.Shard()); it.epoch == 0 {
-			l.forget(it)
-			continue
-		}
+		it.epoch = epoch
 		l.used++
 		it.at, it.event = toLoad, nil
 		l.unloaded = append(l.unloaded, it)
 	}
 }
 
-// gather makes one attempt of all that came for the record: the last stands for the others.
+// parkAll parks a delivery, and what was gathered with it, each in its own place.
+func (l *lane) parkAll(c *chain, it *item) {
+	for _, p := range append(it.others, it.Pending) {
+		delete(l.known, p.Seq)
+		p.Due = 0
+		l.park(c, p)
+	}
+}
+
+// gather makes one attempt of all that came for the record: one stands for the others.
 func (l *lane) gather(it *item) {
 	c := l.chains[it.Record]
 	if c == nil || len(c.next) == 0 {
 		return
 	}
-	delete(l.known, it.Seq)
 	all := append([]core.Pending{it.Pending}, c.next...)
+	slices.SortFunc(all, byTurn)
 	l.parked -= len(c.next)
 	c.next = nil
 	last := len(all) - 1
@@ -122,42 +144,55 @@ func (l *lane) gather(it *item) {
 // fetch continues chains that go on on disk.
 func (l *lane) fetch(ctx context.Context) error {
 	l.mu.Lock()
-	records := l.fetches
-	l.fetches = nil
-	l.mu.Unlock()
-	for i, record := range records {
-		l.mu.Lock()
-		c, resets := l.chains[record], l.resets
-		l.mu.Unlock()
+	defer l.mu.Unlock()
+	for len(l.fetches) > 0 {
+		record := l.fetches[0]
+		l.fetches = l.fetches[1:]
+		c := l.chains[record]
 		if c == nil || c.head != nil {
 			continue
 		}
-		page, err := l.scan(ctx, c.spill-1, record)
-		l.mu.Lock()
-		if l.resets != resets { // it is read again with everything else
-			l.looking = false
-			l.mu.Unlock()
-			return nil
+		after, rewinds := c.spill-1, l.rewinds
+		if l.engine.opts.Store.Shared() {
+			after = min(after, l.floor[1])
 		}
-		if err != nil {
-			l.fetches = append(l.fetches, records[i:]...)
-			l.mu.Unlock()
+		c.dropped = 0
+		l.mu.Unlock()
+		page, err := l.scan(ctx, after, record)
+		l.mu.Lock()
+		l.looking = false
+		if l.chains[record] != c { // it is read again with everything else
+			continue
+		}
+		if err != nil || l.rewinds != rewinds {
+			l.fetches = append(l.fetches, record)
 			return err
 		}
-		if c.spill = 0; len(page) == pageSize {
-			c.spill = page[len(page)-1].Turn + 1
-		}
-		for _, p := range page {
-			if l.known[p.Seq] == nil && !l.recent[p.Seq] {
-				c.next = append(c.next, l.keep(p))
-				l.parked++
-			}
-		}
-		l.looking = false
+		l.continueChain(c, page)
 		l.advance(record, nil)
-		l.mu.Unlock()
 	}
 	return nil
+}
+
+func byTurn(a, b core.Pending) int { return cmp.Compare(a.Turn, b.Turn) }
+
+// continueChain parks what was read of a chain, and notes where it goes on: behind the page, or at
+// what came while the page was read and was left to it.
+func (l *lane) continueChain(c *chain, page []core.Pending) {
+	c.spill = c.dropped
+	if len(page) == pageSize {
+		c.spill = page[len(page)-1].Turn + 1
+	}
+	for _, p := range page {
+		switch {
+		case l.known[p.Seq] != nil || l.recent[p.Seq]:
+		case p.Due > 0 && l.sub.OnFailure == Skip:
+			l.add(p, l.engine.opts.Store.Epoch(p.Shard()), nil)
+		default:
+			c.next = append(c.next, l.keep(p))
+			l.parked++
+		}
+	}
 }
 
 // scan reads a page; the caller, which then holds mu, ends looking.
@@ -181,39 +216,25 @@ func (l *lane) scan(ctx context.Context, after, record int64) ([]core.Pending, e
 func (l *lane) load(ctx context.Context) error {
 	for {
 		l.mu.Lock()
-		n := min(len(l.unloaded), loadSize)
-		if n == 0 || l.bytes >= laneBytes {
+		n := min(len(l.unloaded), l.loadSize())
+		if n == 0 || l.bytes >= laneBytes || l.sub == nil {
 			l.mu.Unlock()
 			return nil
 		}
 		batch := slices.Clone(l.unloaded[:n])
-		var seqs []int64
 		for _, it := range batch {
 			it.newest = l.handled[it.Record].occurred // before the store is asked, which may be told meanwhile
-			seqs = append(seqs, it.Seq)
-			for _, o := range it.others {
-				seqs = append(seqs, o.Seq)
-			}
 		}
-		stale := l.sub != nil && l.sub.DropStale
+		stale := l.sub.DropStale
 		ahead := l.ahead(batch)
 		epochs := make([]int64, len(ahead))
 		for i := range ahead {
 			epochs[i] = l.engine.opts.Store.Epoch(ahead[i].Shard())
-			seqs = append(seqs, ahead[i].Seq)
 		}
 		l.mu.Unlock()
-		loaded, err := l.engine.opts.Store.Load(ctx, l.name, seqs, stale)
+		by, err := l.events(ctx, batch, ahead, stale)
 		if err != nil {
 			return err
-		}
-		by := make(map[int64]*core.Delivery, len(loaded))
-		for i := range loaded {
-			d := &loaded[i]
-			if err := l.engine.opts.Restore(&d.Event); err != nil {
-				l.engine.opts.Log.Warn("a stored event could not be named again", "event", d.Event.ID, "listener", l.name, "err", err)
-			}
-			by[d.Seq] = d
 		}
 		l.mu.Lock()
 		if len(l.unloaded) < n || !slices.Equal(batch, l.unloaded[:n]) { // it was reset meanwhile
@@ -222,7 +243,7 @@ func (l *lane) load(ctx context.Context) error {
 		}
 		l.unloaded = slices.Clone(l.unloaded[n:])
 		for _, it := range batch {
-			l.loaded(it, by)
+			l.loaded(it, by, stale)
 		}
 		for i := range ahead {
 			l.prepare(by[ahead[i].Seq], epochs[i])
@@ -231,25 +252,110 @@ func (l *lane) load(ctx context.Context) error {
 	}
 }
 
+// loadSize is how many events are read at a time, so that their bodies do not take much more than
+// their share of the memory.
+func (l *lane) loadSize() int {
+	if l.mean == 0 {
+		return loadSize
+	}
+	return max(1, min(loadSize, laneBytes/4/l.mean))
+}
+
+// events reads the events of the batch and of what is ahead, by number. Of what was gathered only
+// those that may stand for the others keep their bodies.
+func (l *lane) events(ctx context.Context, batch []*item, ahead []core.Pending, stale bool) (map[int64]*core.Delivery, error) {
+	var seqs []int64
+	for _, it := range batch {
+		for _, o := range it.others {
+			seqs = append(seqs, o.Seq)
+		}
+		seqs = append(seqs, it.Seq)
+	}
+	for i := range ahead {
+		seqs = append(seqs, ahead[i].Seq)
+	}
+	by := make(map[int64]*core.Delivery, len(seqs))
+	for part := range slices.Chunk(seqs, loadSize) {
+		loaded, err := l.engine.opts.Store.Load(ctx, l.name, part, stale)
+		if err != nil {
+			return nil, err
+		}
+		total := 0
+		for i := range loaded {
+			d := &loaded[i]
+			if err := l.engine.opts.Restore(&d.Event); err != nil {
+				l.engine.opts.Log.Warn("a stored event could not be named again", "event", d.Event.ID, "listener", l.name, "err", err)
+			}
+			by[d.Seq] = d
+			total += len(d.Event.Body)
+		}
+		for _, it := range batch {
+			l.thin(it, by, stale)
+		}
+		l.measured(total, len(loaded))
+	}
+	return by, nil
+}
+
+// measured notes how large events are.
+func (l *lane) measured(bytes, n int) {
+	if n > 0 {
+		l.mu.Lock()
+		l.mean = max(1, (l.mean+bytes/n)/2)
+		l.mu.Unlock()
+	}
+}
+
+// thin lets go of the bodies of gathered events that do not stand for the others.
+func (l *lane) thin(it *item, by map[int64]*core.Delivery, stale bool) {
+	if it.others == nil {
+		return
+	}
+	best := standIn(it, by, stale)
+	for _, o := range it.others {
+		if d := by[o.Seq]; d != nil && d != best {
+			by[o.Seq] = &core.Delivery{Pending: d.Pending, Event: core.Event{ID: d.Event.ID, OccurredAt: d.Event.OccurredAt}, Newest: d.Newest}
+		}
+	}
+}
+
+// standIn is which of the gathered events stands for all: the last, or, where older ones are not
+// wanted, the one that occurred last. nil when none of them is pending.
+func standIn(it *item, by map[int64]*core.Delivery, stale bool) (best *core.Delivery) {
+	for _, p := range append(slices.Clip(it.others), it.Pending) {
+		if d := by[p.Seq]; d != nil && (best == nil || !stale || !d.Event.OccurredAt.Before(best.Event.OccurredAt)) {
+			best = d
+		}
+	}
+	return best
+}
+
 // ahead are deliveries that will run soon after those of a small batch, because they are next for
 // its records. A busy record so costs a read for every few of its events and not for each.
 func (l *lane) ahead(batch []*item) []core.Pending {
 	const few, most = 16, 32
-	if len(batch) > few || l.sub == nil || l.sub.readsBack() || l.bytes > laneBytes/2 {
+	if len(batch) > few || l.sub.readsBack() {
 		return nil
 	}
 	var next []core.Pending
 	for _, it := range batch {
-		if c := l.chains[it.Record]; c != nil && c.head == it {
-			next = append(next, c.next[:min(len(c.next), most)]...)
+		c := l.chains[it.Record]
+		if c == nil || c.head != it {
+			continue
+		}
+		for _, p := range c.next[:min(len(c.next), most)] {
+			if l.known[p.Seq] == nil && c.ready[p.Seq] == nil {
+				next = append(next, p)
+			}
 		}
 	}
 	return next
 }
 
-// prepare keeps what was read ahead, while it is still next for its record.
+// prepare keeps what was read ahead, while it is still next for its record. It has a share of the
+// memory of its own: what can run must always find room.
 func (l *lane) prepare(d *core.Delivery, epoch int64) {
-	if d == nil {
+	if d == nil || l.aheadBytes+len(d.Event.Body) > laneAhead {
 		return
 	}
 	c := l.chains[d.Record]
@@ -260,86 +366,34 @@ func (l *lane) prepare(d *core.Delivery, epoch int64) {
 		c.ready = map[int64]*ready{}
 	}
 	c.ready[d.Seq] = &ready{d, epoch}
-	l.bytes += len(d.Event.Body)
+	l.aheadBytes += len(d.Event.Body)
 }
 
-func (l *lane) loaded(it *item, by map[int64]*core.Delivery) {
-	d, pending := by[it.Seq]
-	if !pending {
+func (l *lane) loaded(it *item, by map[int64]*core.Delivery, stale bool) {
+	d := standIn(it, by, stale)
+	if d == nil {
 		l.used--
 		l.forget(it)
 		return
 	}
-	it.Pending, it.event = d.Pending, &d.Event
+	all := append(it.others, it.Pending)
+	slices.SortFunc(all, byTurn)
+	it.Pending, it.event, it.others = d.Pending, &d.Event, nil
 	if d.Newest.After(it.newest) {
 		it.newest = d.Newest
 	}
-	for _, o := range it.others {
-		if other, ok := by[o.Seq]; ok {
-			it.event.Gathered = append(it.event.Gathered, other.Event.ID)
+	if len(all) > 1 {
+		for _, p := range all {
+			one := by[p.Seq]
+			if one == nil { // it has ended meanwhile
+				delete(l.known, p.Seq)
+				continue
+			}
+			it.event.Gathered = append(it.event.Gathered, one.Event.ID)
+			if one != d {
+				it.others = append(it.others, one.Pending)
+			}
 		}
-	}
-	if it.others != nil {
-		it.event.Gathered = append(it.event.Gathered, it.event.ID)
 	}
 	l.run(it)
-}
-
-// read looks for more on disk, a page at a time, and reports whether it should go on at once.
-func (l *lane) read(ctx context.Context) (more bool, err error) {
-	l.mu.Lock()
-	if !l.behind && !l.missed || l.used >= laneQueue || len(l.known) >= laneKnown || l.sub == nil {
-		l.mu.Unlock()
-		return false, nil
-	}
-	if l.missed {
-		l.from = l.cursor
-		if l.late { // look from a little further back
-			l.from = l.floor[1]
-		}
-		l.missed, l.late = false, false
-	}
-	after, resets := l.from, l.resets
-	l.mu.Unlock()
-	page, err := l.scan(ctx, after, 0)
-	epochs := make([]int64, len(page))
-	for i := range page {
-		epochs[i] = l.engine.opts.Store.Epoch(page[i].Shard())
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.looking = false
-	if err != nil {
-		l.missed, l.late = true, true
-		return false, err
-	}
-	if l.resets != resets { // what was before the page is forgotten, and must come before it
-		return true, nil
-	}
-	full := false
-	for i, p := range page {
-		if epochs[i] == 0 {
-			continue // lost meanwhile
-		}
-		if full = l.sub == nil || !l.add(p, epochs[i], nil); full {
-			break
-		}
-		l.from, l.cursor = p.Turn, max(l.cursor, p.Turn)
-	}
-	l.settleFloor()
-	if full || len(page) == pageSize {
-		l.behind = true
-		return !full || len(l.unloaded) > 0, nil
-	}
-	if !l.missed && l.outstanding == 0 {
-		l.behind = false
-	}
-	return len(l.unloaded) > 0 || l.missed, nil
-}
-
-// settleFloor remembers where the cursor was a while ago.
-func (l *lane) settleFloor() {
-	if now := l.now(); now.Sub(l.floorAt) >= late {
-		l.floor, l.floorAt = [2]int64{l.cursor, l.floor[0]}, now
-	}
 }

@@ -14,6 +14,7 @@ import (
 const (
 	laneQueue = 512      // deliveries of one listener that wait to run in memory; more wait on disk
 	laneBytes = 16 << 20 // of their bodies
+	laneAhead = 4 << 20  // of the bodies of what was read before it can run
 	laneKnown = 1 << 17  // deliveries in memory in all, most of them waiting for their time
 	laneParks = 1 << 18  // keys of deliveries that wait behind another of their record
 
@@ -23,6 +24,10 @@ const (
 	// poll is how long a lane trusts what it was told. It finds what was replayed, and what another
 	// process stored when its wake-up was lost.
 	poll = 2 * time.Second
+
+	// wholeEvery is how often a lane that has nothing to catch up on looks at all that is pending. It
+	// finds what no rule foresaw.
+	wholeEvery = time.Minute
 
 	// late is how long a transaction may take from drawing its number to being seen, so how far
 	// back a look must begin where several processes write.
@@ -52,6 +57,9 @@ type lane struct {
 	fetches  []int64 // records whose chain goes on on disk
 	used     int     // slots that are reserved or hold an item that can run
 	bytes    int
+	mean     int // size of a body, about; 0 for not known yet
+
+	aheadBytes int // of all chains' ready
 
 	behind      bool     // there is more on disk: nothing new comes through memory until that is read
 	missed      bool     // something was stored since the last look began
@@ -61,8 +69,12 @@ type lane struct {
 	cursor      int64    // the highest turn that was seen
 	floor       [2]int64 // the cursor some time ago, and a longer time ago
 	floorAt     time.Time
+	rewinds     int                // how often it began at the beginning
+	scope       [core.Shards]int64 // the tokens of the shards that were read from the beginning
+	whole       bool               // the next look begins at the beginning
+	wholeAt     time.Time
+	wholeBegan  time.Time // of the look under way, when it began there
 	looking     bool
-	resets      int            // how often everything was forgotten
 	recent      map[int64]bool // results saved while the feeder looks, which may not see that yet
 	handled     map[int64]mark // by record, what only a result that is not on disk yet says; with DropStale
 
@@ -71,10 +83,11 @@ type lane struct {
 
 // chain is a record that is busy.
 type chain struct {
-	head  *item
-	next  []core.Pending // in the order of turns
-	spill int64          // from this turn on there are more, on disk only; 0 for none
-	ready map[int64]*ready
+	head    *item
+	next    []core.Pending // in the order of turns
+	spill   int64          // from this turn on there are more, on disk only; 0 for none
+	dropped int64          // the first turn since the last read of the chain that was left on disk
+	ready   map[int64]*ready
 }
 
 // ready is the event of one of a chain's next, loaded together with the one before it.
@@ -180,17 +193,13 @@ func (l *lane) reset() {
 		l.bytes -= len(it.event.Body)
 	}
 	l.used -= len(l.unloaded)
-	for _, c := range l.chains {
-		for _, r := range c.ready {
-			l.bytes -= len(r.delivery.Event.Body)
-		}
-	}
+	l.aheadBytes = 0
 	l.known, l.chains, l.runnable, l.unloaded, l.waits, l.fetches, l.parked = kept, chains, fleeting, nil, unsaved, nil, 0
-	l.resets++
 	l.rewind()
 }
 
 func (l *lane) rewind() {
+	l.rewinds++
 	l.from, l.cursor, l.floor = 0, 0, [2]int64{}
 	l.behind, l.missed = true, true
 }
@@ -250,6 +259,9 @@ func (l *lane) take(d core.Delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.used--
+	if epoch != l.scope[d.Shard()] { // what was stored before it has not been read
+		l.rewind()
+	}
 	if l.behind || l.sub == nil { // it is on disk, where the feeder finds it in its turn
 		l.behind, l.missed = true, true
 		l.nudge()
@@ -278,7 +290,7 @@ func (l *lane) look(again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if again {
-		l.rewind()
+		l.reset()
 	}
 	l.missed, l.late = true, true
 	l.nudge()
@@ -294,7 +306,7 @@ func (l *lane) add(p core.Pending, epoch int64, ev *core.Event) bool {
 	ordered := l.sub.ordered() && p.Record != 0 && (p.Due <= 0 || l.sub.OnFailure != Skip)
 	if c, busy := l.chains[p.Record]; ordered && busy {
 		l.park(c, p)
-		if ev != nil && l.bytes < laneBytes/2 {
+		if ev != nil {
 			l.prepare(&core.Delivery{Pending: p, Listener: l.name, Event: *ev}, epoch)
 		}
 		return true
@@ -353,11 +365,13 @@ func (l *lane) park(c *chain, p core.Pending) {
 			return
 		}
 	}
-	if c.spill != 0 && p.Turn >= c.spill {
-		return
-	}
-	if l.parked >= laneParks && at == len(c.next) {
-		c.spill = p.Turn
+	if c.spill != 0 && p.Turn >= c.spill || l.parked >= laneParks && at == len(c.next) {
+		if c.spill == 0 {
+			c.spill = p.Turn
+		}
+		if c.dropped == 0 || p.Turn < c.dropped {
+			c.dropped = p.Turn
+		}
 		return
 	}
 	c.next = slices.Insert(c.next, at, l.keep(p))
@@ -399,15 +413,14 @@ func (l *lane) advance(record int64, from *item) {
 		p := c.next[0]
 		c.next = c.next[1:]
 		l.parked--
+		r := l.unready(c, p.Seq)
 		if _, twice := l.known[p.Seq]; twice {
 			l.advance(record, nil)
 			return
 		}
 		c.head = &item{Pending: p, epoch: l.engine.opts.Store.Epoch(p.Shard())}
 		l.known[p.Seq] = c.head
-		if r, ok := c.ready[p.Seq]; ok {
-			delete(c.ready, p.Seq)
-			l.bytes -= len(r.delivery.Event.Body)
+		if r != nil {
 			c.head.Pending, c.head.epoch, c.head.event = r.delivery.Pending, r.epoch, &r.delivery.Event
 		}
 		c.head.Due = l.due(p)
@@ -416,8 +429,21 @@ func (l *lane) advance(record int64, from *item) {
 		l.fetches = append(l.fetches, record)
 		l.nudge()
 	default:
+		for seq := range c.ready {
+			l.unready(c, seq)
+		}
 		delete(l.chains, record)
 	}
+}
+
+// unready takes out what was read ahead of a delivery; nil when nothing was.
+func (l *lane) unready(c *chain, seq int64) *ready {
+	r := c.ready[seq]
+	if r != nil {
+		delete(c.ready, seq)
+		l.aheadBytes -= len(r.delivery.Event.Body)
+	}
+	return r
 }
 
 // forget drops a delivery that is not ours any more, or has ended elsewhere.

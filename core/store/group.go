@@ -225,6 +225,7 @@ func (s *Store) write(b *batch, plans []*plan) error {
 	}
 	failpoint.Pass(failpoint.AfterCommit)
 	// What another process stored before must be read before anything newer goes through memory.
+	s.shared.Store(b.others || s.shared.Load() && !s.alone) // what others have stored is read once more when they are gone
 	fresh := !b.others && s.alone
 	if !b.others && !s.alone {
 		s.intake.Look(true)

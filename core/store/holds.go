@@ -113,13 +113,18 @@ func (h *holds) leased(most time.Duration) bool {
 	return time.Now().Before(h.until)
 }
 
-// leave picks n shards to hand back, and returns all that are idle by now.
-func (h *holds) leave(n int) (idle []int) {
+// leave picks n shards to hand back, and returns all that are idle by now. stays reports whether
+// one that was to be handed back is kept after all: what came for it meanwhile was not read.
+func (h *holds) leave(n int) (idle []int, stays bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i := range h.epoch {
-		h.leaving[i] = false
-	}
+	before := h.leaving
+	clear(h.leaving[:])
+	defer func() {
+		for i := range before {
+			stays = stays || before[i] && !h.leaving[i] && h.epoch[i] != 0
+		}
+	}()
 	for i := core.Shards - 1; i >= 0 && n > 0; i-- {
 		if h.epoch[i] == 0 {
 			continue
@@ -130,5 +135,5 @@ func (h *holds) leave(n int) (idle []int) {
 			idle = append(idle, i)
 		}
 	}
-	return idle
+	return idle, stays
 }

@@ -67,6 +67,9 @@ func (p *postgres) keep(ctx context.Context, s *Store) {
 		default:
 			timer.Reset(renewEvery)
 		}
+		if done.others {
+			s.shared.Store(true)
+		}
 		if done.gained || done.others {
 			s.intake.Look(done.gained)
 		}
@@ -151,15 +154,15 @@ func (p *postgres) balance(ctx context.Context, s *Store, began time.Time, first
 		return round{}, err
 	}
 	fair := (core.Shards + live - 1) / live
-	var idle []int
-	if n := fair - len(mine); n > 0 {
-		s.holds.leave(0)
+	n := fair - len(mine)
+	idle, stays := s.holds.leave(max(0, -n))
+	if n > 0 {
 		if err := p.take(ctx, tx, n, mine); err != nil {
 			return round{}, err
 		}
 	} else if n < 0 {
 		done.surplus = true
-		if idle = s.holds.leave(-n); len(idle) > 0 {
+		if len(idle) > 0 {
 			if err := p.giveBack(ctx, tx, idle); err != nil {
 				return round{}, err
 			}
@@ -172,6 +175,7 @@ func (p *postgres) balance(ctx context.Context, s *Store, began time.Time, first
 		return round{}, err
 	}
 	done.gained, done.others = s.holds.set(mine, began.Add(lease)), live > 1
+	done.gained = done.gained || stays
 	return done, nil
 }
 

@@ -50,6 +50,7 @@ type Store struct {
 	failing  failing
 	alone    bool        // the last transaction saw no other process; belongs to the write loop
 	ready    atomic.Bool // prepare succeeded
+	shared   atomic.Bool // the last transaction or look at the lease saw another process; false with SQLite
 
 	closeOnce sync.Once
 	closeErr  error
@@ -111,6 +112,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.alone = true
 	} else {
 		s.backend, s.read, err = openPostgres(loc, s.opts.Replica)
+		s.shared.Store(true) // until a transaction has seen nobody else
 	}
 	if err == nil {
 		if err = s.prepare(ctx); err != nil && opts.Away && !loc.sqlite && unreachable(err) {
@@ -282,6 +284,10 @@ func (s *Store) Epoch(shard int) int64 { return s.holds.current(shard) }
 
 // Shards is how many shards this process serves now.
 func (s *Store) Shards() int { return len(s.holds.list()) }
+
+// Shared reports whether other processes store too. Their events are numbered before they are
+// committed, so one may be seen before another whose number is lower.
+func (s *Store) Shared() bool { return s.shared.Load() }
 
 // Abandon ends an attempt that came to nothing.
 func (s *Store) Abandon(shard int) { s.holds.end(shard) }

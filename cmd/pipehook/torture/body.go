@@ -13,6 +13,7 @@ type entry struct {
 	record int
 	body   []byte
 	sum    [sha256.Size]byte
+	forms  [][sha256.Size]byte // what it was sent as besides, when its sender says how often it tried
 
 	first   time.Time // when it was sent
 	tries   int       // how often it was sent

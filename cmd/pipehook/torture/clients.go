@@ -208,13 +208,13 @@ func copyStorm(ctx context.Context, r *round) error {
 	if r.store == postgres {
 		processes = 2
 	}
-	victims := make([]*victim, processes)
+	victims, projects := make([]*victim, processes), make([]*project, processes)
 	for i := range victims {
-		p, err := r.newProject()
-		if err != nil {
+		var err error
+		if projects[i], err = r.newProject(); err != nil {
 			return err
 		}
-		if victims[i], err = r.start(ctx, p, r.readyWithin()); err != nil {
+		if victims[i], err = r.start(ctx, projects[i], r.readyWithin()); err != nil {
 			return err
 		}
 	}
@@ -224,10 +224,13 @@ func copyStorm(ctx context.Context, r *round) error {
 	r.load.add(e)
 	var sent atomic.Int64
 	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer wg.Wait()
+	defer cancel() // for those that are left when the row ends early
 	for i := range connections {
 		wg.Go(func() {
 			for sent.Add(1) <= int64(copies) {
-				for !r.load.send(ctx, e, victims[i%processes].project) {
+				for !r.load.send(ctx, e, projects[i%processes]) { // who serves there changes meanwhile
 					if pause(ctx, 5*time.Millisecond) != nil {
 						return
 					}
@@ -241,7 +244,7 @@ func copyStorm(ctx context.Context, r *round) error {
 		}
 	}
 	victims[0].kill()
-	again, err := r.start(ctx, victims[0].project, r.readyWithin())
+	again, err := r.start(ctx, projects[0], r.readyWithin())
 	if err != nil {
 		return err
 	}

@@ -23,10 +23,11 @@ type load struct {
 	records int  // of each worker
 	shared  bool // all send events of one more record
 	rate    int
-	targets []*project
-	begun   int // how often
+	begun   int           // how often
+	rests   time.Duration // after an answer that is not 2xx
 
 	mu       sync.Mutex
+	targets  []*project
 	entries  []*entry
 	statuses map[int]int // how often which was answered; 0 is no answer
 	acks     int
@@ -43,20 +44,36 @@ type load struct {
 
 func newLoad(r *round) *load {
 	return &load{
-		r: r, records: 4, rate: r.rate, statuses: map[int]int{}, password: password,
+		r: r, records: 4, rate: r.rate, rests: 5 * time.Millisecond, statuses: map[int]int{}, password: password,
 		client: &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4 * workers}},
 	}
 }
 
 // begin sends to the processes in turn until finish is called.
-func (l *load) begin(ctx context.Context, targets ...*project) {
+func (l *load) begin(ctx context.Context, targets ...*project) { l.beginWith(ctx, l.work, targets...) }
+
+func (l *load) beginWith(ctx context.Context, work func(ctx context.Context, w int, b *bodies), targets ...*project) {
 	ctx, l.cancel = context.WithCancel(ctx)
-	l.targets, l.quit = targets, make(chan struct{})
+	l.aim(targets...)
+	l.quit = make(chan struct{})
 	l.begun++
 	for w := range workers {
 		b := &bodies{rng: l.r.random(l.r.store, l.r.home[strings.LastIndexByte(l.r.home, '/'):], fmt.Sprint(w, l.begun)), now: time.Now()}
-		l.running.Go(func() { l.work(ctx, w, b) })
+		l.running.Go(func() { work(ctx, w, b) })
 	}
+}
+
+// aim changes whom is sent to from now on.
+func (l *load) aim(targets ...*project) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.targets = targets
+}
+
+func (l *load) target(n int) *project {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.targets[n%len(l.targets)]
 }
 
 // finish lets the workers have their last events answered, for at most the time given.
@@ -71,6 +88,14 @@ func (l *load) finish(within time.Duration) {
 	l.cancel()
 	l.cancel = nil
 	l.client.CloseIdleConnections()
+}
+
+// stop ends the workers of a row that ended early.
+func (l *load) stop() {
+	if l.cancel != nil {
+		l.cancel()
+		l.finish(0)
+	}
 }
 
 func (l *load) work(ctx context.Context, w int, b *bodies) {
@@ -94,8 +119,8 @@ func (l *load) work(ctx context.Context, w int, b *bodies) {
 		}
 		e := b.make(record, b.fails())
 		l.add(e)
-		for at := w + n; !l.send(ctx, e, l.targets[at%len(l.targets)]); at++ {
-			if pause(ctx, 5*time.Millisecond) != nil {
+		for at := w + n; !l.send(ctx, e, l.target(at)); at++ {
+			if pause(ctx, l.rests) != nil {
 				return
 			}
 		}

@@ -5,6 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -44,11 +47,15 @@ func poison(ctx context.Context, r *round) error {
 		}
 		poisoned[bad.id] = true
 	}
-	// It is restarted as a service manager would, until it lives.
-	for quiet := time.Now(); time.Since(quiet) < time.Second; {
-		if !v.alive() {
-			quiet = time.Now()
+	// It is restarted as a service manager would, until the last of them is left alone and it lives.
+	alone := "SELECT count(*) FROM deliveries d JOIN events e ON e.seq = d.event_seq WHERE d.listener = 'fragile' AND d.state = 4 AND e.id IN ('" +
+		strings.Join(slices.Collect(maps.Keys(poisoned)), "','") + "')"
+	for began, left := time.Now(), n; (left > 0 || !v.alive()) && time.Since(began) < time.Minute; {
+		got, err := r.countRows(ctx, alone)
+		if err != nil {
+			return err
 		}
+		left = n - got
 		if v, err = r.revive(ctx, v, &ends); err != nil {
 			return err
 		}

@@ -21,15 +21,20 @@ const (
 	lineBegin = "torture begin"
 	lineEnd   = "torture end"
 	lineFail  = "torture fail"
+
+	lineGathered = "torture gathered " // and the ids that the attempt stands for
 )
 
 // scripts are the listeners. Each takes as long as the body says, with the processor in its hands.
 var scripts = map[string]string{
-	"ordered": handler(""),
-	"loose":   handler(""),
-	"slow":    handler("for (const end = Date.now() + 15; Date.now() < end; );"),
-	"fragile": handler("if (event.current.torture_poison) new ArrayBuffer(2 ** 40);"),
-	"moody":   "const tries = {};\n" + handler("const n = tries[event.id] = (tries[event.id] ?? 0) + 1;\n  if (n <= event.current.torture_fails) { console.log('"+lineFail+"'); throw new Error('in a bad mood'); }\n  delete tries[event.id];"),
+	"ordered":   handler(""),
+	"loose":     handler(""),
+	"slow":      handler("for (const end = Date.now() + 15; Date.now() < end; );"),
+	"lasting":   handler("for (const end = Date.now() + 20; Date.now() < end; );"),
+	"latest":    handler(""),
+	"gathering": handler("console.log('" + lineGathered + "' + event.gathered.join(' '));"),
+	"fragile":   handler("if (event.current.torture_poison) new ArrayBuffer(2 ** 40);"),
+	"moody":     "const tries = {};\n" + handler("const n = tries[event.id] = (tries[event.id] ?? 0) + 1;\n  if (n <= event.current.torture_fails) { console.log('"+lineFail+"'); throw new Error('in a bad mood'); }\n  delete tries[event.id];"),
 }
 
 func handler(before string) string {
@@ -40,11 +45,14 @@ func handler(before string) string {
 
 // settings are the keys of each listener. The attempts are few and soon, so that a row sees their end.
 var settings = map[string]string{
-	"ordered": "concurrency = 4\n",
-	"loose":   "order = \"none\"\nconcurrency = 4\n",
-	"fragile": "",
-	"slow":    "order = \"none\"\nconcurrency = 1\n",
-	"moody":   "concurrency = 1\nretry = { attempts = 4, first = \"20ms\", max = \"100ms\" }\nbreaker = { failures = 0 }\n",
+	"ordered":   "concurrency = 4\n",
+	"loose":     "order = \"none\"\nconcurrency = 4\n",
+	"lasting":   "concurrency = 2\ntimeout = \"2m\"\n", // it may be frozen meanwhile
+	"latest":    "concurrency = 4\nstale = \"drop\"\n",
+	"gathering": "coalesce = { quiet = \"100ms\", max = \"1s\" }\n",
+	"fragile":   "",
+	"slow":      "order = \"none\"\nconcurrency = 1\n",
+	"moody":     "concurrency = 1\nretry = { attempts = 4, first = \"20ms\", max = \"100ms\" }\nbreaker = { failures = 0 }\n",
 }
 
 // project is a process's folder: its configuration, its scripts, and what it leaves behind.
@@ -56,6 +64,7 @@ type project struct {
 	retention      string
 	authenticate   string
 	spoolAfter     string
+	maxPending     int
 	environ        []string
 }
 
@@ -83,8 +92,8 @@ func (r *round) newProject() (*project, error) {
 // text is the configuration.
 func (p *project) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[server]\nlisten = %q\n[admin]\nlisten = %q\n[store]\nurl = %q\nretention = %q\n[spool]\ndir = \"spool\"\nafter = %q\n[scripts]\ndir = \"\"\n[log]\nformat = \"json\"\n",
-		p.address, p.admin, p.storeURL, p.retention, p.spoolAfter)
+	fmt.Fprintf(&b, "[server]\nlisten = %q\n[admin]\nlisten = %q\n[store]\nurl = %q\nretention = %q\nmax_pending = %d\n[spool]\ndir = \"spool\"\nafter = %q\n[scripts]\ndir = \"\"\n[log]\nformat = \"json\"\n",
+		p.address, p.admin, p.storeURL, p.retention, p.maxPending, p.spoolAfter)
 	fmt.Fprintf(&b, "[[pipeline]]\nname = \"crm\"\npath = %q\nsource = \"pipedrive\"\n", hookPath)
 	fmt.Fprintf(&b, "[[pipeline.stage]]\nuse = \"authenticate\"\n%s\n", p.authenticate)
 	for _, kind := range []string{"validate", "dedupe", "persist", "dispatch"} {

@@ -59,6 +59,7 @@ type round struct {
 	rules    rules
 	counts   []string
 	schema   int64 // its version when the row began
+	again    int   // how often what was completed was completed again
 
 	mu    sync.Mutex
 	wrong []string
@@ -73,6 +74,9 @@ func (t *torture) do(ctx context.Context, w row, store string) bool {
 	}
 	for _, v := range r.victims {
 		v.kill() // those that are left after a failure
+	}
+	if r.load != nil {
+		r.load.stop()
 	}
 	took := time.Since(r.started).Round(100 * time.Millisecond)
 	if skipped, ok := errors.AsType[errSkipped](err); ok {
@@ -95,10 +99,19 @@ func (t *torture) do(ctx context.Context, w row, store string) bool {
 		fmt.Fprintf(t.out, "       and %d more\n", more)
 	}
 	if verdict == "FAIL" {
-		fmt.Fprintf(t.out, "       again: -rows %s -store %s -seed %d; what is left: %s\n", w.name, store, t.seed, r.home)
+		fmt.Fprintf(t.out, "       again: make torture TORTUREFLAGS=%q; what is left: %s\n", t.again(w.name, store), r.home)
 	}
 	t.clean(r, verdict == "PASS")
 	return verdict == "PASS"
+}
+
+// again are the flags that repeat a row.
+func (t *torture) again(name, store string) string {
+	flags := fmt.Sprintf("-rows %s -store %s -seed %d -kills %d -duration %s -rate %d -replicas %d", name, store, t.seed, t.kills, t.duration, t.rate, t.replicas)
+	if t.short {
+		flags += " -short"
+	}
+	return flags
 }
 
 // random is a row's own source, so that a row can be repeated alone.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -15,14 +16,17 @@ import (
 
 // rules are what a row may see besides the usual.
 type rules struct {
-	statuses  map[int]bool // that may be answered
-	listeners []string     // that every event is delivered to
-	unacked   bool         // some events were never acknowledged, by intent
-	forgets   bool         // events whose deliveries have ended may be gone
-	loses     bool         // results may be lost with the connection to the database
-	mayMiss   bool         // events may lack deliveries that were not configured when they came
-	strays    bool         // there are deliveries to listeners that come and go
-	others    bool         // there are events that the ledger does not know
+	statuses  map[int]bool      // that may be answered
+	listeners []string          // that every event is delivered to
+	unacked   bool              // some events were never acknowledged, by intent
+	forgets   bool              // events whose deliveries have ended may be gone
+	loses     bool              // results may be lost with the connection to the database
+	mayMiss   bool              // events may lack deliveries that were not configured when they came
+	strays    bool              // there are deliveries to listeners that come and go
+	others    bool              // there are events that the ledger does not know
+	several   bool              // processes: what they accept at the same instant has the order of the commits, which nobody can see
+	also      func(s *stored)   // further checks
+	skips     map[string]string // how a listener's reason to skip an event begins
 }
 
 // stored is the database after the end.
@@ -37,6 +41,7 @@ type storedEvent struct {
 	id     string
 	object string
 	sum    [sha256.Size]byte
+	at     int64 // when it occurred
 }
 
 type storedDelivery struct {
@@ -46,6 +51,7 @@ type storedDelivery struct {
 	attempts, crashes int
 	replays           int
 	turn              int64
+	why               string
 }
 
 // verify holds the ledgers against the store. Nothing may run any more.
@@ -63,8 +69,11 @@ func (r *round) verify(ctx context.Context) (err error) {
 		return err
 	}
 	r.checkLedger(s)
-	r.checkDeliveries(s)
+	r.countStates(r.checkDeliveries(s))
 	r.checkRuns(s)
+	if r.rules.also != nil {
+		r.rules.also(s)
+	}
 	r.count("%d stored", len(s.events))
 	return nil
 }
@@ -72,11 +81,11 @@ func (r *round) verify(ctx context.Context) (err error) {
 func (r *round) readStored(ctx context.Context, db *sql.DB) (*stored, error) {
 	s := &stored{events: map[string]*storedEvent{}, bySum: map[[sha256.Size]byte]*storedEvent{}}
 	bySeq := map[int64]*storedEvent{}
-	rows, err := db.QueryContext(ctx, "SELECT seq, id, object_id, body FROM events ORDER BY seq")
+	rows, err := db.QueryContext(ctx, "SELECT seq, id, object_id, occurred_at, body FROM events ORDER BY seq")
 	err = each(rows, err, func(rows *sql.Rows) error {
 		var e storedEvent
 		var body []byte
-		if err := rows.Scan(&e.seq, &e.id, &e.object, &body); err != nil {
+		if err := rows.Scan(&e.seq, &e.id, &e.object, &e.at, &body); err != nil {
 			return err
 		}
 		e.sum = sha256.Sum256(body)
@@ -89,11 +98,11 @@ func (r *round) readStored(ctx context.Context, db *sql.DB) (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err = db.QueryContext(ctx, "SELECT event_seq, listener, state, attempts, crashes, replays, turn FROM deliveries ORDER BY event_seq, listener")
+	rows, err = db.QueryContext(ctx, "SELECT event_seq, listener, state, attempts, crashes, replays, turn, last_error FROM deliveries ORDER BY event_seq, listener")
 	return s, each(rows, err, func(rows *sql.Rows) error {
 		var d storedDelivery
 		var seq int64
-		if err := rows.Scan(&seq, &d.listener, &d.state, &d.attempts, &d.crashes, &d.replays, &d.turn); err != nil {
+		if err := rows.Scan(&seq, &d.listener, &d.state, &d.attempts, &d.crashes, &d.replays, &d.turn, &d.why); err != nil {
 			return err
 		}
 		if d.event = bySeq[seq]; d.event == nil {
@@ -171,11 +180,10 @@ func (r *round) checkIntegrity(ctx context.Context, db *sql.DB) error {
 // checkLedger is I1, the half of I3 that is about rows, and the half of I4 that is about accepting.
 func (r *round) checkLedger(s *stored) {
 	known := map[[sha256.Size]byte]bool{}
-	last := map[int]*entry{}
+	accepted := map[int][]accepting{}
 	open, spooled := 0, r.spooled()
 	for _, e := range r.load.entries {
-		known[e.sum] = true
-		at := s.bySum[e.sum]
+		at := r.storedOf(s, e, known)
 		if e.id == "" {
 			open++
 			continue
@@ -191,13 +199,12 @@ func (r *round) checkLedger(s *stored) {
 		case at.object != fmt.Sprint(e.record):
 			r.fail("I6", "event %s is about record %d and is stored as about %s", e.id, e.record, at.object)
 		}
-		if e.record == shared || e.copies {
-			continue
+		if e.record != shared && !e.copies {
+			accepted[e.record] = append(accepted[e.record], accepting{e.first, true, at}, accepting{e.acked, false, at})
 		}
-		if before := last[e.record]; before != nil && s.bySum[before.sum] != nil && s.bySum[before.sum].seq > at.seq {
-			r.fail("I4", "record %d: event %s was answered before %s was sent, and is stored after it", e.record, before.id, e.id)
-		}
-		last[e.record] = e
+	}
+	for record, moments := range accepted {
+		r.checkAccepting(record, moments)
 	}
 	for sum, e := range s.bySum {
 		if !known[sum] && !r.rules.others {
@@ -222,8 +229,8 @@ func (r *round) spooled() bool {
 }
 
 // checkDeliveries is I2.
-func (r *round) checkDeliveries(s *stored) {
-	states := map[core.State]int{}
+func (r *round) checkDeliveries(s *stored) (states map[core.State]int) {
+	states = map[core.State]int{}
 	listeners := map[string][]string{}
 	for _, d := range s.deliveries {
 		if r.rules.strays && !slices.Contains(r.rules.listeners, d.listener) {
@@ -233,6 +240,10 @@ func (r *round) checkDeliveries(s *stored) {
 		listeners[d.event.id] = append(listeners[d.event.id], d.listener)
 		switch d.state {
 		case core.Done, core.Dead, core.Quarantined:
+		case core.Skipped:
+			if why := r.rules.skips[d.listener]; why == "" || !strings.HasPrefix(d.why, why) {
+				r.fail("I2", "event %s is skipped for %s: %q", d.event.id, d.listener, d.why)
+			}
 		default:
 			r.fail("I2", "event %s is %s for %s after %d attempts", d.event.id, d.state, d.listener, d.attempts)
 		}
@@ -242,8 +253,12 @@ func (r *round) checkDeliveries(s *stored) {
 			r.fail("I2", "event %s has deliveries to %v, not to %v", id, listeners[id], r.rules.listeners)
 		}
 	}
+	return states
+}
+
+func (r *round) countStates(states map[core.State]int) {
 	text := fmt.Sprintf("%d done", states[core.Done])
-	for _, state := range []core.State{core.Dead, core.Quarantined} {
+	for _, state := range []core.State{core.Dead, core.Quarantined, core.Skipped} {
 		if n := states[state]; n > 0 {
 			text += fmt.Sprintf(", %d %s", n, state)
 		}
@@ -254,14 +269,7 @@ func (r *round) checkDeliveries(s *stored) {
 // checkRuns is the half of I2 that is about effects, the half of I3 that is about completions, and
 // I4: it holds what the listeners did against what the store says of it.
 func (r *round) checkRuns(s *stored) {
-	lines := slices.Clone(r.runs.lines)
-	for _, v := range r.victims {
-		lines = append(lines, runLine{at: v.died, victim: v.number, kind: '+'})
-		for _, f := range v.frozen {
-			lines = append(lines, runLine{at: f[0], victim: v.number, kind: '+'})
-		}
-	}
-	slices.SortStableFunc(lines, func(a, b runLine) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
+	lines := r.linesInTime()
 	type key struct{ event, listener string }
 	replayed := map[key]bool{}
 	for _, d := range s.deliveries {
@@ -269,7 +277,7 @@ func (r *round) checkRuns(s *stored) {
 	}
 	completed := map[key][]runLine{}
 	o := newOrder(r, s)
-	starts, again := 0, 0
+	starts := 0
 	for _, line := range lines {
 		k := key{line.event, line.listener}
 		o.see(line, replayed[k])
@@ -278,7 +286,7 @@ func (r *round) checkRuns(s *stored) {
 			starts++
 		case '<':
 			if before := completed[k]; len(before) > 0 {
-				again++
+				r.again++
 				r.checkAgain(before[len(before)-1], line, replayed[k])
 			}
 			completed[k] = append(completed[k], line)
@@ -289,17 +297,30 @@ func (r *round) checkRuns(s *stored) {
 			r.fail("I2", "event %s is done for %s, which never completed it", d.event.id, d.listener)
 		}
 	}
-	r.count("%d runs, %d again", starts, again)
+	r.count("%d runs, %d again", starts, r.again)
+}
+
+// linesInTime are all lines, with the ends of processes and of their turns among them.
+func (r *round) linesInTime() []runLine {
+	lines := r.runs.said()
+	for _, v := range r.victims {
+		lines = append(lines, runLine{at: v.died, victim: v.number, kind: '+'})
+		for _, f := range v.frozen {
+			lines = append(lines, runLine{at: f[0], victim: v.number, kind: '+'})
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b runLine) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
+	return lines
 }
 
 // savedWithin is how long a result may wait for its transaction, on a disk that many share.
 const savedWithin = 3 * time.Second
 
 // checkAgain judges that an event was completed twice: only the end of the process that did it
-// first, before its result was on disk, is a reason.
+// first, before its result was on disk, is a reason, or that one of them was frozen over it.
 func (r *round) checkAgain(first, second runLine, replayed bool) {
 	v := r.victims[first.victim]
-	if replayed || r.rules.loses || len(v.frozen) > 0 {
+	if replayed || r.rules.loses || v.frozeOver(first, savedWithin) || r.victims[second.victim].frozeOver(second, 0) {
 		return
 	}
 	if first.victim == second.victim || v.clean {

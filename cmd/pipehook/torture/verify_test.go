@@ -33,6 +33,8 @@ func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
 			r.victims = append(r.victims, &victim{number: 1, clean: true, died: r.started.Add(time.Minute)})
 			r.runs.lines = append(r.runs.lines, r.line(9, 1, '>', 2), r.line(10, 1, '<', 2))
 		}},
+		{name: "completed twice, late by a process that was frozen", do: frozen(20)},
+		{name: "completed twice by a process long after it was frozen", invariant: "I3", do: frozen(12)},
 		{name: "the second before the first", invariant: "I4", do: func(r *round) {
 			r.runs.lines = []runLine{r.line(1, 0, '>', 2), r.line(2, 0, '<', 2), r.line(3, 0, '>', 1), r.line(4, 0, '<', 1)}
 		}},
@@ -44,6 +46,27 @@ func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
 		}},
 		{name: "another schema", invariant: "I6", do: func(r *round) { r.schema = 99 }},
 		{name: "an attempt of nothing", invariant: "I6", sql: "INSERT INTO attempts VALUES (77, 'ordered', 1, 1, 1, '', '')"},
+		{name: "skipped for no reason", invariant: "I2", sql: "UPDATE deliveries SET state = 3, last_error = 'stale: so' WHERE event_seq = 2"},
+		{name: "events that two processes took at once", sql: ofShared, do: inBoth(time.Second)},
+		{name: "the second before the first, which had been answered", invariant: "I4", sql: ofShared, do: inBoth(-time.Second)},
+		{name: "stale, and skipped", sql: "UPDATE events SET occurred_at = 9 WHERE seq = 1; UPDATE deliveries SET state = 3, last_error = 'stale: so' WHERE event_seq = 2", do: func(r *round) {
+			drops(r)
+			r.runs.lines = r.runs.lines[:2]
+		}},
+		{name: "stale, and handled", invariant: "I4", sql: "UPDATE events SET occurred_at = 9 WHERE seq = 1", do: drops},
+		{name: "not stale, and skipped", invariant: "I4", sql: "UPDATE events SET occurred_at = seq; UPDATE deliveries SET state = 3, last_error = 'stale: so' WHERE event_seq = 2", do: drops},
+		{name: "the newest is not the last", invariant: "I4", sql: "UPDATE events SET occurred_at = 9 WHERE seq = 1; UPDATE deliveries SET state = 3, last_error = 'stale: so' WHERE event_seq = 2", do: drops},
+		{name: "gathered", sql: gathered, do: gathers(1, 2)},
+		{name: "gathered, and not given", invariant: "I2", sql: gathered, do: gathers(2)},
+		{name: "gathered, and given twice", invariant: "I3", sql: gathered, do: gathers(1, 1, 2)},
+		{name: "gathered into an older one", invariant: "I4", sql: "UPDATE deliveries SET state = 3, last_error = 'gathered: id1 stands for it' WHERE event_seq = 2", do: gathers(1, 2)},
+		{name: "stored in two forms", invariant: "I3", do: func(r *round) {
+			r.load.entries[0].forms = [][sha256.Size]byte{r.load.entries[1].sum}
+		}},
+		{name: "stored in another form", do: func(r *round) {
+			e := r.load.entries[0]
+			e.forms, e.sum = [][sha256.Size]byte{e.sum}, sha256.Sum256([]byte("never sent"))
+		}},
 		{name: "a file is left", invariant: "I8", do: func(r *round) {
 			if err := (&project{config: filepath.Join(r.home, "rubbish")}).replace(""); err != nil {
 				panic(err)
@@ -69,8 +92,60 @@ func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
+// frozen has another process complete an event again that was frozen until then, or until long before.
+func frozen(until int) func(r *round) {
+	return func(r *round) {
+		begin, end := r.line(3, 1, '>', 2), r.line(20, 1, '<', 2)
+		begin.at = begin.at.Add(time.Second / 2) // between the end of the first event and the second's by the other
+		turn := [2]time.Time{begin.at.Add(time.Second / 4), r.started.Add(time.Duration(until) * time.Second)}
+		r.victims = append(r.victims, &victim{number: 1, clean: true, died: end.at.Add(time.Minute), frozen: [][2]time.Time{turn}})
+		r.runs.lines = append(r.runs.lines, begin, end)
+	}
+}
+
+// ofShared makes the events those of the record that all senders share.
+const ofShared = "UPDATE events SET object_id = '1'"
+
+// inBoth has several processes take the two events of the shared record, the second of which runs
+// first. The first was answered so long after the second was sent.
+func inBoth(after time.Duration) func(r *round) {
+	return func(r *round) {
+		r.rules.several = true
+		one, two := r.load.entries[0], r.load.entries[1]
+		one.record, two.record = shared, shared
+		one.first, one.acked = r.started.Add(-time.Hour), r.started.Add(after)
+		two.first, two.acked = r.started, r.started.Add(time.Hour)
+		r.runs.lines = []runLine{r.line(1, 0, '>', 2), r.line(2, 0, '<', 2), r.line(3, 1, '>', 1), r.line(4, 1, '<', 1)}
+		r.victims = append(r.victims, &victim{number: 1, clean: true, died: r.started.Add(time.Hour)})
+	}
+}
+
+// drops has the listener drop what is stale.
+func drops(r *round) {
+	r.rules.skips = map[string]string{"ordered": becauseStale}
+	r.rules.also = func(s *stored) { r.checkStale(s, "ordered") }
+}
+
+// gathered is that the second event stands for the first.
+const gathered = "UPDATE deliveries SET state = 3, last_error = 'gathered: id2 stands for it' WHERE event_seq = 1"
+
+// gathers has the listener gather, and be given these events with the second.
+func gathers(given ...int) func(r *round) {
+	return func(r *round) {
+		r.rules.skips = map[string]string{"ordered": becauseGathered}
+		r.rules.also = func(s *stored) { r.checkGathered(s, "ordered") }
+		r.runs.lines = []runLine{r.line(1, 0, '>', 2)}
+		for _, n := range given {
+			line := r.line(1, 0, '*', 2)
+			line.other = fmt.Sprint("id", n)
+			r.runs.lines = append(r.runs.lines, line)
+		}
+		r.runs.lines = append(r.runs.lines, r.line(2, 0, '<', 2))
+	}
+}
+
 func (r *round) line(at, victim int, kind byte, n int) runLine {
-	return runLine{r.started.Add(time.Duration(at) * time.Second), victim, kind, "ordered", fmt.Sprint("id", n)}
+	return runLine{at: r.started.Add(time.Duration(at) * time.Second), victim: victim, kind: kind, listener: "ordered", event: fmt.Sprint("id", n)}
 }
 
 // sound is a round of two events of one record, in which all is well but for what the statements do.

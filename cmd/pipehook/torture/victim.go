@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,6 +38,7 @@ type victim struct {
 type said struct {
 	Level, Msg, Err, File, Key string
 	Line                       int
+	Pending                    int64
 }
 
 // runs are what the listeners did, as they said it.
@@ -48,8 +50,9 @@ type runs struct {
 type runLine struct {
 	at              time.Time
 	victim          int
-	kind            byte // '>' begin, '<' end, '!' fail; '+' is the end of a process or of its turn
+	kind            byte // '>' begin, '<' end, '!' fail, '*' stands for another; '+' is the end of a process or of its turn
 	listener, event string
+	other           string // for which it stands
 }
 
 var kinds = map[string]byte{lineBegin: '>', lineEnd: '<', lineFail: '!'}
@@ -122,10 +125,8 @@ func (v *victim) read(log *bufio.Reader, into *runs) {
 				Time                 time.Time
 				Msg, Listener, Event string
 			}
-			if json.Unmarshal(line, &l) == nil && kinds[l.Msg] != 0 {
-				into.mu.Lock()
-				into.lines = append(into.lines, runLine{l.Time, v.number, kinds[l.Msg], l.Listener, l.Event})
-				into.mu.Unlock()
+			if json.Unmarshal(line, &l) == nil {
+				into.add(runLine{at: l.Time, victim: v.number, listener: l.Listener, event: l.Event}, l.Msg)
 			}
 		} else if len(line) > 0 && !bytes.Contains(line, []byte(`"msg":"attempt failed"`)) && !bytes.Contains(line, []byte(`"msg":"delivery given up"`)) {
 			var s said
@@ -140,6 +141,28 @@ func (v *victim) read(log *bufio.Reader, into *runs) {
 			return
 		}
 	}
+}
+
+// add notes what a script said.
+func (r *runs) add(line runLine, msg string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ids, ok := strings.CutPrefix(msg, lineGathered); ok {
+		line.kind = '*'
+		for id := range strings.FieldsSeq(ids) {
+			line.other = id
+			r.lines = append(r.lines, line)
+		}
+	} else if line.kind = kinds[msg]; line.kind != 0 {
+		r.lines = append(r.lines, line)
+	}
+}
+
+// said are all lines so far.
+func (r *runs) said() []runLine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.lines)
 }
 
 // sayings are the last lines of its log that are no one's runs.

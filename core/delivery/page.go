@@ -1,0 +1,161 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// read looks for more on disk, a page at a time, and reports whether it should go on at once.
+func (l *lane) read(ctx context.Context) (more bool, err error) {
+	l.mu.Lock()
+	if !l.behind && !l.missed || l.used >= laneQueue || len(l.known) >= laneKnown || l.sub == nil {
+		l.mu.Unlock()
+		return false, nil
+	}
+	l.begin()
+	after, floor, rewinds := l.from, l.floor[1], l.rewinds
+	if after == 0 {
+		for i := range l.scope {
+			l.scope[i] = l.engine.opts.Store.Epoch(i)
+		}
+	}
+	l.mu.Unlock()
+	page, below, err := l.page(ctx, after, floor)
+	epochs := l.epochs(append(below, page...))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looking = false
+	if err != nil {
+		l.missed, l.late = true, true
+		return false, err
+	}
+	if l.widened(epochs) {
+		l.rewind()
+	}
+	if l.rewinds != rewinds { // what was read is not what comes next any more
+		return true, nil
+	}
+	full := !l.addAll(below, epochs)
+	if full {
+		l.missed, l.late = true, true
+	} else {
+		full = !l.addAll(page, epochs)
+	}
+	l.settleFloor()
+	if full || len(page) == pageSize {
+		l.behind = true
+		return !full || len(l.unloaded) > 0, nil
+	}
+	l.finish()
+	return len(l.unloaded) > 0 || l.missed, nil
+}
+
+// begin says where the next look starts. One that has not yet come to what was seen before goes on:
+// begun anew with every wake-up it would never get there, and given up half way it would leave
+// something behind.
+func (l *lane) begin() {
+	if l.from < l.cursor {
+		return
+	}
+	switch {
+	case l.whole:
+		l.from = 0
+	case l.late: // look from a little further back
+		l.from = l.floor[1]
+	}
+	if l.from == 0 {
+		l.wholeBegan = l.now()
+	}
+	l.missed, l.late, l.whole = false, false, false
+}
+
+// finish ends a look that has come to the end of what is pending.
+func (l *lane) finish() {
+	l.from = l.cursor
+	if !l.missed && l.outstanding == 0 {
+		l.behind = false
+	}
+	if now := l.now(); !l.wholeBegan.IsZero() {
+		l.wholeAt = now.Add(max(wholeEvery, 100*now.Sub(l.wholeBegan)))
+		l.wholeBegan = time.Time{}
+	}
+}
+
+// page reads the next page, and with it what may have appeared before it since the last look there.
+func (l *lane) page(ctx context.Context, after, floor int64) (page, below []core.Pending, err error) {
+	page, err = l.scan(ctx, after, 0)
+	if err == nil && len(page) > 0 && l.engine.opts.Store.Shared() {
+		below, err = l.below(ctx, floor, after)
+	}
+	return page, below, err
+}
+
+// below reads again what stands before a page that was just read, as far back as a transaction may
+// take. Of two events that different processes took one after the other, the first may have the
+// lower number and yet appear only between the last look there and the one that found the second.
+func (l *lane) below(ctx context.Context, floor, after int64) (found []core.Pending, err error) {
+	for floor < after {
+		page, err := l.engine.opts.Store.Scan(ctx, l.name, floor, 0, pageSize)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range page {
+			if p.Turn > after {
+				return found, nil
+			}
+			found = append(found, p)
+		}
+		if len(page) < pageSize {
+			return found, nil
+		}
+		floor = page[len(page)-1].Turn
+	}
+	return found, nil
+}
+
+// epochs are the tokens under which the shards of what was read are served now.
+func (l *lane) epochs(read []core.Pending) map[int]int64 {
+	tokens := map[int]int64{}
+	for _, p := range read {
+		if _, known := tokens[p.Shard()]; !known {
+			tokens[p.Shard()] = l.engine.opts.Store.Epoch(p.Shard())
+		}
+	}
+	return tokens
+}
+
+// widened reports whether something was read of a shard that came to this process after the look
+// at the beginning: more of it may stand before.
+func (l *lane) widened(epochs map[int]int64) bool {
+	for shard, epoch := range epochs {
+		if epoch != 0 && epoch != l.scope[shard] {
+			return true
+		}
+	}
+	return false
+}
+
+// addAll takes in what was read. false means that there is no room for all of it.
+func (l *lane) addAll(read []core.Pending, epochs map[int]int64) bool {
+	for _, p := range read {
+		epoch := epochs[p.Shard()]
+		if epoch == 0 {
+			continue // lost meanwhile
+		}
+		if l.sub == nil || !l.add(p, epoch, nil) {
+			return false
+		}
+		l.cursor = max(l.cursor, p.Turn)
+		l.from = max(l.from, p.Turn)
+	}
+	return true
+}
+
+// settleFloor remembers where the cursor was a while ago.
+func (l *lane) settleFloor() {
+	if now := l.now(); now.Sub(l.floorAt) >= late {
+		l.floor, l.floorAt = [2]int64{l.cursor, l.floor[0]}, now
+	}
+}
