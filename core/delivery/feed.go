@@ -14,9 +14,6 @@ import (
 func (l *lane) feed(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	polled := true
 	for {
 		select {
 		case <-ctx.Done():
@@ -26,21 +23,19 @@ func (l *lane) feed(ctx context.Context) {
 			return
 		case <-l.wake:
 		case <-timer.C:
-		case <-tick.C:
-			polled = true
 		}
-		timer.Reset(l.round(ctx, polled))
-		polled = false
+		timer.Reset(l.round(ctx))
 	}
 }
 
 // round does what is due and returns when to look again.
-func (l *lane) round(ctx context.Context, polled bool) time.Duration {
+func (l *lane) round(ctx context.Context) time.Duration {
 	l.mu.Lock()
 	idle := l.sub == nil
-	if polled && !idle {
+	if now := l.now(); !idle && now.Sub(l.polled) >= poll {
+		l.polled = now
 		l.missed, l.late = true, true
-		l.whole = l.whole || !l.behind && !l.now().Before(l.wholeAt)
+		l.whole = l.whole || !l.behind && !now.Before(l.wholeAt)
 	}
 	if !idle {
 		l.release()
@@ -71,7 +66,7 @@ func (l *lane) round(ctx context.Context, polled bool) time.Duration {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next := poll
+	next := max(poll-l.now().Sub(l.polled), 0)
 	if len(l.waits) > 0 && l.used < laneQueue && (l.waits[0].saved || l.waits[0].at == gathering) {
 		next = min(next, l.waits[0].due.Sub(l.now()))
 	}

@@ -66,11 +66,13 @@ type lane struct {
 	late        bool     // perhaps by another process, so perhaps below what was seen
 	outstanding int      // transactions under way that will leave something on disk
 	from        int64    // where the present look has come to
+	underWay    bool     // it has not come to the end
 	cursor      int64    // the highest turn that was seen
 	floor       [2]int64 // the cursor some time ago, and a longer time ago
 	floorAt     time.Time
 	rewinds     int                // how often it began at the beginning
 	scope       [core.Shards]int64 // the tokens of the shards that were read from the beginning
+	polled      time.Time          // when nobody had to say that there is more
 	whole       bool               // the next look begins at the beginning
 	wholeAt     time.Time
 	wholeBegan  time.Time // of the look under way, when it began there
@@ -200,7 +202,7 @@ func (l *lane) reset() {
 
 func (l *lane) rewind() {
 	l.rewinds++
-	l.from, l.cursor, l.floor = 0, 0, [2]int64{}
+	l.from, l.cursor, l.floor, l.underWay = 0, 0, [2]int64{}, false
 	l.behind, l.missed = true, true
 }
 

@@ -52,13 +52,13 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 	return len(l.unloaded) > 0 || l.missed, nil
 }
 
-// begin says where the next look starts. One that has not yet come to what was seen before goes on:
-// begun anew with every wake-up it would never get there, and given up half way it would leave
-// something behind.
+// begin says where the next look starts. One that has not yet come to the end goes on: begun anew
+// with every wake-up it would never get there, and given up half way it would leave something behind.
 func (l *lane) begin() {
-	if l.from < l.cursor {
+	if l.underWay {
 		return
 	}
+	l.underWay = true
 	switch {
 	case l.whole:
 		l.from = 0
@@ -73,7 +73,7 @@ func (l *lane) begin() {
 
 // finish ends a look that has come to the end of what is pending.
 func (l *lane) finish() {
-	l.from = l.cursor
+	l.from, l.underWay = l.cursor, false
 	if !l.missed && l.outstanding == 0 {
 		l.behind = false
 	}
