@@ -296,7 +296,9 @@ func (v valve) arrived() error {
 }
 
 func (v valve) Scan(ctx context.Context, listener string, after, record int64, limit int) ([]core.Pending, error) {
-	found, err := v.Store.Scan(ctx, listener, after, record, limit)
+	var found []core.Pending
+	var err error
+	v.p.clock.still(func() { found, err = v.Store.Scan(ctx, listener, after, record, limit) })
 	return found, errors.Join(err, v.arrived())
 }
 

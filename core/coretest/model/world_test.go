@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,8 @@ import (
 type clock interface {
 	now() time.Time
 	advance(d time.Duration) error
+	// still runs f while nobody moves the clock.
+	still(f func())
 	// notice waits until the engine has read what was done by hand since it had read so often.
 	notice(p *process, read int64) error
 	// until waits until ok holds and nothing more happens by itself; it returns what ok says.
@@ -34,6 +37,8 @@ type bubble struct{}
 func (bubble) now() time.Time { return time.Now() }
 
 func (bubble) advance(d time.Duration) error { time.Sleep(d); return nil }
+
+func (bubble) still(f func()) { f() }
 
 func (b bubble) notice(*process, int64) error { return b.advance(noticed) }
 
@@ -48,11 +53,20 @@ func (bubble) until(_ *process, ok func() error) error {
 type shifted struct {
 	db    *sql.DB
 	ahead atomic.Int64
+	mu    sync.RWMutex // held while the two are moved
 }
 
 func (s *shifted) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
+func (s *shifted) still(f func()) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	f()
+}
+
 func (s *shifted) advance(d time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	ahead := s.ahead.Add(int64(d))
 	text := fmt.Sprintf(`CREATE OR REPLACE FUNCTION pipehook_now() RETURNS BIGINT LANGUAGE sql VOLATILE PARALLEL SAFE
 		AS 'SELECT (extract(epoch from clock_timestamp()) * 1000000)::bigint + %d'`, time.Duration(ahead).Microseconds())
