@@ -23,8 +23,9 @@ type cli struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	path string // --config
-	json bool   // --json
+	path  string // --config
+	json  bool   // --json
+	store string // --store
 }
 
 func (c *cli) root() *cobra.Command {
@@ -52,6 +53,10 @@ Start with:  pipehook dev`,
 	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.triggerCommand(),
 		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.migrateCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "events", "deliveries", "listeners", "migrate":
+			c.takesStore(cmd)
+		}
 		usageArgs(cmd)
 	}
 	return root

@@ -36,7 +36,7 @@ func (c *cli) eventsExplainCommand() *cobra.Command {
 		Long: "Tell what each stage did with an event and how long it took, and for each listener what became of\nit: the state of its delivery, the rule that kept the event from it with the value the rule saw, or\nthat no pattern fits. Patterns are those of the configuration as it is now.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			conf, err := c.load(nil)
-			if err != nil {
+			if concerns(err, "listener") {
 				conf = nil // what is stored can be told without it
 			}
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
