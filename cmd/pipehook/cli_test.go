@@ -43,14 +43,24 @@ func TestWrongUsageIsExitCode2WithAHint(t *testing.T) {
 		code int
 		want []string
 	}{
-		"an unknown command":     {[]string{"srve"}, exitUsage, []string{`pipehook: error: unknown command "srve"`, "pipehook: hint: pipehook --help"}},
-		"an unknown flag":        {[]string{"check", "--nope"}, exitUsage, []string{"pipehook: error: unknown flag: --nope", "pipehook: hint: pipehook check --help"}},
-		"too many arguments":     {[]string{"version", "x"}, exitUsage, []string{"pipehook: error:", "pipehook: hint: pipehook version --help"}},
-		"no configuration":       {[]string{"serve"}, exitUsage, []string{"pipehook: error: there is no pipeline.toml here", "pipehook: hint: pipehook init"}},
-		"no database yet":        {[]string{"events", "list"}, exitFailed, []string{"pipehook: error: there is no database at"}},
-		"an unknown sample":      {[]string{"trigger", "a.b"}, exitUsage, []string{`there is no sample of "a.b"`, "pipehook: hint: choose one of added.activity"}},
-		"nothing listens":        {[]string{"trigger", "--url", "http://127.0.0.1:1/"}, exitFailed, []string{"pipehook: error:", "pipehook: hint: is pipehook dev"}},
-		"a pattern that is none": {[]string{"events", "list", "--match", "deal"}, exitUsage, []string{`--match: pattern "deal" is not action.object`}},
+		"an unknown command":            {[]string{"srve"}, exitUsage, []string{`pipehook: error: unknown command "srve"`, "pipehook: hint: pipehook serve"}},
+		"an unknown flag":               {[]string{"check", "--nope"}, exitUsage, []string{"pipehook: error: unknown flag: --nope", "pipehook: hint: pipehook check --help"}},
+		"too many arguments":            {[]string{"version", "x"}, exitUsage, []string{"pipehook: error:", "pipehook: hint: pipehook version --help"}},
+		"no configuration":              {[]string{"serve"}, exitUsage, []string{"pipehook: error: there is no pipeline.toml here", "pipehook: hint: pipehook init"}},
+		"no database yet":               {[]string{"events", "list"}, exitFailed, []string{"pipehook: error: there is no database at"}},
+		"an unknown sample":             {[]string{"trigger", "a.b"}, exitUsage, []string{`there is no sample of "a.b"`, "pipehook: hint: choose one of added.activity"}},
+		"nothing listens":               {[]string{"trigger", "--url", "http://127.0.0.1:1/"}, exitFailed, []string{"pipehook: error:", "pipehook: hint: is pipehook dev"}},
+		"an unknown command of a group": {[]string{"listeners", "pauze", "x"}, exitUsage, []string{`unknown command "pauze" of pipehook listeners`, "pipehook: hint: pipehook listeners pause"}},
+		"one that is near nothing":      {[]string{"events", "foo"}, exitUsage, []string{`unknown command "foo" of pipehook events`, "pipehook: hint: pipehook events --help"}},
+		"a slip in deliveries":          {[]string{"deliveries", "lst"}, exitUsage, []string{"pipehook: hint: pipehook deliveries list"}},
+		"a negative time":               {[]string{"deliveries", "cancel", "--since", "-1h"}, exitUsage, []string{`"-1h" for "--since" flag: must be above 0`}},
+		"no time":                       {[]string{"events", "replay", "--until=0s"}, exitUsage, []string{"must be above 0"}},
+		"a negative time of events":     {[]string{"events", "list", "--since", "-7d"}, exitUsage, []string{`"-7d"`}},
+		"a time in days":                {[]string{"events", "list", "--since", "7d"}, exitFailed, []string{"there is no database at"}},
+		"a state that is none":          {[]string{"deliveries", "retry", "--state", "bogus"}, exitUsage, []string{"it is one of pending, done"}},
+		"a limit below 1":               {[]string{"events", "list", "--limit", "-1"}, exitUsage, []string{"must be a number above 0"}},
+		"no limit":                      {[]string{"deliveries", "list", "--limit", "0"}, exitUsage, []string{"must be a number above 0"}},
+		"a pattern that is none":        {[]string{"events", "list", "--match", "deal"}, exitUsage, []string{`--match: pattern "deal" is not action.object`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, errs := command(t, test.args...)

@@ -23,23 +23,21 @@ func (c *cli) eventsCommand() *cobra.Command {
 }
 
 func (c *cli) eventsListCommand() *cobra.Command {
-	var match, state, listener string
-	var since time.Duration
-	var limit int
+	var match, listener string
+	var state stateName
+	var since ago
+	most := limit(50)
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the newest events", Args: cobra.NoArgs,
 		Example: "  pipehook events list --match updated.deal --state dead",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f := store.Filter{State: state, Listener: listener, Limit: limit}
+			f := store.Filter{State: string(state), Listener: listener, Since: since.from(time.Now()), Limit: int(most)}
 			if match != "" {
 				p, err := core.ParsePattern(match)
 				if err != nil {
 					return usagef("", "--match: %w", err)
 				}
 				f.Match = p
-			}
-			if since > 0 {
-				f.Since = time.Now().Add(-since)
 			}
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
 				events, err := r.Events(cmd.Context(), f)
@@ -51,10 +49,10 @@ func (c *cli) eventsListCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&match, "match", "", "only events that fit a pattern, such as updated.deal")
-	cmd.Flags().StringVar(&state, "state", "", "only events with a delivery that is "+strings.Join(core.States(), ", "))
+	cmd.Flags().Var(&state, "state", "only events with a delivery that is "+strings.Join(core.States(), ", "))
 	cmd.Flags().StringVar(&listener, "listener", "", "only events with a delivery to this listener")
-	cmd.Flags().DurationVar(&since, "since", 0, "only events received in the last …, such as 24h")
-	cmd.Flags().IntVar(&limit, "limit", 50, "how many")
+	cmd.Flags().Var(&since, "since", "only events received in the last …, such as 24h or 7d")
+	cmd.Flags().Var(&most, "limit", "how many")
 	return cmd
 }
 
