@@ -68,6 +68,9 @@ func (c *cli) deliveriesListCommand() *cobra.Command {
 				return err
 			}
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
+				if err := mustBeThere(cmd.Context(), r, args); err != nil {
+					return err
+				}
 				found, err := r.Deliveries(cmd.Context(), choice, int(most))
 				if err != nil {
 					return err
@@ -153,6 +156,9 @@ func (c *cli) changeCommand(use, short, done string, ended bool, change func(*st
 				return err
 			}
 			defer func() { err = joinClose(err, m.Close) }()
+			if err := mustBeThere(cmd.Context(), &m.Reader, args); err != nil {
+				return err
+			}
 			if dry {
 				choice.Ended = &ended
 				n, err := m.Count(cmd.Context(), choice)
@@ -195,33 +201,6 @@ func (c *cli) printCount(what string, n int) error {
 	}
 	_, err := fmt.Fprintf(c.stdout, "%d %s %s\n", n, word, what)
 	return err
-}
-
-func (c *cli) listenersCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "listeners", Short: "Pause and resume listeners"}
-	var reason string
-	pause := &cobra.Command{
-		Use: "pause NAME", Short: "Let a listener's deliveries wait", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withManager(cmd.Context(), func(m *store.Manager) error { return m.Pause(cmd.Context(), args[0], reason) })
-		},
-	}
-	pause.Flags().StringVar(&reason, "reason", "", "what others should know")
-	resume := &cobra.Command{
-		Use: "resume NAME", Short: "Go on with a listener that was paused", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withManager(cmd.Context(), func(m *store.Manager) error {
-				was, err := m.Resume(cmd.Context(), args[0])
-				if err == nil && !was {
-					return fmt.Errorf("listener %s is not paused", args[0])
-				}
-				return err
-			})
-		},
-	}
-	cmd.AddCommand(pause, resume)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	return cmd
 }
 
 func (c *cli) withManager(ctx context.Context, use func(*store.Manager) error) (err error) {

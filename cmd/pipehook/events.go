@@ -72,7 +72,11 @@ func (c *cli) eventsShowCommand() *cobra.Command {
 					_, err = c.stdout.Write(ev.Body)
 					return err
 				}
-				return c.printEvent(ev, attempts)
+				whys, err := pendingWhys(cmd.Context(), r, c.listenersConf(), &ev)
+				if err != nil {
+					return err
+				}
+				return c.printEvent(ev, attempts, whys)
 			})
 		},
 	}
@@ -116,6 +120,7 @@ type deliveryJSON struct {
 	NextAt     string        `json:"nextAt,omitempty"`
 	FinishedAt string        `json:"finishedAt,omitempty"`
 	LastError  string        `json:"lastError,omitempty"`
+	Why        string        `json:"why,omitempty"` // it is pending
 	History    []attemptJSON `json:"history,omitempty"`
 }
 
@@ -127,7 +132,7 @@ type attemptJSON struct {
 	Code       string `json:"code,omitempty"`
 }
 
-func eventView(ev *store.Event, attempts []store.Attempt) eventJSON {
+func eventView(ev *store.Event, attempts []store.Attempt, whys map[string]string) eventJSON {
 	v := eventJSON{
 		ID: ev.ID, Pipeline: ev.Pipeline, Source: ev.Source, Action: ev.Action, Object: ev.Object, ObjectID: ev.ObjectID,
 		OccurredAt: timeText(ev.OccurredAt), ReceivedAt: timeText(ev.ReceivedAt), Remote: ev.Remote,
@@ -140,6 +145,7 @@ func eventView(ev *store.Event, attempts []store.Attempt) eventJSON {
 		dv := deliveryJSON{
 			Listener: d.Listener, State: d.State.String(), Attempts: d.Attempts,
 			NextAt: timeText(d.NextAt), FinishedAt: timeText(d.FinishedAt), LastError: d.LastError,
+			Why: whys[d.Listener],
 		}
 		for _, a := range attempts {
 			if a.Listener == d.Listener {
@@ -162,7 +168,7 @@ func (c *cli) printEvents(events []store.Event) error {
 	if c.json {
 		views := make([]eventJSON, len(events))
 		for i := range events {
-			views[i] = eventView(&events[i], nil)
+			views[i] = eventView(&events[i], nil, nil)
 		}
 		return c.printJSON(views)
 	}
@@ -191,9 +197,9 @@ func deliveriesText(deliveries []*store.Delivery) string {
 	return strings.Join(words, ", ")
 }
 
-func (c *cli) printEvent(ev store.Event, attempts []store.Attempt) error {
+func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[string]string) error {
 	if c.json {
-		return c.printJSON(eventView(&ev, attempts))
+		return c.printJSON(eventView(&ev, attempts, whys))
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	for _, line := range [][2]string{
@@ -203,7 +209,7 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt) error {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
 	}
 	for _, d := range ev.Deliveries {
-		fmt.Fprintf(w, "\nlistener %s\t%s\n", d.Listener, d.State)
+		fmt.Fprintf(w, "\nlistener %s\t%s\t%s\n", d.Listener, d.State, plain(orWord(whys[d.Listener], d.LastError)))
 		for _, a := range attempts {
 			if a.Listener == d.Listener {
 				fmt.Fprintf(w, "  attempt %d\t%s\t%s\t%s\n", a.Number, timeText(a.StartedAt),

@@ -35,10 +35,7 @@ func (c *cli) eventsExplainCommand() *cobra.Command {
 		Use: "explain ID", Short: "Tell stage by stage and listener by listener what happened, and why", Args: cobra.ExactArgs(1),
 		Long: "Tell what each stage did with an event and how long it took, and for each listener what became of\nit: the state of its delivery, the rule that kept the event from it with the value the rule saw, or\nthat no pattern fits. Patterns are those of the configuration as it is now.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			conf, err := c.load(nil)
-			if concerns(err, "listener") {
-				conf = nil // what is stored can be told without it
-			}
+			conf := c.listenersConf()
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
 				ev, attempts, err := r.Event(cmd.Context(), args[0])
 				switch {
@@ -47,7 +44,11 @@ func (c *cli) eventsExplainCommand() *cobra.Command {
 				case err != nil:
 					return err
 				}
-				x, err := explain(&ev, attempts, conf)
+				whys, err := pendingWhys(cmd.Context(), r, conf, &ev)
+				if err != nil {
+					return err
+				}
+				x, err := explain(&ev, attempts, whys, conf)
 				if err != nil {
 					return err
 				}
@@ -57,16 +58,16 @@ func (c *cli) eventsExplainCommand() *cobra.Command {
 	}
 }
 
-func explain(ev *store.Event, attempts []store.Attempt, conf *config.Config) (explanation, error) {
+func explain(ev *store.Event, attempts []store.Attempt, whys map[string]string, conf *config.Config) (explanation, error) {
 	trace, err := core.ParseTrace(ev.Trace)
 	if err != nil {
 		return explanation{}, fmt.Errorf("event %s: its trace: %w", ev.ID, err)
 	}
 	x := explanation{Event: ev.ID, Type: ev.Action + "." + ev.Object, ObjectID: ev.ObjectID, Stages: trace.Steps, Listeners: []verdictJSON{}}
 	told := map[string]bool{}
-	for _, d := range eventView(ev, attempts).Deliveries {
+	for _, d := range eventView(ev, attempts, whys).Deliveries {
 		told[d.Listener] = true
-		x.Listeners = append(x.Listeners, verdictJSON{d.Listener, d.State, d.LastError, d.History})
+		x.Listeners = append(x.Listeners, verdictJSON{d.Listener, d.State, orWord(d.Why, d.LastError), d.History})
 	}
 	for _, r := range trace.Refused {
 		told[r.Listener] = true
