@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -78,6 +81,25 @@ func checkAdmin(conf *config.Config) config.Mistakes {
 	}
 	return config.Mistakes{conf.Mistake("admin.token", "is required when admin.listen can be reached from other machines",
 		"set a long random one, or listen on 127.0.0.1")}
+}
+
+// warnings are what is allowed and may be meant, but weakens something.
+func warnings(conf *config.Config) []string {
+	return append(costs(conf), missingFolder(conf)...)
+}
+
+// missingFolder warns of a scripts folder that was asked for and is not there: none of its listeners
+// is. The folder that is looked in by default need not be.
+func missingFolder(conf *config.Config) []string {
+	asked := conf.Mistake("scripts.dir", "", "")
+	if conf.Scripts.Dir == "" || asked.Line == 0 && asked.File == conf.Path {
+		return nil
+	}
+	dir := beside(conf, conf.Scripts.Dir)
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return []string{"scripts.dir: there is no folder " + dir + ", so none of its listeners is there"}
 }
 
 // costs is what the order of each chain weakens, by pipeline, one sentence each.

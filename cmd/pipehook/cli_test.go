@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -110,7 +111,7 @@ func TestCheckRefusesRulesThatWhatAScriptMatchesCanNeverFulfil(t *testing.T) {
 	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"new\"\nscript = \"new.js\"\nchanged = [\"stage_id\"]\nwhere = { \"previous.title\" = \"x\" }\n"})
 	p.write(t, "new.js", `export const match = ["added.deal"]; export default () => {}`)
 	code, _, errs := command(t, "check", "--config", p.config)
-	for _, want := range []string{p.config + ":10:1: listener[0].changed: can never hold: ", p.config + ":11:", "listener[0].where.previous.title: can never hold: ", "let new.js match"} {
+	for _, want := range []string{p.config + ":10:1: listener[0].changed: can never hold: ", p.config + ":11:", "listener[0].where.\"previous.title\": can never hold: ", "let new.js match"} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("no %q in\n%s", want, errs)
 		}
@@ -122,6 +123,54 @@ func TestCheckRefusesRulesThatWhatAScriptMatchesCanNeverFulfil(t *testing.T) {
 	if code, _, errs := command(t, "check", "--config", p.config); code != exitDone {
 		t.Errorf("exit code %d\n%s", code, errs)
 	}
+}
+
+func TestCheckReportsARuleOnceAndWithItsPlace(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"new\"\nscript = \"new.js\"\nwhere = { \"current.value\" = { gt = 5, lt = 3 } }\n" +
+		"[[listener]]\nname = \"added\"\nscript = \"new.js\"\nwhere = { \"previous.title\" = \"x\" }\n"})
+	p.write(t, "new.js", `export const match = ["added.deal"]; export default () => {}`)
+	code, out, _ := command(t, "check", "--config", p.config, "--json")
+	var answer struct{ Mistakes []complaint }
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitUsage || len(answer.Mistakes) != 2 {
+		t.Fatalf("exit code %d (%v)\n%s", code, err, out)
+	}
+	for i, key := range []string{`listener[0].where."current.value"`, `listener[1].where."previous.title"`} {
+		if m := answer.Mistakes[i]; m.Key != key || m.Line != 10+i*4 || m.Column < 2 || m.File != p.config || m.Hint == "" || !strings.HasPrefix(m.Message, "can never hold: ") {
+			t.Errorf("mistake %+v", m)
+		}
+	}
+}
+
+func TestFieldsThatChangeAreNamedAlone(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"new\"\nscript = \"new.js\"\nchanged = [\"title\", \"current.stage_id\", \"previous.custom_fields.a\", \"meta.user_id\", \"custom_fields.b\"]\n"})
+	p.write(t, "new.js", `export default () => {}`)
+	code, _, errs := command(t, "check", "--config", p.config)
+	for _, want := range []string{`listener[0].changed[1]: `, `did you mean "stage_id"?`, `did you mean "custom_fields.a"?`, "listener[0].changed[3]: ", p.config + ":10:21: "} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %q in\n%s", want, errs)
+		}
+	}
+	if code != exitUsage || strings.Count(errs, "pipehook: error: ") != 3 {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+func TestAScriptsFolderThatIsNotThereIsAWarning(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	if _, out, _ := command(t, "check", "--config", p.config); strings.Contains(out, "scripts.dir") {
+		t.Errorf("nobody asked for the folder: %s", out)
+	}
+	pr := launch(t, p, exec.Command(buildBinary(t), "serve", "--config", p.config))
+	p.replace(t, readFile(t, p.config)+"[scripts]\ndir = \"nosuch\"\n")
+	const warning = "scripts.dir: there is no folder "
+	if code, out, _ := command(t, "check", "--config", p.config); code != exitDone || !strings.Contains(out, "warning: "+warning+filepath.Join(p.dir, "nosuch")) {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	pr.says(t, warning, 1)
+	pr.stop(t, p, pr.cmd.Process.Pid)
+	pr = launch(t, p, exec.Command(pr.cmd.Path, "serve", "--config", p.config))
+	pr.says(t, warning, 1)
+	pr.stop(t, p, pr.cmd.Process.Pid)
 }
 
 func TestCheckSaysWhatAnOrderCosts(t *testing.T) {

@@ -97,7 +97,7 @@ func (k *keeper) reload() {
 		return
 	}
 	a.log.Info("configuration reloaded", "file", conf.Path)
-	for _, cost := range costs(conf) {
+	for _, cost := range warnings(conf) {
 		a.log.Warn(cost)
 	}
 }

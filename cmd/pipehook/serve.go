@@ -83,7 +83,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any, signals <-chan os
 		return err
 	}
 	defer func() { err = joinClose(err, logs.close) }()
-	for _, cost := range costs(conf) {
+	for _, cost := range warnings(conf) {
 		logs.logger().Warn(cost)
 	}
 	for {
@@ -147,7 +147,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			if len(errs) > 0 {
 				return c.checkFailed(several(errs))
 			}
-			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, costs(conf))
+			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, warnings(conf))
 		},
 	}
 }

@@ -67,6 +67,7 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 		listener := ListenerDefaults()
 		l.structAt(index(listenerKey, i), table, &listener)
 		l.checkOrder(index(listenerKey, i), &listener)
+		l.fields(index(listenerKey, i), &listener)
 		l.never(index(listenerKey, i), &listener)
 		conf.Listeners = append(conf.Listeners, listener)
 	}
