@@ -139,7 +139,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
 	a.engine.Subscribe(subs)
-	a.tellOrphans(ctx, subs)
+	a.tellOrphans(ctx)
 	return a, nil
 }
 
