@@ -58,12 +58,8 @@ func (a *app) waits() string {
 // second at most, and must learn in that time that webhooks are taken all the same.
 const storeAnswers = 300 * time.Millisecond
 
-// answers reports whether the store does. It is not asked while events wait in the spool: then the
-// cause is known.
+// answers reports whether the store does.
 func (a *app) answers(ctx context.Context) error {
-	if !a.spool.State().Since.IsZero() {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, storeAnswers)
 	defer cancel()
 	err := a.store.Ping(ctx)
