@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -40,7 +42,11 @@ func assemble(conf *config.Config, deps stages.Deps) ([]ingress.Hook, error) {
 	for i, p := range conf.Pipelines {
 		source, ok := sources[p.Source]
 		if !ok {
-			mistakes = append(mistakes, conf.Mistake(fmt.Sprintf("pipeline[%d].source", i), fmt.Sprintf("there is no source %q", p.Source), "known: pipedrive"))
+			key, msg := fmt.Sprintf("pipeline[%d].source", i), "there is no such source"
+			if conf.Shows(key) {
+				msg = fmt.Sprintf("there is no source %q", p.Source)
+			}
+			mistakes = append(mistakes, conf.Mistake(key, msg, "known: pipedrive"))
 		}
 		steps, wrong := assembleChain(conf, registry, p, source)
 		mistakes = append(mistakes, wrong...)
@@ -59,6 +65,13 @@ func assembleChain(conf *config.Config, registry core.Registry, p config.Pipelin
 	var steps []core.Step
 	kinds := kindsOf(p)
 	for i, s := range p.Stages {
+		if s.Use == "" {
+			continue // that it is required has been said
+		}
+		if !slices.Contains(registry.Kinds(), s.Use) && !conf.Shows(s.Key+".use") {
+			mistakes = append(mistakes, conf.Mistake(s.Key, "use names no kind of stage; there are "+strings.Join(registry.Kinds(), ", "), ""))
+			continue
+		}
 		at := core.Place{Pipeline: p.Name, Source: source, Kinds: kinds, Index: i}
 		stage, err := registry.New(s.Decode, at)
 		mistakes = conf.Collect(mistakes, s.Key, err)

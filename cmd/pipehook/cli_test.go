@@ -48,6 +48,7 @@ func TestWrongUsageIsExitCode2WithAHint(t *testing.T) {
 		"an unknown flag":               {[]string{"check", "--nope"}, exitUsage, []string{"pipehook: error: unknown flag: --nope", "pipehook: hint: pipehook check --help"}},
 		"too many arguments":            {[]string{"version", "x"}, exitUsage, []string{"pipehook: error:", "pipehook: hint: pipehook version --help"}},
 		"no configuration":              {[]string{"serve"}, exitUsage, []string{"pipehook: error: there is no pipeline.toml here", "pipehook: hint: pipehook init"}},
+		"no configuration to check":     {[]string{"check", "-c", "nofile.toml"}, exitUsage, []string{"pipehook: error: there is no nofile.toml here", "pipehook: hint: pipehook init, or name the file with --config"}},
 		"no database yet":               {[]string{"events", "list"}, exitFailed, []string{"pipehook: error: there is no database at"}},
 		"an unknown sample":             {[]string{"trigger", "a.b"}, exitUsage, []string{`there is no sample of "a.b"`, "pipehook: hint: choose one of added.activity"}},
 		"nothing listens":               {[]string{"trigger", "--url", "http://127.0.0.1:1/"}, exitFailed, []string{"pipehook: error:", "pipehook: hint: is pipehook dev"}},
@@ -171,6 +172,26 @@ func TestAScriptsFolderThatIsNotThereIsAWarning(t *testing.T) {
 	pr = launch(t, p, exec.Command(pr.cmd.Path, "serve", "--config", p.config))
 	pr.says(t, warning, 1)
 	pr.stop(t, p, pr.cmd.Process.Pid)
+}
+
+func TestAKeyThatIsAlmostUseIsNamed(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	edit(t, p.config, `use = "persist"`, `uses = "persist"`)
+	code, _, errs := command(t, "check", "--config", p.config)
+	if code != exitUsage || strings.Count(errs, "pipehook: error: ") != 1 || !strings.Contains(errs, `pipeline[0].stage[3].uses: unknown key`) || !strings.Contains(errs, `did you mean "use"?`) {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+func TestNamesFromTheEnvironmentAreNotRepeated(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	edit(t, p.config, `source = "pipedrive"`, `source = "${CANARY}"`)
+	edit(t, p.config, `use = "persist"`, `use = "${CANARY}"`)
+	p.write(t, ".env", "CANARY=c4n4ry\n")
+	code, _, errs := command(t, "check", "--config", p.config)
+	if code != exitUsage || strings.Contains(errs, "c4n4ry") || !strings.Contains(errs, "pipeline[0].source: ") || !strings.Contains(errs, "pipeline[0].stage[3]: ") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
 }
 
 func TestCheckSaysWhatAnOrderCosts(t *testing.T) {

@@ -155,6 +155,9 @@ func (c *cli) checkCommand() *cobra.Command {
 // checkFailed makes every finding a matter of exit code 2; with --json they are printed too.
 func (c *cli) checkFailed(err error) error {
 	if !c.json {
+		if _, ok := err.(*usageError); ok { // it has a hint of its own
+			return err
+		}
 		return &usageError{err: err}
 	}
 	if err := c.printJSON(map[string]any{"ok": false, "mistakes": complaints(err)}); err != nil {
