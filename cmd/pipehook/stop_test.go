@@ -53,3 +53,18 @@ func noted(t *testing.T, p *project) bool {
 	t.Helper()
 	return strings.Contains(readFile(t, p.dir+"/pipehook.spool/1/running"), "slow")
 }
+
+// Under a service manager the attempts end before the requests.
+func TestAManagedStopDoesNotFailBecauseAnAttemptTakesLong(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": forever})
+	edit(t, p.config, "[store]", "shutdown_grace = \"2s\"\n[store]")
+	p.write(t, "slow.js", `export default () => { for (;;); }`)
+	pr, _, _ := underManager(t, p, buildBinary(t))
+	p.post(t, sampleBody(t))
+	eventually(t, "the attempt runs", func() bool { return noted(t, p) })
+	pr.stopManaged(t)
+	if code := pr.cmd.ProcessState.ExitCode(); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	pr.says(t, "attempts that still run are left behind", 1)
+}
