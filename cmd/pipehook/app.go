@@ -126,7 +126,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		},
 	})
 	a.metrics.Listeners(a.standing, a.store.Shards)
-	a.deliveries = newDeliveries(a.engine)
+	a.deliveries = newDeliveries(a.engine, a.log)
 	a.store.Attach(a.engine)
 	a.deps = stages.Deps{
 		Log: a.log, Now: time.Now, Store: a.spool, Committer: a.bound, Deliverer: a.engine,
@@ -142,7 +142,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
 	a.engine.Subscribe(subs)
-	a.tellOrphans(ctx, subs)
+	a.tellOrphans(ctx)
 	return a, nil
 }
 
@@ -296,7 +296,11 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 		<-ctx.Done()
 		return nil
 	}))
-	err := g.RunWithin(running, func() time.Duration { return a.conf.Load().Server.ShutdownGrace })
+	err := g.RunWithin(running, func() time.Duration {
+		conf := a.conf.Load()
+		a.deliveries.bound(attemptsWithin(conf))
+		return conf.Server.ShutdownGrace
+	})
 	next := a.leaving.Load()
 	if next == nil {
 		a.log.Info("pipehook has stopped")

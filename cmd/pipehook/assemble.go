@@ -1,8 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -37,7 +42,11 @@ func assemble(conf *config.Config, deps stages.Deps) ([]ingress.Hook, error) {
 	for i, p := range conf.Pipelines {
 		source, ok := sources[p.Source]
 		if !ok {
-			mistakes = append(mistakes, conf.Mistake(fmt.Sprintf("pipeline[%d].source", i), fmt.Sprintf("there is no source %q", p.Source), "known: pipedrive"))
+			key, msg := fmt.Sprintf("pipeline[%d].source", i), "there is no such source"
+			if conf.Shows(key) {
+				msg = fmt.Sprintf("there is no source %q", p.Source)
+			}
+			mistakes = append(mistakes, conf.Mistake(key, msg, "known: pipedrive"))
 		}
 		steps, wrong := assembleChain(conf, registry, p, source)
 		mistakes = append(mistakes, wrong...)
@@ -56,6 +65,13 @@ func assembleChain(conf *config.Config, registry core.Registry, p config.Pipelin
 	var steps []core.Step
 	kinds := kindsOf(p)
 	for i, s := range p.Stages {
+		if s.Use == "" {
+			continue // that it is required has been said
+		}
+		if !slices.Contains(registry.Kinds(), s.Use) && !conf.Shows(s.Key+".use") {
+			mistakes = append(mistakes, conf.Mistake(s.Key, "use names no kind of stage; there are "+strings.Join(registry.Kinds(), ", "), ""))
+			continue
+		}
 		at := core.Place{Pipeline: p.Name, Source: source, Kinds: kinds, Index: i}
 		stage, err := registry.New(s.Decode, at)
 		mistakes = conf.Collect(mistakes, s.Key, err)
@@ -78,6 +94,25 @@ func checkAdmin(conf *config.Config) config.Mistakes {
 	}
 	return config.Mistakes{conf.Mistake("admin.token", "is required when admin.listen can be reached from other machines",
 		"set a long random one, or listen on 127.0.0.1")}
+}
+
+// warnings are what is allowed and may be meant, but weakens something.
+func warnings(conf *config.Config) []string {
+	return append(costs(conf), missingFolder(conf)...)
+}
+
+// missingFolder warns of a scripts folder that was asked for and is not there: none of its listeners
+// is. The folder that is looked in by default need not be.
+func missingFolder(conf *config.Config) []string {
+	asked := conf.Mistake("scripts.dir", "", "")
+	if conf.Scripts.Dir == "" || asked.Line == 0 && asked.File == conf.Path {
+		return nil
+	}
+	dir := beside(conf, conf.Scripts.Dir)
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return []string{"scripts.dir: there is no folder " + dir + ", so none of its listeners is there"}
 }
 
 // costs is what the order of each chain weakens, by pipeline, one sentence each.

@@ -10,12 +10,16 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/store"
+	"github.com/pipehook/pipehook/stages/dedupe"
 )
 
 // bound turns events away while very much waits for its listeners, before the disk is full: a
 // sender that is told to try again loses less than one that was told yes.
 type bound struct {
-	next    core.Committer
+	next interface {
+		core.Committer
+		dedupe.Log
+	}
 	pending func() int64
 	log     *slog.Logger
 	most    atomic.Int64 // 0 for any number
@@ -32,9 +36,26 @@ var errBacklog = &core.Error{
 // Commit is part of core.Committer.
 func (b *bound) Commit(ctx context.Context, ev *core.Event) (core.Receipt, error) {
 	if len(ev.Plan.Listeners) > 0 && b.full() {
+		if first, ok := b.repeated(ctx, ev); ok {
+			return core.Receipt{ID: first, Duplicate: true}, nil
+		}
 		return core.Receipt{}, errBacklog
 	}
 	return b.next.Commit(ctx, ev)
+}
+
+// repeated is the id of the event of which this is a repetition that adds nothing to what waits.
+func (b *bound) repeated(ctx context.Context, ev *core.Event) (first string, ok bool) {
+	plan := &ev.Plan
+	if plan.Key == nil || plan.StoreDuplicate || plan.DeliverDuplicate {
+		return "", false
+	}
+	var since time.Time
+	if plan.Window > 0 {
+		since = time.Now().Add(-plan.Window)
+	}
+	first, ok, err := b.next.Seen(ctx, ev.Pipeline, plan.Key, since)
+	return first, ok && err == nil
 }
 
 // full closes at the limit and opens again at nine tenths of it, so that it does not flutter.

@@ -21,11 +21,17 @@ func TestWhenVeryMuchWaitsSendersAreAskedForPatience(t *testing.T) {
 		p.write(t, "pipeline.toml", strings.Replace(string(text), "[store]\n", "[store]\nmax_pending = 20\n", 1))
 		p.write(t, "down.js", `export default () => { throw new Error("down") }`)
 		p.serve(t)
-		for range 20 {
+		known := sampleBody(t)
+		first := p.post(t, known).ID
+		for range 19 {
 			want(t, p.post(t, sampleBody(t)), 200, "accepted")
 		}
 		refused := sampleBody(t)
 		want(t, p.post(t, refused), 503, "unavailable")
+		again := p.post(t, known)
+		if want(t, again, 200, "duplicate"); again.ID != first {
+			t.Errorf("a repetition of %s is answered %+v", first, again)
+		}
 		if status, text := p.readiness(t); status != http.StatusServiceUnavailable || !strings.Contains(text, "max_pending") {
 			t.Errorf("readyz says %d %s", status, text)
 		}

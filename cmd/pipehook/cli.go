@@ -23,8 +23,9 @@ type cli struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	path string // --config
-	json bool   // --json
+	path  string // --config
+	json  bool   // --json
+	store string // --store
 }
 
 func (c *cli) root() *cobra.Command {
@@ -36,12 +37,7 @@ stores it before it answers, and runs your scripts on it.
 
 Start with:  pipehook dev`,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("pipehook --help", "unknown command %q", args[0])
-			}
-			return nil
-		},
+		Args: knownOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringVarP(&c.path, "config", "c", defaultConfig, "the configuration file")
@@ -52,6 +48,10 @@ Start with:  pipehook dev`,
 	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.triggerCommand(),
 		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.migrateCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "events", "deliveries", "listeners", "migrate":
+			c.takesStore(cmd)
+		}
 		usageArgs(cmd)
 	}
 	return root
@@ -59,7 +59,9 @@ Start with:  pipehook dev`,
 
 // usageArgs makes wrong arguments a usage error, for the exit code.
 func usageArgs(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
+	if cmd.HasSubCommands() {
+		cmd.Args = knownOnly
+	} else if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
 				return usagef(cmd.CommandPath()+" --help", "%w", err)

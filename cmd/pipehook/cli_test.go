@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -43,14 +44,25 @@ func TestWrongUsageIsExitCode2WithAHint(t *testing.T) {
 		code int
 		want []string
 	}{
-		"an unknown command":     {[]string{"srve"}, exitUsage, []string{`pipehook: error: unknown command "srve"`, "pipehook: hint: pipehook --help"}},
-		"an unknown flag":        {[]string{"check", "--nope"}, exitUsage, []string{"pipehook: error: unknown flag: --nope", "pipehook: hint: pipehook check --help"}},
-		"too many arguments":     {[]string{"version", "x"}, exitUsage, []string{"pipehook: error:", "pipehook: hint: pipehook version --help"}},
-		"no configuration":       {[]string{"serve"}, exitUsage, []string{"pipehook: error: there is no pipeline.toml here", "pipehook: hint: pipehook init"}},
-		"no database yet":        {[]string{"events", "list"}, exitFailed, []string{"pipehook: error: there is no database at"}},
-		"an unknown sample":      {[]string{"trigger", "a.b"}, exitUsage, []string{`there is no sample of "a.b"`, "pipehook: hint: choose one of added.activity"}},
-		"nothing listens":        {[]string{"trigger", "--url", "http://127.0.0.1:1/"}, exitFailed, []string{"pipehook: error:", "pipehook: hint: is pipehook dev"}},
-		"a pattern that is none": {[]string{"events", "list", "--match", "deal"}, exitUsage, []string{`--match: pattern "deal" is not action.object`}},
+		"an unknown command":            {[]string{"srve"}, exitUsage, []string{`pipehook: error: unknown command "srve"`, "pipehook: hint: pipehook serve"}},
+		"an unknown flag":               {[]string{"check", "--nope"}, exitUsage, []string{"pipehook: error: unknown flag: --nope", "pipehook: hint: pipehook check --help"}},
+		"too many arguments":            {[]string{"version", "x"}, exitUsage, []string{"pipehook: error:", "pipehook: hint: pipehook version --help"}},
+		"no configuration":              {[]string{"serve"}, exitUsage, []string{"pipehook: error: there is no pipeline.toml here", "pipehook: hint: pipehook init"}},
+		"no configuration to check":     {[]string{"check", "-c", "nofile.toml"}, exitUsage, []string{"pipehook: error: there is no nofile.toml here", "pipehook: hint: pipehook init, or name the file with --config"}},
+		"no database yet":               {[]string{"events", "list"}, exitFailed, []string{"pipehook: error: there is no database at"}},
+		"an unknown sample":             {[]string{"trigger", "a.b"}, exitUsage, []string{`there is no sample of "a.b"`, "pipehook: hint: choose one of added.activity"}},
+		"nothing listens":               {[]string{"trigger", "--url", "http://127.0.0.1:1/"}, exitFailed, []string{"pipehook: error:", "pipehook: hint: is pipehook dev"}},
+		"an unknown command of a group": {[]string{"listeners", "pauze", "x"}, exitUsage, []string{`unknown command "pauze" of pipehook listeners`, "pipehook: hint: pipehook listeners pause"}},
+		"one that is near nothing":      {[]string{"events", "foo"}, exitUsage, []string{`unknown command "foo" of pipehook events`, "pipehook: hint: pipehook events --help"}},
+		"a slip in deliveries":          {[]string{"deliveries", "lst"}, exitUsage, []string{"pipehook: hint: pipehook deliveries list"}},
+		"a negative time":               {[]string{"deliveries", "cancel", "--since", "-1h"}, exitUsage, []string{`"-1h" for "--since" flag: must be above 0`}},
+		"no time":                       {[]string{"events", "replay", "--until=0s"}, exitUsage, []string{"must be above 0"}},
+		"a negative time of events":     {[]string{"events", "list", "--since", "-7d"}, exitUsage, []string{`"-7d"`}},
+		"a time in days":                {[]string{"events", "list", "--since", "7d"}, exitFailed, []string{"there is no database at"}},
+		"a state that is none":          {[]string{"deliveries", "retry", "--state", "bogus"}, exitUsage, []string{"it is one of pending, done"}},
+		"a limit below 1":               {[]string{"events", "list", "--limit", "-1"}, exitUsage, []string{"must be a number above 0"}},
+		"no limit":                      {[]string{"deliveries", "list", "--limit", "0"}, exitUsage, []string{"must be a number above 0"}},
+		"a pattern that is none":        {[]string{"events", "list", "--match", "deal"}, exitUsage, []string{`--match: pattern "deal" is not action.object`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, errs := command(t, test.args...)
@@ -100,7 +112,7 @@ func TestCheckRefusesRulesThatWhatAScriptMatchesCanNeverFulfil(t *testing.T) {
 	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"new\"\nscript = \"new.js\"\nchanged = [\"stage_id\"]\nwhere = { \"previous.title\" = \"x\" }\n"})
 	p.write(t, "new.js", `export const match = ["added.deal"]; export default () => {}`)
 	code, _, errs := command(t, "check", "--config", p.config)
-	for _, want := range []string{p.config + ":10:1: listener[0].changed: can never hold: ", p.config + ":11:", "listener[0].where.previous.title: can never hold: ", "let new.js match"} {
+	for _, want := range []string{p.config + ":10:1: listener[0].changed: can never hold: ", p.config + ":11:", "listener[0].where.\"previous.title\": can never hold: ", "let new.js match"} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("no %q in\n%s", want, errs)
 		}
@@ -110,6 +122,74 @@ func TestCheckRefusesRulesThatWhatAScriptMatchesCanNeverFulfil(t *testing.T) {
 	}
 	p.write(t, "new.js", `export const match = ["updated.deal"]; export default () => {}`)
 	if code, _, errs := command(t, "check", "--config", p.config); code != exitDone {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+func TestCheckReportsARuleOnceAndWithItsPlace(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"new\"\nscript = \"new.js\"\nwhere = { \"current.value\" = { gt = 5, lt = 3 } }\n" +
+		"[[listener]]\nname = \"added\"\nscript = \"new.js\"\nwhere = { \"previous.title\" = \"x\" }\n"})
+	p.write(t, "new.js", `export const match = ["added.deal"]; export default () => {}`)
+	code, out, _ := command(t, "check", "--config", p.config, "--json")
+	var answer struct{ Mistakes []complaint }
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitUsage || len(answer.Mistakes) != 2 {
+		t.Fatalf("exit code %d (%v)\n%s", code, err, out)
+	}
+	for i, key := range []string{`listener[0].where."current.value"`, `listener[1].where."previous.title"`} {
+		if m := answer.Mistakes[i]; m.Key != key || m.Line != 10+i*4 || m.Column < 2 || m.File != p.config || m.Hint == "" || !strings.HasPrefix(m.Message, "can never hold: ") {
+			t.Errorf("mistake %+v", m)
+		}
+	}
+}
+
+func TestFieldsThatChangeAreNamedAlone(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"new\"\nscript = \"new.js\"\nchanged = [\"title\", \"current.stage_id\", \"previous.custom_fields.a\", \"meta.user_id\", \"custom_fields.b\"]\n"})
+	p.write(t, "new.js", `export default () => {}`)
+	code, _, errs := command(t, "check", "--config", p.config)
+	for _, want := range []string{`listener[0].changed[1]: `, `did you mean "stage_id"?`, `did you mean "custom_fields.a"?`, "listener[0].changed[3]: ", p.config + ":10:21: "} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %q in\n%s", want, errs)
+		}
+	}
+	if code != exitUsage || strings.Count(errs, "pipehook: error: ") != 3 {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+func TestAScriptsFolderThatIsNotThereIsAWarning(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	if _, out, _ := command(t, "check", "--config", p.config); strings.Contains(out, "scripts.dir") {
+		t.Errorf("nobody asked for the folder: %s", out)
+	}
+	pr := launch(t, p, exec.Command(buildBinary(t), "serve", "--config", p.config))
+	p.replace(t, readFile(t, p.config)+"[scripts]\ndir = \"nosuch\"\n")
+	const warning = "scripts.dir: there is no folder "
+	if code, out, _ := command(t, "check", "--config", p.config); code != exitDone || !strings.Contains(out, "warning: "+warning+filepath.Join(p.dir, "nosuch")) {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	pr.says(t, warning, 1)
+	pr.stop(t, p, pr.cmd.Process.Pid)
+	pr = launch(t, p, exec.Command(pr.cmd.Path, "serve", "--config", p.config))
+	pr.says(t, warning, 1)
+	pr.stop(t, p, pr.cmd.Process.Pid)
+}
+
+func TestAKeyThatIsAlmostUseIsNamed(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	edit(t, p.config, `use = "persist"`, `uses = "persist"`)
+	code, _, errs := command(t, "check", "--config", p.config)
+	if code != exitUsage || strings.Count(errs, "pipehook: error: ") != 1 || !strings.Contains(errs, `pipeline[0].stage[3].uses: unknown key`) || !strings.Contains(errs, `did you mean "use"?`) {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+func TestNamesFromTheEnvironmentAreNotRepeated(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	edit(t, p.config, `source = "pipedrive"`, `source = "${CANARY}"`)
+	edit(t, p.config, `use = "persist"`, `use = "${CANARY}"`)
+	p.write(t, ".env", "CANARY=c4n4ry\n")
+	code, _, errs := command(t, "check", "--config", p.config)
+	if code != exitUsage || strings.Contains(errs, "c4n4ry") || !strings.Contains(errs, "pipeline[0].source: ") || !strings.Contains(errs, "pipeline[0].stage[3]: ") {
 		t.Errorf("exit code %d\n%s", code, errs)
 	}
 }

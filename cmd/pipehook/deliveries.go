@@ -14,21 +14,22 @@ import (
 
 // choiceFlags are the flags by which deliveries are chosen.
 type choiceFlags struct {
-	match, state, listener string
-	since, until           time.Duration
-	all                    bool
+	match, listener string
+	state           stateName
+	since, until    ago
+	all             bool
 }
 
 func (f *choiceFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.match, "match", "", "only events that fit a pattern, such as updated.deal")
-	cmd.Flags().StringVar(&f.state, "state", "", "only deliveries in this state, such as dead")
+	cmd.Flags().Var(&f.state, "state", "only deliveries in this state, such as dead")
 	cmd.Flags().StringVar(&f.listener, "listener", "", "only deliveries to this listener")
-	cmd.Flags().DurationVar(&f.since, "since", 0, "only events received in the last …, such as 24h")
-	cmd.Flags().DurationVar(&f.until, "until", 0, "only events received longer ago than …, such as 1h")
+	cmd.Flags().Var(&f.since, "since", "only events received in the last …, such as 24h or 7d")
+	cmd.Flags().Var(&f.until, "until", "only events received longer ago than …, such as 1h")
 }
 
 func (f *choiceFlags) choice(events []string) (store.Choice, error) {
-	c := store.Choice{Events: events, State: f.state, Listener: f.listener}
+	c := store.Choice{Events: events, State: string(f.state), Listener: f.listener}
 	if f.match != "" {
 		p, err := core.ParsePattern(f.match)
 		if err != nil {
@@ -37,12 +38,7 @@ func (f *choiceFlags) choice(events []string) (store.Choice, error) {
 		c.Match = p
 	}
 	now := time.Now()
-	if f.since > 0 {
-		c.Since = now.Add(-f.since)
-	}
-	if f.until > 0 {
-		c.Until = now.Add(-f.until)
-	}
+	c.Since, c.Until = f.since.from(now), f.until.from(now)
 	return c, nil
 }
 
@@ -62,7 +58,7 @@ func (c *cli) deliveriesCommand() *cobra.Command {
 
 func (c *cli) deliveriesListCommand() *cobra.Command {
 	var f choiceFlags
-	var limit int
+	most := limit(50)
 	cmd := &cobra.Command{
 		Use: "list [EVENT_ID…]", Short: "List the newest deliveries",
 		Example: "  pipehook deliveries list --state dead --listener audit",
@@ -72,7 +68,10 @@ func (c *cli) deliveriesListCommand() *cobra.Command {
 				return err
 			}
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
-				found, err := r.Deliveries(cmd.Context(), choice, limit)
+				if err := mustBeThere(cmd.Context(), r, args); err != nil {
+					return err
+				}
+				found, err := r.Deliveries(cmd.Context(), choice, int(most))
 				if err != nil {
 					return err
 				}
@@ -81,7 +80,7 @@ func (c *cli) deliveriesListCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 50, "how many")
+	cmd.Flags().Var(&most, "limit", "how many")
 	return cmd
 }
 
@@ -157,6 +156,9 @@ func (c *cli) changeCommand(use, short, done string, ended bool, change func(*st
 				return err
 			}
 			defer func() { err = joinClose(err, m.Close) }()
+			if err := mustBeThere(cmd.Context(), &m.Reader, args); err != nil {
+				return err
+			}
 			choice.Ended = &ended
 			total, err := m.Count(cmd.Context(), choice)
 			if dry && err == nil {
@@ -193,33 +195,6 @@ func (c *cli) printCount(what string, n int) error {
 	}
 	_, err := fmt.Fprintf(c.stdout, "%d %s %s\n", n, word, what)
 	return err
-}
-
-func (c *cli) listenersCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "listeners", Short: "Pause and resume listeners"}
-	var reason string
-	pause := &cobra.Command{
-		Use: "pause NAME", Short: "Let a listener's deliveries wait", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withManager(cmd.Context(), func(m *store.Manager) error { return m.Pause(cmd.Context(), args[0], reason) })
-		},
-	}
-	pause.Flags().StringVar(&reason, "reason", "", "what others should know")
-	resume := &cobra.Command{
-		Use: "resume NAME", Short: "Go on with a listener that was paused", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withManager(cmd.Context(), func(m *store.Manager) error {
-				was, err := m.Resume(cmd.Context(), args[0])
-				if err == nil && !was {
-					return fmt.Errorf("listener %s is not paused", args[0])
-				}
-				return err
-			})
-		},
-	}
-	cmd.AddCommand(pause, resume)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	return cmd
 }
 
 func (c *cli) withManager(ctx context.Context, use func(*store.Manager) error) (err error) {

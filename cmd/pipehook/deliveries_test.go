@@ -102,14 +102,14 @@ func TestDeliveriesAreReplayedRetriedCancelledAndPaused(t *testing.T) {
 		say("1 delivery replayed", "events", "replay", "--listener", "ok", "--since", "1h")
 		await("replayed", "ok", func(d listedJSON) bool { return d.State == "done" && d.Replays == 1 })
 
-		say("", "listeners", "pause", "ok", "--reason", "a test")
+		say("listener ok paused, 0 pending", "listeners", "pause", "ok", "--reason", "a test")
 		<-time.After(2500 * time.Millisecond) // what is paused is read every two seconds
 		second := p.post(t, sampleBody(t)).ID
 		code, out, _ := command(t, "deliveries", "list", second, "--listener", "ok", "--json", "--config", p.config)
 		if code != exitDone || !strings.Contains(out, `"pending"`) {
 			t.Errorf("a paused listener's delivery: %s", out)
 		}
-		say("", "listeners", "resume", "ok")
+		say("listener ok resumed, 1 pending", "listeners", "resume", "ok")
 		id = second
 		await("resumed", "ok", func(d listedJSON) bool { return d.State == "done" })
 	})

@@ -23,23 +23,21 @@ func (c *cli) eventsCommand() *cobra.Command {
 }
 
 func (c *cli) eventsListCommand() *cobra.Command {
-	var match, state, listener string
-	var since time.Duration
-	var limit int
+	var match, listener string
+	var state stateName
+	var since ago
+	most := limit(50)
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the newest events", Args: cobra.NoArgs,
 		Example: "  pipehook events list --match updated.deal --state dead",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f := store.Filter{State: state, Listener: listener, Limit: limit}
+			f := store.Filter{State: string(state), Listener: listener, Since: since.from(time.Now()), Limit: int(most)}
 			if match != "" {
 				p, err := core.ParsePattern(match)
 				if err != nil {
 					return usagef("", "--match: %w", err)
 				}
 				f.Match = p
-			}
-			if since > 0 {
-				f.Since = time.Now().Add(-since)
 			}
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
 				events, err := r.Events(cmd.Context(), f)
@@ -51,10 +49,10 @@ func (c *cli) eventsListCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&match, "match", "", "only events that fit a pattern, such as updated.deal")
-	cmd.Flags().StringVar(&state, "state", "", "only events with a delivery that is "+strings.Join(core.States(), ", "))
+	cmd.Flags().Var(&state, "state", "only events with a delivery that is "+strings.Join(core.States(), ", "))
 	cmd.Flags().StringVar(&listener, "listener", "", "only events with a delivery to this listener")
-	cmd.Flags().DurationVar(&since, "since", 0, "only events received in the last …, such as 24h")
-	cmd.Flags().IntVar(&limit, "limit", 50, "how many")
+	cmd.Flags().Var(&since, "since", "only events received in the last …, such as 24h or 7d")
+	cmd.Flags().Var(&most, "limit", "how many")
 	return cmd
 }
 
@@ -74,7 +72,11 @@ func (c *cli) eventsShowCommand() *cobra.Command {
 					_, err = c.stdout.Write(ev.Body)
 					return err
 				}
-				return c.printEvent(ev, attempts)
+				whys, err := pendingWhys(cmd.Context(), r, c.listenersConf(), &ev)
+				if err != nil {
+					return err
+				}
+				return c.printEvent(ev, attempts, whys)
 			})
 		},
 	}
@@ -119,6 +121,7 @@ type deliveryJSON struct {
 	NextAt     string        `json:"nextAt,omitempty"`
 	FinishedAt string        `json:"finishedAt,omitempty"`
 	LastError  string        `json:"lastError,omitempty"`
+	Why        string        `json:"why,omitempty"` // it is pending
 	History    []attemptJSON `json:"history,omitempty"`
 }
 
@@ -130,7 +133,7 @@ type attemptJSON struct {
 	Code       string `json:"code,omitempty"`
 }
 
-func eventView(ev *store.Event, attempts []store.Attempt) eventJSON {
+func eventView(ev *store.Event, attempts []store.Attempt, whys map[string]string) eventJSON {
 	v := eventJSON{
 		ID: ev.ID, Pipeline: ev.Pipeline, Source: ev.Source, Action: ev.Action, Object: ev.Object, ObjectID: ev.ObjectID,
 		OccurredAt: timeText(ev.OccurredAt), ReceivedAt: timeText(ev.ReceivedAt), Remote: ev.Remote,
@@ -143,6 +146,7 @@ func eventView(ev *store.Event, attempts []store.Attempt) eventJSON {
 		dv := deliveryJSON{
 			Listener: d.Listener, State: d.State.String(), Attempts: d.Attempts, Replays: d.Replays,
 			NextAt: timeText(d.NextAt), FinishedAt: timeText(d.FinishedAt), LastError: d.LastError,
+			Why: whys[d.Listener],
 		}
 		for _, a := range attempts {
 			if a.Listener == d.Listener {
@@ -165,7 +169,7 @@ func (c *cli) printEvents(events []store.Event) error {
 	if c.json {
 		views := make([]eventJSON, len(events))
 		for i := range events {
-			views[i] = eventView(&events[i], nil)
+			views[i] = eventView(&events[i], nil, nil)
 		}
 		return c.printJSON(views)
 	}
@@ -194,9 +198,9 @@ func deliveriesText(deliveries []*store.Delivery) string {
 	return strings.Join(words, ", ")
 }
 
-func (c *cli) printEvent(ev store.Event, attempts []store.Attempt) error {
+func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[string]string) error {
 	if c.json {
-		return c.printJSON(eventView(&ev, attempts))
+		return c.printJSON(eventView(&ev, attempts, whys))
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	for _, line := range [][2]string{
@@ -206,7 +210,7 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt) error {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
 	}
 	for _, d := range ev.Deliveries {
-		fmt.Fprintf(w, "\nlistener %s\t%s%s\n", d.Listener, d.State, replayedText(d.Replays))
+		fmt.Fprintf(w, "\nlistener %s\t%s%s\t%s\n", d.Listener, d.State, replayedText(d.Replays), plain(orWord(whys[d.Listener], d.LastError)))
 		for _, a := range attempts {
 			if a.Listener == d.Listener {
 				fmt.Fprintf(w, "  attempt %d\t%s\t%s\t%s\n", a.Number, timeText(a.StartedAt),

@@ -36,7 +36,7 @@ func (c *cli) loadOrExample() (conf *config.Config, example bool, err error) {
 		Flags: map[string]any{"store.url": "sqlite:" + filepath.Join(devFolder, "dev.db"), "scripts.dir": dir, "spool.dir": filepath.Join(devFolder, "spool")},
 	})
 	if err != nil {
-		return nil, true, &usageError{err: err}
+		return conf, true, &usageError{err: err}
 	}
 	return conf, true, nil
 }
@@ -76,12 +76,4 @@ func writeNew(path string, text []byte, mode os.FileMode) (err error) {
 	defer func() { err = joinClose(err, f.Close) }()
 	_, err = f.Write(text)
 	return err
-}
-
-func (c *cli) readURL() (string, error) {
-	conf, _, err := c.loadOrExample()
-	if err != nil {
-		return "", err
-	}
-	return storeURL(conf), nil
 }

@@ -39,10 +39,7 @@ func (c *cli) eventsExplainCommand() *cobra.Command {
 		Use: "explain ID", Short: "Tell stage by stage and listener by listener what happened, and why", Args: cobra.ExactArgs(1),
 		Long: "Tell what each stage did with an event and how long it took, and for each listener what became of\nit: the state of its delivery, the rule that kept the event from it with the value the rule saw, or\nthat no pattern fits. Patterns are those of the configuration as it is now.\n\nOf a request that was refused, whose id is in its answer and its X-Request-Id, it tells which stage\nrefused it, and why.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			conf, err := c.load(nil)
-			if err != nil {
-				conf = nil // what is stored can be told without it
-			}
+			conf := c.listenersConf()
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
 				x, err := explainID(cmd.Context(), r, args[0], conf)
 				if err != nil {
@@ -66,7 +63,11 @@ func explainID(ctx context.Context, r *store.Reader, id string, conf *config.Con
 	case core.KindOf(err) == core.Invalid && !found:
 		return x, &hinted{fmt.Errorf("there is no event and no refused request %q", id), "pipehook events list, or pipehook events refused"}
 	case err == nil:
-		if x, err = explain(&ev, attempts, conf); err != nil {
+		whys, err := pendingWhys(ctx, r, conf, &ev)
+		if err != nil {
+			return x, err
+		}
+		if x, err = explain(&ev, attempts, whys, conf); err != nil {
 			return x, err
 		}
 	case core.KindOf(err) != core.Invalid:
@@ -79,16 +80,16 @@ func explainID(ctx context.Context, r *store.Reader, id string, conf *config.Con
 	return x, nil
 }
 
-func explain(ev *store.Event, attempts []store.Attempt, conf *config.Config) (explanation, error) {
+func explain(ev *store.Event, attempts []store.Attempt, whys map[string]string, conf *config.Config) (explanation, error) {
 	trace, err := core.ParseTrace(ev.Trace)
 	if err != nil {
 		return explanation{}, fmt.Errorf("event %s: its trace: %w", ev.ID, err)
 	}
 	x := explanation{Event: ev.ID, Type: ev.Action + "." + ev.Object, ObjectID: ev.ObjectID, Stages: trace.Steps, Listeners: []verdictJSON{}}
 	told := map[string]bool{}
-	for _, d := range eventView(ev, attempts).Deliveries {
+	for _, d := range eventView(ev, attempts, whys).Deliveries {
 		told[d.Listener] = true
-		x.Listeners = append(x.Listeners, verdictJSON{d.Listener, d.State, d.LastError, d.Replays, d.History})
+		x.Listeners = append(x.Listeners, verdictJSON{d.Listener, d.State, orWord(d.Why, d.LastError), d.Replays, d.History})
 	}
 	for _, r := range trace.Refused {
 		told[r.Listener] = true

@@ -16,11 +16,11 @@ func (c *cli) migrateCommand() *cobra.Command {
 		Long: "Bring the database's schema up to date. serve and dev do it too when they start;\nthis is for those who want to see it done first.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			conf, err := c.load(nil)
+			url, err := c.urlOf(c.load(nil))
 			if err != nil {
 				return err
 			}
-			s, err := store.Open(cmd.Context(), store.Options{URL: storeURL(conf), Log: slog.New(slog.DiscardHandler)})
+			s, err := store.Open(cmd.Context(), store.Options{URL: url, Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				return err
 			}

@@ -97,7 +97,7 @@ func (k *keeper) reload() {
 		return
 	}
 	a.log.Info("configuration reloaded", "file", conf.Path)
-	for _, cost := range costs(conf) {
+	for _, cost := range warnings(conf) {
 		a.log.Warn(cost)
 	}
 }
@@ -158,6 +158,7 @@ func (a *app) take(conf *config.Config) (err error) {
 	a.store.Retain(keepOf(conf))
 	a.bound.limit(conf.Store.MaxPending)
 	a.spool.Limit(spoolLimits(conf))
+	a.tellOrphans(context.Background())
 	return nil
 }
 
@@ -173,6 +174,20 @@ func movedStore(old, conf *config.Config) error {
 		mistakes = append(mistakes, conf.Mistake("spool.dir", msg, hint))
 	}
 	return mistakes.Err()
+}
+
+// ownPort is the key of a door of this process that holds the port of an address at which it could
+// not listen, and empty when somebody else does.
+func (a *app) ownPort(err error, address string) string {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return ""
+	}
+	for _, name := range []string{hooksDoor, adminDoor} {
+		if s := a.doors[name].socket(); s != nil && samePort(s.Addr(), address) {
+			return doorKeys[name]
+		}
+	}
+	return ""
 }
 
 // move is a door's way to another socket; to is nil when it is to be shut.
@@ -205,6 +220,9 @@ func (a *app) prepareMoves(conf *config.Config) (moves []move, err error) {
 		m := move{door: d, key: key}
 		if want.address != "" {
 			if m.to, err = listen(want.address); err != nil {
+				if own := a.ownPort(err, want.address); own != "" {
+					return moves, config.Mistakes{conf.Mistake(key, ownPortText(own), ownPortHint)}
+				}
 				return moves, config.Mistakes{conf.Mistake(key, err.Error(), listenHint(key))}
 			}
 		}

@@ -293,3 +293,42 @@ func TestHalfAFileIsNotTaken(t *testing.T) {
 		}
 	})
 }
+
+func TestAPortThatPipehookItselfHoldsTakesAPlainRestart(t *testing.T) {
+	bin := buildBinary(t)
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	pr := launch(t, p, exec.Command(bin, "serve", "--config", p.config))
+	good := readFile(t, p.config)
+	_, port, err := net.SplitHostPort(p.hooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := strings.NewReplacer(p.hooks, p.admin, p.admin, p.hooks).Replace(good)
+	for n, wrong := range []string{strings.Replace(good, p.hooks, ":"+port, 1), swapped} {
+		p.replace(t, wrong)
+		l := pr.says(t, "the configuration was not reloaded", n+1)
+		if l.Key != "server.listen" || !strings.Contains(l.Err, "pipehook itself holds the port") || !strings.Contains(l.Hint, "start it again") {
+			t.Errorf("it says %+v", l)
+		}
+		pr.signal(t, pr.cmd.Process.Pid, syscall.SIGUSR2)
+		pr.says(t, "the successor did not start", n+1)
+		if text := pr.text(t); strings.Count(text, "pipehook: error: server.listen: can't be opened while pipehook itself holds the port") != n+1 || strings.Contains(text, "stop what listens there") {
+			t.Errorf("the successor does not say why")
+		}
+	}
+	pr.stop(t, p, pr.cmd.Process.Pid)
+}
+
+func TestAReloadTellsWhatWaitsForARemovedListener(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": moodyListener})
+	p.write(t, "moody.js", `export default () => { throw new Error("not today") }`)
+	pr := launch(t, p, exec.Command(buildBinary(t), "serve", "--config", p.config))
+	id := p.post(t, sampleBody(t)).ID
+	eventually(t, "it failed once", func() bool {
+		_, out, _ := command(t, "events", "show", id, "--json", "--config", p.config)
+		return strings.Contains(out, `"attempts": 1,`)
+	})
+	p.replace(t, strings.Replace(readFile(t, p.config), moodyListener, "", 1))
+	pr.says(t, "deliveries wait for a listener that does not exist", 1)
+	pr.stop(t, p, pr.cmd.Process.Pid)
+}

@@ -221,21 +221,27 @@ func checkScripts(conf *config.Config) (listeners []string, errs []error) {
 	return listeners, errs
 }
 
-// never are the rules that no event can fulfil because of what the script matches. What the
-// configuration itself matches has been held against them when it was read.
-func never(conf *config.Config, w wantedScript, program *jshost.Program) (errs []error) {
+// never are the rules that no event can fulfil because of what the script matches. What no event at
+// all can meet, and what the configuration itself matches, was found when it was read.
+func never(conf *config.Config, w wantedScript, program *jshost.Program) []error {
 	if w.key == "" || len(w.Match) > 0 {
 		return nil
 	}
+	var mistakes config.Mistakes
 	match := program.Match()
 	if why := core.ImpossibleChanged(match, w.Changed); why != "" {
-		errs = append(errs, conf.Mistake(w.key+".changed", "can never hold: "+why, "leave it out, or let "+w.Script+" match updated or merged"))
+		mistakes = append(mistakes, conf.Mistake(w.key+".changed", "can never hold: "+why, "leave it out, or let "+w.Script+" match updated or merged"))
 	}
-	for _, why := range w.Where.Impossible(match) {
-		path, reason, _ := strings.Cut(why, ": ")
-		errs = append(errs, conf.Mistake(w.key+".where."+path, "can never hold: "+reason, "ask for less, or let "+w.Script+" match other events"))
+	if len(w.Where.Impossible(nil)) == 0 {
+		for _, why := range w.Where.Impossible(match) {
+			path, reason, _ := strings.Cut(why, ": ")
+			mistakes = append(mistakes, conf.Mistake(config.Join(w.key+".where", path), "can never hold: "+reason, "ask for less, or let "+w.Script+" match other events"))
+		}
 	}
-	return errs
+	if err := mistakes.Err(); err != nil {
+		return []error{err}
+	}
+	return nil
 }
 
 // scriptDirs are the folders to watch: the scripts folder, and those of files named elsewhere.

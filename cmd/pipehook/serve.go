@@ -83,7 +83,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any, signals <-chan os
 		return err
 	}
 	defer func() { err = joinClose(err, logs.close) }()
-	for _, cost := range costs(conf) {
+	for _, cost := range warnings(conf) {
 		logs.logger().Warn(cost)
 	}
 	for {
@@ -147,7 +147,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			if len(errs) > 0 {
 				return c.checkFailed(several(errs))
 			}
-			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, costs(conf))
+			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, warnings(conf))
 		},
 	}
 }
@@ -155,6 +155,9 @@ func (c *cli) checkCommand() *cobra.Command {
 // checkFailed makes every finding a matter of exit code 2; with --json they are printed too.
 func (c *cli) checkFailed(err error) error {
 	if !c.json {
+		if _, ok := err.(*usageError); ok { // it has a hint of its own
+			return err
+		}
 		return &usageError{err: err}
 	}
 	if err := c.printJSON(map[string]any{"ok": false, "mistakes": complaints(err)}); err != nil {

@@ -35,6 +35,20 @@ func listenHint(key string) string {
 	return "stop what listens there, or choose another address with " + key
 }
 
+// Two sockets can't have one port, if their addresses overlap. So a door can't be opened where
+// another one stands before that one is left, which would refuse whoever comes in between.
+func ownPortText(key string) string {
+	return "can't be opened while pipehook itself holds the port, as " + key
+}
+
+const ownPortHint = "stop pipehook and start it again: neither a reload nor a hand-over can do this"
+
+func samePort(have net.Addr, address string) bool {
+	want, err := net.ResolveTCPAddr("tcp", address)
+	tcp, ok := have.(*net.TCPAddr)
+	return err == nil && ok && want.Port == tcp.Port
+}
+
 // fits reports whether the socket is what a configuration asks for.
 func (s *socket) fits(address string) bool {
 	return s.managed || s.asked == address || s.at(address)
@@ -129,6 +143,26 @@ func (in *inheritance) take(door, address string) (*socket, error) {
 	return nil, nil
 }
 
+// ownPort is the key of a door whose passed socket holds the port of an address at which this
+// process could not listen; empty when there is none.
+func (in *inheritance) ownPort(err error, address string) string {
+	if in == nil || !errors.Is(err, syscall.EADDRINUSE) {
+		return ""
+	}
+	for _, p := range in.sockets {
+		ln, err := net.FileListener(p.file)
+		if err != nil {
+			continue
+		}
+		same := samePort(ln.Addr(), address)
+		_ = ln.Close() // a copy of what stays in the list
+		if same {
+			return doorKeys[p.Door]
+		}
+	}
+	return ""
+}
+
 // rest closes what nobody took. A service manager's socket that fits nothing is a mistake, since
 // whoever connects to it would wait for ever.
 func (in *inheritance) rest() error {
@@ -156,6 +190,9 @@ func openSocket(in *inheritance, door, address, key string) (*socket, error) {
 		return s, err
 	}
 	if s, err = listen(address); err != nil {
+		if own := in.ownPort(err, address); own != "" {
+			return nil, &hinted{fmt.Errorf("%s: %s", key, ownPortText(own)), ownPortHint}
+		}
 		return nil, &hinted{fmt.Errorf("%s: %w", key, err), listenHint(key)}
 	}
 	return s, nil

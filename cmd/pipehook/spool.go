@@ -71,11 +71,26 @@ func (a *app) waits() string {
 	return fmt.Sprintf("%d bytes of events wait since %s: %v", state.Bytes, state.Since.UTC().Format(time.RFC3339), state.Cause)
 }
 
+// storeAnswers is how long the store may take to answer. Whoever asks for readiness waits for a
+// second at most, and must learn in that time that webhooks are taken all the same.
+const storeAnswers = 300 * time.Millisecond
+
+// answers reports whether the store does.
+func (a *app) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeAnswers)
+	defer cancel()
+	err := a.store.Ping(ctx)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("it did not answer within %s: %w", storeAnswers, err)
+	}
+	return err
+}
+
 // probes are what readiness depends on. A store that is away does not make the process less able to
 // take webhooks, as long as the spool does.
 func (a *app) probes() []probe {
 	return []probe{
-		{name: "store", check: a.store.Ping, bearable: func() bool { return a.spool.State().Full == nil }},
+		{name: "store", check: a.answers, bearable: func() bool { return a.spool.State().Full == nil }},
 		{name: "spool", check: func(context.Context) error {
 			if text := a.waits(); text != "" {
 				return fmt.Errorf("%s", text)

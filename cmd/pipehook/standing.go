@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/telemetry"
 )
 
@@ -35,14 +34,19 @@ func (a *app) standing(ctx context.Context) (map[string]telemetry.Listener, erro
 	return all, nil
 }
 
+// orphansWithin is how long a start or a reload waits to be told: it can do without.
+const orphansWithin = 2 * time.Second
+
 // tellOrphans says which stored deliveries wait for listeners that there are not.
-func (a *app) tellOrphans(ctx context.Context, subs []delivery.Subscription) {
+func (a *app) tellOrphans(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, orphansWithin)
+	defer cancel()
 	waiting, err := a.store.Reader().Waiting(ctx)
 	if err != nil {
 		return // the store says so itself when it matters
 	}
-	for _, sub := range subs {
-		delete(waiting, sub.Name)
+	for name := range a.engine.Standing() {
+		delete(waiting, name)
 	}
 	for listener, n := range waiting {
 		a.log.Warn("deliveries wait for a listener that does not exist", "listener", listener, "count", n)

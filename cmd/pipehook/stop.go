@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,18 +23,21 @@ const unanswered = 2 * time.Second
 
 // deliveries runs the engine, and can end it before its time.
 type deliveries struct {
-	engine *delivery.Engine
-	once   sync.Once
-	quit   chan struct{}
-	ended  chan struct{}
-	left   atomic.Bool // attempts that still run are not waited for
+	engine  *delivery.Engine
+	log     *slog.Logger
+	once    sync.Once
+	quit    chan struct{}
+	ended   chan struct{}
+	overdue chan struct{} // closed when the stop waits no longer
+	left    atomic.Bool   // attempts that still run are not waited for
 }
 
-func newDeliveries(engine *delivery.Engine) *deliveries {
-	return &deliveries{engine: engine, quit: make(chan struct{}), ended: make(chan struct{})}
+func newDeliveries(engine *delivery.Engine, log *slog.Logger) *deliveries {
+	return &deliveries{engine: engine, log: log, quit: make(chan struct{}), ended: make(chan struct{}), overdue: make(chan struct{})}
 }
 
-// Run runs the engine until ctx ends or quiesce is called, and returns when ctx has ended.
+// Run runs the engine until ctx ends or quiesce is called, and returns when ctx has ended. Attempts
+// that run then are waited for as long as bound allows.
 func (d *deliveries) Run(ctx context.Context) error {
 	running, end := context.WithCancel(ctx)
 	defer end()
@@ -53,23 +57,44 @@ func (d *deliveries) Run(ctx context.Context) error {
 	if d.left.Load() {
 		return nil
 	}
-	return <-failed
+	select {
+	case err := <-failed:
+		return err
+	case <-d.overdue:
+		d.leave()
+		return nil
+	}
 }
 
-// quiesce begins no more attempts, waits for those that run, and reports whether they have ended in
-// time.
-func (d *deliveries) quiesce(within time.Duration) bool {
+// bound says that a stop has begun, and how long it may wait for attempts.
+func (d *deliveries) bound(within time.Duration) {
+	time.AfterFunc(within, func() { close(d.overdue) })
+}
+
+// leave no longer waits for the attempts that run.
+func (d *deliveries) leave() {
+	if !d.left.Swap(true) {
+		d.log.Warn("attempts that still run are left behind; they will be made again")
+	}
+}
+
+// quiesce begins no more attempts and waits for those that run, for a while.
+func (d *deliveries) quiesce(within time.Duration) {
 	d.once.Do(func() { close(d.quit) })
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
 	case <-d.ended:
-		return true
+		return
+	case <-d.overdue:
 	case <-timer.C:
-		d.left.Store(true)
-		return false
 	}
+	d.leave()
 }
+
+// attemptsWithin is how much of the grace period attempts may take, as requests may: the rest is
+// for what has to be written after them.
+func attemptsWithin(conf *config.Config) time.Duration { return conf.Server.ShutdownGrace * 4 / 5 }
 
 // quiesce ends the attempts before the requests, where no answer depends on an attempt.
 func (a *app) quiesce() {
@@ -79,9 +104,7 @@ func (a *app) quiesce() {
 	}
 	a.loading.Lock() // no listener may be added to an engine that is about to end
 	defer a.loading.Unlock()
-	if !a.deliveries.quiesce(conf.Server.ShutdownGrace) {
-		a.log.Warn("attempts that still run are left behind; they will be made again")
-	}
+	a.deliveries.quiesce(attemptsWithin(conf))
 }
 
 // needsAttempts reports whether some pipeline's events reach listeners in this process or not at

@@ -162,6 +162,10 @@ func ListenerDefaults() Listener {
 // Mistake makes a mistake at a key's place, for what only others can check.
 func (c *Config) Mistake(key, msg, hint string) Mistake { return c.doc.mistake(key, msg, hint) }
 
+// Shows reports whether the text of a key may be repeated in a message: it may when it stands in the
+// file, and not when it came from the environment.
+func (c *Config) Shows(key string) bool { return c.doc.shows(key) }
+
 // At is where a key stands in the file, or what holds it; 0, 0 when the file is silent or something
 // above it has set the key.
 func (c *Config) At(key string) (line, column int) {

@@ -63,6 +63,9 @@ func parent(key string) string {
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // join puts a key into its table. A key that is quoted in the file is quoted here.
+// Join is the key of what stands in a table, such as where."current.value".
+func Join(table, key string) string { return join(table, key) }
+
 func join(table, key string) string {
 	if !bareKey.MatchString(key) {
 		key = fmt.Sprintf("%q", key)

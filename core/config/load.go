@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -67,6 +68,7 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 		listener := ListenerDefaults()
 		l.structAt(index(listenerKey, i), table, &listener)
 		l.checkOrder(index(listenerKey, i), &listener)
+		l.fields(index(listenerKey, i), &listener)
 		l.never(index(listenerKey, i), &listener)
 		conf.Listeners = append(conf.Listeners, listener)
 	}
@@ -131,7 +133,7 @@ func (l *loader) stage(key string, table map[string]any) Stage {
 		l.value(at, use, reflect.ValueOf(&head.Use).Elem())
 	}
 	if head.Use == "" && !l.bad[at] && !l.bad[key] {
-		l.wrong(key, "use is required", "write use = \"persist\" or another kind of stage")
+		l.withoutUse(key, table)
 	}
 	return Stage{Use: head.Use, Key: key, Decode: func(into any) error {
 		own := newDecoder(l.doc)
@@ -144,6 +146,18 @@ func (l *loader) stage(key string, table map[string]any) Stage {
 		own.structAt(key, table, into, "use")
 		return own.mistakes.Err()
 	}}
+}
+
+// withoutUse says that a stage has no kind. Its other keys are not known then, but the one that was
+// meant may be.
+func (l *loader) withoutUse(key string, table map[string]any) {
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		if hint := suggest(name, []string{"use"}); strings.HasPrefix(hint, "did you mean") {
+			l.wrong(join(key, name), "unknown key", hint)
+			return
+		}
+	}
+	l.wrong(key, "use is required", "write use = \"persist\" or another kind of stage")
 }
 
 // structAt decodes a table into a struct and checks it. The keys elsewhere are read by others.

@@ -52,8 +52,9 @@ func (s Size) String() string {
 	return fmt.Sprintf("%dB", int64(s))
 }
 
-// parseDuration is Go's syntax and d for days of 24 hours.
-func parseDuration(text string) (time.Duration, error) {
+// ParseDuration reads a duration as it is written in the file: Go's syntax, and d for days of 24
+// hours.
+func ParseDuration(text string) (time.Duration, error) {
 	days, rest, hasDays := strings.Cut(text, "d")
 	if !hasDays {
 		days, rest = "0", text
@@ -123,7 +124,7 @@ var (
 func textValue(t reflect.Type, text string) (v any, ok bool, err error) {
 	switch t {
 	case durationType:
-		v, err = parseDuration(text)
+		v, err = ParseDuration(text)
 	case prefixType:
 		v, err = parsePrefix(text)
 	case patternType:

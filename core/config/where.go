@@ -64,6 +64,23 @@ func (d *decoder) never(key string, l *Listener) {
 	}
 }
 
+// fields refuses in changed the beginnings that paths have in where: there it names a field of the
+// record alone.
+func (d *decoder) fields(key string, l *Listener) {
+	for i, field := range l.Changed {
+		root, name, nested := strings.Cut(field, ".")
+		if !nested {
+			continue
+		}
+		switch at := index(join(key, "changed"), i); root {
+		case "current", "previous":
+			d.wrong(at, fmt.Sprintf("stands without %q: a field of the record is meant", root+"."), fmt.Sprintf("did you mean %q?", name))
+		case "meta":
+			d.wrong(at, "names a field of the record, and what is in meta does not change", "leave it out, or ask for its value with where")
+		}
+	}
+}
+
 // badWithin reports whether a key or something in it has a mistake.
 func (d *decoder) badWithin(key string) bool {
 	for at := range d.bad {

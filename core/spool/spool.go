@@ -90,10 +90,12 @@ func Open(opts Options) (*Spool, error) {
 		s.state.Bytes += seg.size
 	}
 	if len(s.segments) > 0 {
-		s.leave(errors.New("events wait that an earlier process left"))
+		s.leave(errLeft)
 	}
 	return s, nil
 }
+
+var errLeft = errors.New("events wait that an earlier process left")
 
 // Limit changes the limits.
 func (s *Spool) Limit(l Limits) { s.limits.Store(&l) }

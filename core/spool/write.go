@@ -133,7 +133,11 @@ func (s *Spool) leave(cause error) {
 	if s.state.Since.IsZero() {
 		s.state.Since, s.state.Cause = time.Now(), cause
 		s.waiting.Store(true)
-		s.opts.Log.Warn("the store does not take events; they are kept in the spool until it does", "dir", s.opts.Dir, "err", cause)
+		text := "the store does not take events; they are kept in the spool until it does"
+		if errors.Is(cause, errLeft) {
+			text = "an earlier process left events in the spool; the store gets them before all others"
+		}
+		s.opts.Log.Warn(text, "dir", s.opts.Dir, "err", cause)
 	}
 	select {
 	case s.wake <- struct{}{}:

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -350,4 +351,33 @@ func (s *Store) Crashed(ctx context.Context, crashes []Crash) error {
 		}
 	}
 	return nil
+}
+
+// Missing are those of the ids that no event has.
+func (r *Reader) Missing(ctx context.Context, ids []string) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var there []string
+	if err := r.db.NewSelect().Table("events").Column("id").Where("id IN ?", bun.Tuple(ids)).Scan(ctx, &there); err != nil {
+		return nil, fmt.Errorf("events: %w", err)
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(there, id) }), nil
+}
+
+// Before is the delivery that stands first among those pending for the listener and the record, if
+// its turn is before that of d.
+func (r *Reader) Before(ctx context.Context, d *Delivery) (first Chosen, found bool, err error) {
+	var rows []Chosen
+	err = r.db.NewSelect().TableExpr("deliveries AS d").Join("JOIN events AS e ON e.seq = d.event_seq").
+		Column("e.id", "d.attempts", "d.next_at", "d.last_error").
+		Where("d.listener = ?", d.Listener).Where("d.state = 0").Where("d.record = ?", d.Record).Where("d.turn < ?", d.Turn).
+		OrderExpr("d.turn").Limit(1).Scan(ctx, &rows)
+	if err != nil {
+		return Chosen{}, false, fmt.Errorf("deliveries of %s: %w", d.Listener, err)
+	}
+	if len(rows) == 0 {
+		return Chosen{}, false, nil
+	}
+	return rows[0], true, nil
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -54,6 +55,9 @@ func openSQLite(ctx context.Context, loc location, now func() time.Time) (_ back
 	if s.lock, err = lockFile(loc.path + ".lock"); err != nil {
 		return nil, nil, err
 	}
+	if err := ownFile(loc.path); err != nil {
+		return nil, nil, err
+	}
 	// As SQLite does where it is built for the system: the time stamp that fsync also writes needs a
 	// commit of the file system's journal. Some systems have no fdatasync; then fsync it is.
 	if _, err := driver.Fdatasync(true); err != nil && !errors.Is(err, driver.ErrFdatasyncUnavailable) {
@@ -99,6 +103,19 @@ func readSQLite(loc location) (*bun.DB, error) {
 	db.SetMaxOpenConns(4)
 	db.SetMaxIdleConns(4)
 	return bun.NewDB(db, sqlitedialect.New(), bun.WithDiscardUnknownColumns()), nil
+}
+
+// ownFile makes a file that is not there yet for its owner alone: it will hold what senders sent.
+// SQLite gives the files beside it the same mode. One that is there is left as somebody wanted it.
+func ownFile(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // editSQLite opens the file to change single rows of it, in this process or beside it.

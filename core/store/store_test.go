@@ -77,6 +77,8 @@ func (i *intake) Look(again bool) {
 	i.looked = i.looked || again
 }
 
+func (*intake) Lost([]core.Attempt) {}
+
 func (i *intake) Saved(attempts []core.Attempt) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

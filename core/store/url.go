@@ -30,12 +30,23 @@ func parseURL(raw string) (location, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		// The text may hold a password, so neither it nor the parser's error is repeated.
-		return location{}, invalid("store.url is neither sqlite:FILE nor postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+		return location{}, invalid("store.url is neither sqlite:FILE nor postgres://USER:PASSWORD@HOST:PORT/DATABASE: percent-encode @ / ? # and %% in the password")
+	}
+	if spilled(raw) {
+		return location{}, invalid("store.url has an @ behind HOST:PORT: percent-encode @ / ? # and %% in the password")
 	}
 	if strings.Trim(u.Path, "/") == "" {
 		return location{}, invalid("store.url names no database: end it with /DATABASE")
 	}
 	return location{pg: u, shown: u.Redacted()}, nil
+}
+
+// spilled reports whether a password may have been cut in two: a parser takes what stands behind a
+// / ? or # in it for the path and the rest, which are shown.
+func spilled(raw string) bool {
+	_, rest, _ := strings.Cut(raw, "://")
+	end := strings.IndexAny(rest, "/?#")
+	return end >= 0 && strings.Contains(rest[end:], "@")
 }
 
 // Check reports what is wrong with a store URL without opening it.

@@ -221,7 +221,7 @@ func (r *round) checkLedger(s *stored) {
 // ids, and stored under one of them.
 func (r *round) spooled() bool {
 	for _, v := range r.all() {
-		if len(v.told("the store does not take events")) > 0 {
+		if len(v.told("the store does not take events", "an earlier process left events")) > 0 {
 			return true
 		}
 	}
