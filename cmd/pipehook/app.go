@@ -36,6 +36,7 @@ type app struct {
 	engine   *delivery.Engine
 	handler  *ingress.Handler
 	scripts  *scriptSet
+	plugins  *pluginSet
 	metrics  *telemetry.Metrics
 	reloads  *telemetry.Reloads
 	deps     stages.Deps
@@ -105,6 +106,9 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
 	}
+	if err := a.openPlugins(ctx, conf); err != nil {
+		return nil, err
+	}
 	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {
 		return nil, err
 	}
@@ -138,6 +142,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.handler = a.newHandler(conf, hooks, p.see)
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
+	subs = append(subs, a.plugins.subscriptions(conf)...)
 	a.engine.Subscribe(subs)
 	a.tellOrphans(ctx, subs)
 	return a, nil
@@ -279,6 +284,7 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	g.Add("store", a.store)
 	g.Add("spool", a.spool)
 	g.Add("left events", core.ServiceFunc(a.adopt))
+	g.Add("plugins", a.plugins)
 	g.Add("delivery", a.deliveries)
 	g.Add("scripts", core.ServiceFunc(a.watchScripts))
 	g.Add("doors", core.ServiceFunc(a.runDoors))
@@ -358,8 +364,9 @@ func (a *app) loadScripts() {
 
 // takeScripts is loadScripts under its lock.
 func (a *app) takeScripts() {
-	subs, changed := a.scripts.load(a.conf.Load())
-	a.engine.Subscribe(subs)
+	conf := a.conf.Load()
+	subs, changed := a.scripts.load(conf)
+	a.engine.Subscribe(append(subs, a.plugins.subscriptions(conf)...))
 	if changed && a.reloaded != nil {
 		a.reloaded()
 	}
@@ -370,6 +377,9 @@ func (a *app) close() error {
 	var errs []error
 	for _, d := range a.doors {
 		errs = append(errs, d.close())
+	}
+	if a.plugins != nil {
+		errs = append(errs, a.plugins.close())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

@@ -61,8 +61,11 @@ type Host struct {
 }
 
 // Open makes a host. Plugins that a killed process has left in its folder are ended.
-func Open(opts Options) (*Host, error) {
+func Open(opts Options) (_ *Host, err error) {
 	opts.Limits = opts.Limits.orUsual()
+	if opts.Dir, err = filepath.Abs(opts.Dir); err != nil { // plugins work elsewhere
+		return nil, err
+	}
 	h := &Host{opts: opts, plugins: map[*Plugin]struct{}{}}
 	if _, err := os.Lstat(opts.Dir); errors.Is(err, os.ErrNotExist) {
 		return h, nil
