@@ -23,11 +23,8 @@ func Run(t testing.TB, p sdk.Plugin, config any) (sdk.Listener, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, server := goplugin.TestPluginGRPCConn(t, false, wire.Set(sdk.Server(p)))
-	t.Cleanup(func() {
-		_ = conn.Close() // ends the server too, which then closes nothing twice
-		server.Stop()
-	})
+	conn, _ := goplugin.TestPluginGRPCConn(t, false, wire.Set(sdk.Server(p)))
+	t.Cleanup(func() { _ = conn.Close() }) // which stops the server, too
 	client, err := wire.Dispense(conn)
 	if err != nil {
 		t.Fatal(err)

@@ -29,11 +29,8 @@ func (f fake) Handle(_ context.Context, ev core.Event) error { return f[ev.ID] }
 
 func connect(t *testing.T, s wire.Server) *wire.Client {
 	t.Helper()
-	conn, server := goplugin.TestPluginGRPCConn(t, false, wire.Set(s))
-	t.Cleanup(func() {
-		_ = conn.Close() // the server is stopped
-		server.Stop()
-	})
+	conn, _ := goplugin.TestPluginGRPCConn(t, false, wire.Set(s))
+	t.Cleanup(func() { _ = conn.Close() }) // which stops the server, too
 	client, err := wire.Dispense(conn)
 	if err != nil {
 		t.Fatal(err)
