@@ -125,6 +125,9 @@ func (h *Host) Close() error {
 	if h.lock == nil {
 		return nil
 	}
+	for _, pid := range holders(h.lock) { // what a plugin has started and has left its group
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	h.sweep()
 	err := errors.Join(os.RemoveAll(h.opts.Dir), h.lock.Close())
 	h.lock = nil

@@ -492,6 +492,28 @@ func TestNothingOutlivesAHostThatIsKilled(t *testing.T) {
 	}
 }
 
+func TestWhatAPluginHasStartedEndsWithTheHost(t *testing.T) {
+	if !onLinux() {
+		t.Skip("what has left its group is not found on this system")
+	}
+	dir := filepath.Join(t.TempDir(), "plugins")
+	h, err := plughost.Open(plughost.Options{Dir: dir, Log: discard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := h.Start(labSpec(t.TempDir()))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	child, err := strconv.Atoi(p.Handle(ctx, core.Event{ID: "1", Object: "fork", Action: "far"}).Error())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	until(t, "the child is gone", func() bool { return !alive(child) })
+}
+
 // A folder too deep for a socket is no reason not to start.
 func TestAPluginStartsInADeepFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 100))

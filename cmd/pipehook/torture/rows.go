@@ -22,8 +22,8 @@ var rows = []row{
 	{name: "F14", title: "a commit whose outcome is not known", stores: []string{postgres}, run: unknownOutcome},
 	{name: "F15", title: "a bad network to the database", stores: []string{postgres}, run: badNetwork},
 	{name: "F12", title: "the database is restarted", stores: []string{postgres}, run: databaseRestarts},
-	{name: "F21", title: "a plugin hangs", skipped: "there are no compiled plugins yet"},
-	{name: "F24", title: "the host dies, its plugin stays", skipped: "there are no compiled plugins yet"},
+	{name: "F21", title: "a plugin hangs", run: pluginHangs},
+	{name: "F24", title: "the host dies, its plugin stays", run: hostDies},
 }
 
 // readyWithin is how soon a process must serve after the one before it was killed.
