@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -91,7 +92,8 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		time.Sleep(time.Hour) // not all threads stop in the same instant
 	case "loop":
-		for { //nolint // it is what the test is about
+		for {
+			turns.Add(1)
 		}
 	case "slow":
 		<-ctx.Done()
@@ -144,6 +146,8 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 
 // realStderr is what os.Stderr is before Serve puts another in its place.
 var realStderr = os.Stderr
+
+var turns atomic.Int64
 
 var met = make(chan string)
 
