@@ -90,7 +90,7 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: sockets},
 		Logger:           hclog.NewNullLogger(), SyncStdout: said, SyncStderr: complained,
 	})
-	defer context.AfterFunc(ctx, p.kill)() // go-plugin waits for nobody
+	defer context.AfterFunc(ctx, p.kill)() // which ends whatever is waited for
 	if err := i.begin(ctx, spec); err != nil {
 		err = i.startError(ctx, err)
 		i.end(false)
@@ -107,7 +107,7 @@ func (i *instance) begin(ctx context.Context, spec *Spec) error {
 	if i.wire, err = wire.Dispense(conn); err != nil {
 		return err
 	}
-	if i.manifest, err = i.wire.Configure(ctx, spec.Config); err != nil {
+	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), spec.Config); err != nil {
 		return refusal(err)
 	}
 	if !slices.Contains(i.manifest.Does, wire.Listens) {
@@ -188,11 +188,13 @@ func (i *instance) call(ctx context.Context, ev *core.Event) error {
 	if timeout <= 0 {
 		return ctx.Err()
 	}
-	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout+i.limits.Answer)
-	defer cancel()
+	// Not a deadline: the plugin's end would hear of it, and break off the call on its own.
+	patient, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	defer time.AfterFunc(timeout+i.limits.Answer, func() { cancel(errHangs) }).Stop()
 	defer context.AfterFunc(ctx, func() {
 		if errors.Is(ctx.Err(), context.Canceled) {
-			cancel() // nobody waits any more
+			cancel(ctx.Err()) // nobody waits any more
 		}
 	})()
 	errs, err := i.wire.Handle(patient, timeout, []core.Event{*ev})
@@ -202,7 +204,7 @@ func (i *instance) call(ctx context.Context, ev *core.Event) error {
 		i.answered = true
 		i.mu.Unlock()
 		return errs[0]
-	case errors.Is(patient.Err(), context.DeadlineExceeded):
+	case context.Cause(patient) == errHangs:
 		i.condemn("it did not answer another call")
 		return failed(fmt.Sprintf("the plugin did not answer within %s and was ended", timeout.Round(time.Millisecond)))
 	case patient.Err() != nil:
@@ -210,6 +212,8 @@ func (i *instance) call(ctx context.Context, ev *core.Event) error {
 	}
 	return i.broken(err)
 }
+
+var errHangs = errors.New("no answer")
 
 // broken says what a call that failed means. Those that we have brought about are no one's crash.
 func (i *instance) broken(err error) error {

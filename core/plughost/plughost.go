@@ -211,15 +211,18 @@ func (h *Host) place(kind string) string {
 // longestSocket is how long the path of a socket may be, less what go-plugin adds to its folder.
 const longestSocket = 103 - len("/plugin-dir4294967295/plugin4294967295")
 
-// socketDir makes a folder for a plugin's socket: in ours, or in the system's with a link in ours
-// when the path would be too long for a socket.
+// socketDir makes a folder for a plugin's socket: in ours, or in one of the system's with a link in
+// ours when the path would be too long for a socket.
 func (h *Host) socketDir() (dir string, remove func(), err error) {
-	dir = h.place("s")
-	if len(dir) <= longestSocket {
-		return dir, func() { _ = os.RemoveAll(dir) }, os.Mkdir(dir, 0o700)
+	link := h.place("s")
+	if len(link) <= longestSocket {
+		return link, func() { _ = os.RemoveAll(link) }, os.Mkdir(link, 0o700)
 	}
-	link := dir
-	if dir, err = os.MkdirTemp("", "pipehook-"); err != nil {
+	base := os.TempDir()
+	if len(base)+len("/pipehook-4294967295") > longestSocket {
+		base = "/tmp"
+	}
+	if dir, err = os.MkdirTemp(base, "pipehook-"); err != nil {
 		return "", nil, err
 	}
 	remove = func() { _ = errors.Join(os.RemoveAll(dir), os.Remove(link)) }
