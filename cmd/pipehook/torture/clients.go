@@ -225,9 +225,10 @@ func copyStorm(ctx context.Context, r *round) error {
 	var sent atomic.Int64
 	var wg sync.WaitGroup
 	for i := range connections {
+		to := victims[i%processes].project // the process behind it is replaced below
 		wg.Go(func() {
 			for sent.Add(1) <= int64(copies) {
-				for !r.load.send(ctx, e, victims[i%processes].project) {
+				for !r.load.send(ctx, e, to) {
 					if pause(ctx, 5*time.Millisecond) != nil {
 						return
 					}
