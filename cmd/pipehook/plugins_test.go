@@ -150,4 +150,6 @@ func TestThePluginInTheDocumentsWorks(t *testing.T) {
 		events := p.events(t)
 		return len(events) == 1 && len(events[0].Deliveries) == 1 && events[0].Deliveries[0].State == core.Done
 	})
+	pr.signal(t, pr.cmd.Process.Pid, syscall.SIGTERM) // a kill would leave a socket for the next start to remove
+	<-pr.exit
 }
