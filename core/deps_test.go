@@ -27,6 +27,35 @@ func TestCoreNeedsTheStandardLibraryOnly(t *testing.T) {
 	}
 }
 
+// A plugin is as large as what its author imports.
+func TestThePluginSDKIsSmall(t *testing.T) {
+	own := []string{"/core", "/plugins/sdk", "/plugins/sdk/wire", "/plugins/sdk/wire/pluginv1"}
+	for _, dep := range list(t, "-deps", module+"/plugins/sdk") {
+		if name, ours := strings.CutPrefix(dep, module); ours && !slices.Contains(own, name) {
+			t.Errorf("plugins/sdk needs %s", dep)
+		}
+		for _, word := range []string{"/bun", "/goja", "/koanf", "/esbuild", "modernc.org/"} {
+			if strings.Contains(dep, word) {
+				t.Errorf("plugins/sdk needs %s", dep)
+			}
+		}
+	}
+}
+
+func TestAnExampleOfAPluginImportsTheSDKAndNothingElseOfOurs(t *testing.T) {
+	for _, line := range list(t, "-f", "{{.ImportPath}}={{join .Imports \",\"}}", module+"/plugins/examples/...") {
+		pkg, imports, _ := strings.Cut(line, "=")
+		for imported := range strings.SplitSeq(imports, ",") {
+			if strings.HasPrefix(imported, module) && imported != module+"/plugins/sdk" {
+				t.Errorf("%s imports %s", pkg, imported)
+			}
+		}
+	}
+}
+
+// ends are what a part may use to speak to another process.
+var ends = map[string]string{module + "/core/plughost": module + "/plugins/sdk/wire"}
+
 // leaves are what any part may use beside core.
 var leaves = []string{module + "/core", module + "/core/failpoint", module + "/core/jsonscan"}
 
@@ -37,7 +66,7 @@ func TestSiblingsDoNotKnowEachOther(t *testing.T) {
 			continue // the one list of all stages
 		}
 		for imported := range strings.SplitSeq(imports, ",") {
-			if strings.HasPrefix(imported, module) && !slices.Contains(leaves, imported) {
+			if strings.HasPrefix(imported, module) && !slices.Contains(leaves, imported) && ends[pkg] != imported {
 				t.Errorf("%s imports %s", pkg, imported)
 			}
 		}

@@ -38,6 +38,7 @@ type app struct {
 	refusals *refused.Keeper
 	handler  *ingress.Handler
 	scripts  *scriptSet
+	plugins  *pluginSet
 	metrics  *telemetry.Metrics
 	reloads  *telemetry.Reloads
 	deps     stages.Deps
@@ -107,6 +108,9 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
 	}
+	if err := a.openPlugins(ctx, conf); err != nil {
+		return nil, err
+	}
 	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {
 		return nil, err
 	}
@@ -141,6 +145,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.handler = a.newHandler(conf, hooks, p.see)
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
+	subs = append(subs, a.plugins.subscriptions(conf)...)
 	a.engine.Subscribe(subs)
 	a.tellOrphans(ctx)
 	return a, nil
@@ -284,6 +289,7 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	g.Add("refused requests", a.refusals)
 	g.Add("spool", a.spool)
 	g.Add("left events", core.ServiceFunc(a.adopt))
+	g.Add("plugins", a.plugins)
 	g.Add("delivery", a.deliveries)
 	g.Add("scripts", core.ServiceFunc(a.watchScripts))
 	g.Add("doors", core.ServiceFunc(a.runDoors))
@@ -367,8 +373,9 @@ func (a *app) loadScripts() {
 
 // takeScripts is loadScripts under its lock.
 func (a *app) takeScripts() {
-	subs, changed := a.scripts.load(a.conf.Load())
-	a.engine.Subscribe(subs)
+	conf := a.conf.Load()
+	subs, changed := a.scripts.load(conf)
+	a.engine.Subscribe(append(subs, a.plugins.subscriptions(conf)...))
 	if changed && a.reloaded != nil {
 		a.reloaded()
 	}
@@ -379,6 +386,9 @@ func (a *app) close() error {
 	var errs []error
 	for _, d := range a.doors {
 		errs = append(errs, d.close())
+	}
+	if a.plugins != nil {
+		errs = append(errs, a.plugins.close())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

@@ -27,7 +27,7 @@ func page(t *testing.T, name string) string {
 }
 
 // tableKey is a key in the first column of a table.
-var tableKey = regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\|")
+var tableKey = regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\|")
 
 func compare(t *testing.T, name string, keys []string) {
 	t.Helper()

@@ -139,12 +139,18 @@ func (a *app) take(conf *config.Config) (err error) {
 	if err != nil {
 		return errors.Join(err, sink.close())
 	}
+	plugins, err := a.plugins.prepare(context.Background(), conf) // a start has its own time-out
+	if err != nil {
+		return errors.Join(err, sink.close(), closeMoves(moves))
+	}
 
 	if err := a.logs.use(sink); err != nil {
 		a.log.Warn("the log file before this one could not be closed", "err", err)
 	}
 	a.conf.Store(conf)
+	dropped := a.plugins.use(plugins)
 	a.takeScripts()
+	a.plugins.drop(dropped) // nothing more is given to them
 	failpoint.Pass(failpoint.Reload)
 	a.handler.Set(limitsOf(conf), hooks)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
@@ -201,11 +207,7 @@ type move struct {
 func (a *app) prepareMoves(conf *config.Config) (moves []move, err error) {
 	defer func() {
 		if err != nil {
-			for _, m := range moves {
-				if m.to != nil {
-					err = errors.Join(err, m.to.Close())
-				}
-			}
+			err = errors.Join(err, closeMoves(moves))
 		}
 	}()
 	for _, want := range []struct{ door, address string }{{hooksDoor, conf.Server.Listen}, {adminDoor, conf.Admin.Listen}} {
@@ -229,6 +231,15 @@ func (a *app) prepareMoves(conf *config.Config) (moves []move, err error) {
 		moves = append(moves, m)
 	}
 	return moves, checkExposed(a.doors[adminDoor].socket(), conf)
+}
+
+func closeMoves(moves []move) (err error) {
+	for _, m := range moves {
+		if m.to != nil {
+			err = errors.Join(err, m.to.Close())
+		}
+	}
+	return err
 }
 
 // handOver starts a successor, and stops this process once it knows that the other is able to take

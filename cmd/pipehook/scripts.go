@@ -50,9 +50,13 @@ func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 	var wanted []wantedScript
 	mentioned, names := map[string]bool{}, map[string]bool{}
 	for i, l := range conf.Listeners {
+		names[l.Name] = true
+		if l.Plugin != "" {
+			continue
+		}
 		path := beside(conf, l.Script)
 		wanted = append(wanted, wantedScript{Listener: l, path: path, key: fmt.Sprintf("listener[%d]", i)})
-		mentioned[filepath.Clean(path)], names[l.Name] = true, true
+		mentioned[filepath.Clean(path)] = true
 	}
 	if conf.Scripts.Dir == "" {
 		return wanted, nil
@@ -185,17 +189,24 @@ func patternTexts(patterns []core.Pattern) []string {
 }
 
 func subscription(w wantedScript, loaded *loadedScript) delivery.Subscription {
+	sub := subscriptionOf(w.Listener, loaded.script, loaded.script.Hash)
+	sub.Match = matchOf(w, loaded.program)
+	return sub
+}
+
+// subscriptionOf is a listener with what runs it.
+func subscriptionOf(l config.Listener, runner core.Listener, code func() string) delivery.Subscription {
 	return delivery.Subscription{
-		Name: w.Name, Match: matchOf(w, loaded.program), Changed: w.Changed,
-		Listener: loaded.script, Code: loaded.script.Hash,
-		Timeout: w.Timeout, Concurrency: w.Concurrency,
-		Retry:     delivery.Retry{Attempts: w.Retry.Attempts, First: w.Retry.First, Max: w.Retry.Max},
-		Where:     w.Where,
-		Order:     map[string]delivery.Order{"record": delivery.ByRecord, "none": delivery.Unordered}[w.Order],
-		OnFailure: map[string]delivery.OnFailure{"block": delivery.Block, "skip": delivery.Skip}[w.OnFailure],
-		DropStale: w.Stale == "drop",
-		Coalesce:  delivery.Coalesce{Quiet: w.Coalesce.Quiet, Max: w.Coalesce.Max},
-		Breaker:   delivery.Breaker{Failures: w.Breaker.Failures, Pause: w.Breaker.Pause},
+		Name: l.Name, Match: l.Match, Changed: l.Changed,
+		Listener: runner, Code: code,
+		Timeout: l.Timeout, Concurrency: l.Concurrency,
+		Retry:     delivery.Retry{Attempts: l.Retry.Attempts, First: l.Retry.First, Max: l.Retry.Max},
+		Where:     l.Where,
+		Order:     map[string]delivery.Order{"record": delivery.ByRecord, "none": delivery.Unordered}[l.Order],
+		OnFailure: map[string]delivery.OnFailure{"block": delivery.Block, "skip": delivery.Skip}[l.OnFailure],
+		DropStale: l.Stale == "drop",
+		Coalesce:  delivery.Coalesce{Quiet: l.Coalesce.Quiet, Max: l.Coalesce.Max},
+		Breaker:   delivery.Breaker{Failures: l.Breaker.Failures, Pause: l.Breaker.Pause},
 	}
 }
 
@@ -251,6 +262,9 @@ func scriptDirs(conf *config.Config) []string {
 		dirs = append(dirs, beside(conf, conf.Scripts.Dir))
 	}
 	for _, l := range conf.Listeners {
+		if l.Plugin != "" {
+			continue
+		}
 		dirs = append(dirs, filepath.Dir(beside(conf, l.Script)))
 	}
 	slices.Sort(dirs)

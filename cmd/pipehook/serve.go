@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/pprof"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -133,14 +134,17 @@ func (c *cli) serveOnce(ctx context.Context, conf *config.Config, p parts, k *ke
 
 func (c *cli) checkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "check", Short: "Check the configuration and the scripts", Args: cobra.NoArgs,
-		Long: "Check the configuration and the scripts without serving. Every mistake is listed with its\nplace; then what the order of the stages costs, in words. Exit code 2 when something is wrong.",
+		Use: "check", Short: "Check the configuration, the scripts and the plugins", Args: cobra.NoArgs,
+		Long: "Check the configuration and the scripts without serving, and that the plugins are the files\nthey should be; none is started. Every mistake is listed with its place; then what the order of the stages costs, in words. Exit code 2 when something is wrong.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conf, err := c.loadWhole(nil)
 			if conf == nil {
 				return c.checkFailed(err)
 			}
 			listeners, errs := checkScripts(conf)
+			plugins, wrong := checkPlugins(conf)
+			listeners, errs = append(listeners, plugins...), append(errs, wrong...)
+			slices.Sort(listeners)
 			if err != nil {
 				errs = append([]error{err}, errs...)
 			}

@@ -123,6 +123,8 @@ func ruleText(f validator.FieldError) string {
 		return "must be lower-case letters, digits, - and _, beginning with a letter or digit, at most 64"
 	case "path":
 		return "must begin with /, not end with /, hold only letters, digits and -._~, and not end with /health, which answers beside each pipeline"
+	case "len", "hexadecimal":
+		return "must be a SHA-256: 64 hexadecimal digits"
 	case "url", "http_url":
 		return "must be a URL"
 	default:

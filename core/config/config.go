@@ -18,6 +18,7 @@ type Config struct {
 	Admin     Admin
 	Log       Log
 	Scripts   Scripts
+	Plugins   Plugins
 	Spool     Spool
 	Pipelines []Pipeline
 	Listeners []Listener
@@ -61,6 +62,11 @@ type Scripts struct {
 	Dir string `koanf:"dir"`
 }
 
+// Plugins is the folder of compiled plugins.
+type Plugins struct {
+	Dir string `koanf:"dir"`
+}
+
 // Spool is the folder on this machine that belongs to the processes: each has a place of its own in
 // it, with what must outlive it and can't be in the store. Events wait there when the store takes
 // longer than After.
@@ -91,7 +97,10 @@ type Listener struct {
 	Match       []core.Pattern `koanf:"match" validate:"omitempty,min=1"`
 	Changed     []string       `koanf:"changed" validate:"dive,required"`
 	Where       core.Where     `koanf:"where"`
-	Script      string         `koanf:"script" validate:"required"`
+	Script      string         `koanf:"script"`
+	Plugin      string         `koanf:"plugin"` // a binary in Plugins.Dir, or a path
+	SHA256      string         `koanf:"sha256" validate:"omitempty,len=64,hexadecimal"`
+	Config      map[string]any `koanf:"config"` // is the plugin's own
 	Timeout     time.Duration  `koanf:"timeout" validate:"gt=0"`
 	Retry       Retry          `koanf:"retry"`
 	Concurrency int            `koanf:"concurrency" validate:"gte=1,lte=1024"`
@@ -129,6 +138,7 @@ type plain struct {
 	Admin   Admin   `koanf:"admin"`
 	Log     Log     `koanf:"log"`
 	Scripts Scripts `koanf:"scripts"`
+	Plugins Plugins `koanf:"plugins"`
 	Spool   Spool   `koanf:"spool"`
 }
 
@@ -141,6 +151,7 @@ func defaults() plain {
 		Admin:   Admin{Listen: "127.0.0.1:8081"},
 		Log:     Log{Level: "info", Format: "auto"},
 		Scripts: Scripts{Dir: "scripts"},
+		Plugins: Plugins{Dir: "plugins/bin"},
 		Spool:   Spool{Dir: "pipehook.spool", After: time.Second, MaxSize: 1 << 30},
 	}
 }

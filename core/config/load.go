@@ -60,13 +60,14 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	p := defaults()
 	l.table("", tree, reflect.ValueOf(&p).Elem(), pipelineKey, listenerKey)
 	l.check("", &p)
-	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Spool: p.Spool, doc: l.doc}
+	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Plugins: p.Plugins, Spool: p.Spool, doc: l.doc}
 	for i, table := range l.tables(pipelineKey, tree, "[[pipeline]]") {
 		conf.Pipelines = append(conf.Pipelines, l.pipeline(index(pipelineKey, i), table))
 	}
 	for i, table := range l.tables(listenerKey, tree, "[[listener]]") {
 		listener := ListenerDefaults()
 		l.structAt(index(listenerKey, i), table, &listener)
+		l.checkRunner(index(listenerKey, i), &listener)
 		l.checkOrder(index(listenerKey, i), &listener)
 		l.fields(index(listenerKey, i), &listener)
 		l.never(index(listenerKey, i), &listener)
@@ -74,6 +75,25 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	}
 	l.unique(conf)
 	return conf
+}
+
+// checkRunner refuses a listener that is not either a script or a plugin.
+func (l *loader) checkRunner(key string, listener *Listener) {
+	switch {
+	case l.bad[key] || l.bad[key+".script"] || l.bad[key+".plugin"]:
+	case listener.Script != "" && listener.Plugin != "":
+		l.wrong(key+".plugin", "stands beside script, and a listener is one of them", "leave one out")
+	case listener.Script == "" && listener.Plugin == "":
+		msg := isRequired
+		if _, written := l.doc.places[key+".script"]; written {
+			msg = "must not be empty"
+		}
+		l.wrong(key+".script", msg, "name the script, or the binary with plugin")
+	case listener.Plugin == "" && listener.SHA256 != "":
+		l.wrong(key+".sha256", "is for plugins", "leave it out")
+	case listener.Plugin == "" && listener.Config != nil:
+		l.wrong(key+".config", "is for plugins", "leave it out")
+	}
 }
 
 // checkOrder refuses what only makes sense with an order.

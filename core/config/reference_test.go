@@ -10,7 +10,7 @@ import (
 )
 
 // row is a key of the page with its default, where that is a literal.
-var row = regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\| (?:`([^`]*)`|(required)|[^|]*) \\|")
+var row = regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\| (?:`([^`]*)`|(required)|[^|]*) \\|")
 
 func TestThePageHasEveryKeyAndItsDefault(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "configuration.md"))

@@ -22,7 +22,7 @@ func (r *round) checkLeft() error {
 		if (strings.HasSuffix(name, ".lock") || name == "lock") && !free(path) {
 			r.fail("I8", "%s is locked, and nobody lives", path)
 		}
-		known := slices.Contains([]string{"pipeline.toml", "lock", "number", "running", "torture.db", "torture.db-wal", "torture.db-shm", "torture.db.lock"}, name) ||
+		known := slices.Contains([]string{"pipeline.toml", "lock", "number", "running", "store", "torture.db", "torture.db-wal", "torture.db-shm", "torture.db.lock"}, name) ||
 			scripts[strings.TrimSuffix(name, ".js")] != ""
 		if strings.HasSuffix(name, ".damaged") && !r.diedWhole() {
 			return nil // the end of a write to the spool that was cut off

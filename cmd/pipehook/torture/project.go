@@ -66,6 +66,7 @@ type project struct {
 	spoolAfter     string
 	maxPending     int
 	environ        []string
+	plugins        map[string]string // the tables of listeners that are no scripts
 }
 
 // newProject makes a folder for a process on the round's store.
@@ -100,6 +101,10 @@ func (p *project) text() string {
 		fmt.Fprintf(&b, "[[pipeline.stage]]\nuse = %q\n", kind)
 	}
 	for _, name := range p.listeners {
+		if table, ok := p.plugins[name]; ok {
+			fmt.Fprintf(&b, "[[listener]]\nname = %q\n%s", name, table)
+			continue
+		}
 		fmt.Fprintf(&b, "[[listener]]\nname = %q\nscript = \"%s.js\"\n%s", name, name, settings[name])
 	}
 	return b.String()

@@ -26,8 +26,8 @@ var rows = []row{
 	{name: "F17", title: "a process that was given up goes on", stores: []string{postgres}, run: zombies},
 	{name: "F18", title: "the process that deletes for all dies", stores: []string{postgres}, run: dutyDies},
 	{name: "F12", title: "the database is restarted", stores: []string{postgres}, run: databaseRestarts},
-	{name: "F21", title: "a plugin hangs", skipped: "there are no compiled plugins yet"},
-	{name: "F24", title: "the host dies, its plugin stays", skipped: "there are no compiled plugins yet"},
+	{name: "F21", title: "a plugin hangs", run: pluginHangs},
+	{name: "F24", title: "the host dies, its plugin stays", run: hostDies},
 }
 
 // readyWithin is how soon a process must serve after the one before it was killed.

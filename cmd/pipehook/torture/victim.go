@@ -184,7 +184,9 @@ func (v *victim) alive() bool {
 
 // kill is kill -9, and returns when it has ended.
 func (v *victim) kill() {
-	_ = v.cmd.Process.Kill() // it may be gone
+	if v.cmd != nil { // else it is none of ours, and was only seen
+		_ = v.cmd.Process.Kill() // it may be gone
+	}
 	<-v.exit
 }
 

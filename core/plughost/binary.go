@@ -1,0 +1,85 @@
+//go:build unix
+
+package plughost
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// BinaryError is why a file is not started as a plugin.
+type BinaryError struct {
+	Msg      string
+	Hint     string
+	Checksum bool // the file is another than the one that is asked for
+}
+
+func (e *BinaryError) Error() string { return e.Msg }
+
+// Check reads a binary as a start would, and starts nothing. It returns the SHA-256 of the file, and
+// a BinaryError when it would not be started.
+func Check(path, want string) (sum string, err error) { return read(path, want, io.Discard) }
+
+// binary is a private copy of a plugin's file. What was checked is what runs, whatever becomes of
+// the file, and a plugin that is started again is the same as before.
+type binary struct{ path, sum string }
+
+func (h *Host) hold(path, want string) (_ *binary, err error) {
+	b := &binary{path: filepath.Join(h.place("b"), filepath.Base(path))}
+	if err := os.Mkdir(filepath.Dir(b.path), 0o700); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			b.release()
+		}
+	}()
+	// A child that is forked while the copy is open for writing has it open too, until it runs another
+	// program, and for so long the copy can't be run.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	f, err := os.OpenFile(b.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o500)
+	if err != nil {
+		return nil, err
+	}
+	b.sum, err = read(path, want, f)
+	return b, errors.Join(err, f.Close())
+}
+
+func (b *binary) release() { _ = os.RemoveAll(filepath.Dir(b.path)) }
+
+func read(path, want string, into io.Writer) (sum string, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would be waited for
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "", &BinaryError{Msg: "there is no " + path, Hint: "build the plugin, or correct plugin or plugins.dir"}
+	case err != nil:
+		return "", &BinaryError{Msg: err.Error(), Hint: "pipehook must be able to read and run the file"}
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+		return "", &BinaryError{Msg: path + " is no program", Hint: "name the plugin's binary; chmod +x makes a file one"}
+	}
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(h, into), f); err != nil {
+		return "", err
+	}
+	sum = hex.EncodeToString(h.Sum(nil))
+	if want != "" && !strings.EqualFold(sum, want) {
+		return sum, &BinaryError{
+			Msg: fmt.Sprintf("%s has the SHA-256 %s", path, sum), Hint: "if you trust this file, write that; if not, find out who put it there", Checksum: true,
+		}
+	}
+	return sum, nil
+}

@@ -1,0 +1,290 @@
+//go:build unix
+
+package plughost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+)
+
+// instance is a plugin's process that has taken its configuration.
+type instance struct {
+	*process
+	client   *goplugin.Client
+	wire     *wire.Client
+	manifest wire.Manifest
+	voice    *voice
+	limits   Limits
+	remove   func() // of its socket
+
+	mu       sync.Mutex
+	why      string // we have killed it; empty when we have not
+	answered bool   // some call
+}
+
+// Refused are the mistakes that a plugin finds in its configuration.
+type Refused []wire.ConfigError
+
+func (r Refused) Error() string {
+	texts := make([]string, len(r))
+	for i := range r {
+		texts[i] = r[i].Error()
+	}
+	return "the plugin refuses its configuration: " + strings.Join(texts, "; ")
+}
+
+// passed are the variables of our environment that a plugin gets. Everything else may be a secret.
+var passed = []string{"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+
+func environment() (environ []string) {
+	for _, name := range passed {
+		if value, ok := os.LookupEnv(name); ok {
+			environ = append(environ, name+"="+value)
+		}
+	}
+	return environ
+}
+
+// launch starts the process and gives it its configuration, within the time that a start may take.
+func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logger) (_ *instance, err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.opts.Limits.Start)
+	defer cancel()
+	sockets, remove, err := h.socketDir()
+	if err != nil {
+		return nil, err
+	}
+	v := &voice{log: log}
+	said, complained := &output{voice: v, level: slog.LevelInfo}, &output{voice: v, level: slog.LevelWarn}
+	cmd := exec.Command(b.path)
+	cmd.Args[0], cmd.Dir, cmd.SysProcAttr, cmd.ExtraFiles = spec.Path, spec.Dir, attributes(), []*os.File{h.lock}
+	p, err := newProcess(cmd, said, complained)
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	i := &instance{process: p, voice: v, limits: h.opts.Limits, remove: remove}
+	i.client = goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: wire.Set(nil)},
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		RunnerFunc: func(_ hclog.Logger, with *exec.Cmd, _ string) (runner.Runner, error) {
+			cmd.Env = append(environment(), with.Env...)
+			return p, nil
+		},
+		AutoMTLS: true, SkipHostEnv: true, StartTimeout: h.opts.Limits.Start,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: sockets},
+		Logger:           hclog.NewNullLogger(), SyncStdout: said, SyncStderr: complained,
+	})
+	defer context.AfterFunc(ctx, p.kill)() // which ends whatever is waited for
+	if err := i.begin(ctx, spec); err != nil {
+		err = i.startError(ctx, err)
+		i.end(false)
+		return nil, err
+	}
+	return i, nil
+}
+
+func (i *instance) begin(ctx context.Context, spec *Spec) error {
+	conn, err := i.client.Client()
+	if err != nil {
+		return err
+	}
+	if i.wire, err = wire.Dispense(conn); err != nil {
+		return err
+	}
+	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), spec.Config); err != nil {
+		return refusal(err)
+	}
+	if !slices.Contains(i.manifest.Does, wire.Listens) {
+		return fmt.Errorf("the plugin is no listener: it says that it does %q", i.manifest.Does)
+	}
+	return nil
+}
+
+// refusal tells a plugin's complaints from a call that failed.
+func refusal(err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var r Refused
+	for _, one := range joined.Unwrap() {
+		if wrong, ok := errors.AsType[*wire.ConfigError](one); ok {
+			r = append(r, *wrong)
+		}
+	}
+	return r
+}
+
+// startError says why a process did not become a plugin, with what it said itself.
+func (i *instance) startError(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[Refused](err); ok || i.ID() == "" {
+		return err
+	}
+	hello := i.firstLine()
+	switch {
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+		return fmt.Errorf("it did not start within %s", i.limits.Start)
+	case hello != "" && strings.Count(hello, "|") < 3:
+		return fmt.Errorf("it is no plugin of pipehook, or prints before it calls sdk.Serve: the first it says is %q", clip(strings.TrimSpace(hello), 200))
+	case !i.isOver() || i.wasKilled(): // go-plugin knows more
+		return err
+	case hello == "":
+		return fmt.Errorf("it ended before it shook hands: %s", i.lastWords())
+	}
+	return fmt.Errorf("it ended while it started: %s", i.lastWords())
+}
+
+// isOver reports whether the process has ended, or ends about now.
+func (i *instance) isOver() bool {
+	timer := time.NewTimer(endsAbout)
+	defer timer.Stop()
+	select {
+	case <-i.ended:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// endsAbout is how much later than its connections a process may end.
+const endsAbout = 500 * time.Millisecond
+
+// lastWords are the status of a process that has ended, and why it says so.
+func (i *instance) lastWords() string {
+	text := "exit status 0"
+	if i.status != nil {
+		text = i.status.Error()
+	}
+	if reason := i.voice.reason(); reason != "" {
+		text += " (" + reason + ")"
+	}
+	return text
+}
+
+// call hands an event over. A plugin that does not answer soon after the deadline is ended, with all
+// that it does at the moment.
+func (i *instance) call(ctx context.Context, ev *core.Event) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return errors.New("a plugin is not called without a deadline")
+	}
+	timeout := time.Until(deadline)
+	if timeout <= 0 {
+		return ctx.Err()
+	}
+	// Not a deadline: the plugin's end would hear of it, and break off the call on its own.
+	patient, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	defer time.AfterFunc(timeout+i.limits.Answer, func() { cancel(errHangs) }).Stop()
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel(ctx.Err()) // nobody waits any more
+		}
+	})()
+	errs, err := i.wire.Handle(patient, timeout, []core.Event{*ev})
+	switch {
+	case err == nil:
+		i.mu.Lock()
+		i.answered = true
+		i.mu.Unlock()
+		return errs[0]
+	case context.Cause(patient) == errHangs:
+		i.condemn("it did not answer another call")
+		return failed(fmt.Sprintf("the plugin did not answer within %s and was ended", timeout.Round(time.Millisecond)))
+	case patient.Err() != nil:
+		return ctx.Err()
+	}
+	return i.broken(err)
+}
+
+var errHangs = errors.New("no answer")
+
+// broken says what a call that failed means. Those that we have brought about are no one's crash.
+func (i *instance) broken(err error) error {
+	over := i.isOver()
+	if why := i.condemned(); why != "" {
+		return failed("the plugin was ended during the call, because " + why)
+	}
+	if over {
+		return &core.Error{Kind: core.Crashed, Msg: "the plugin ended during the call: " + i.lastWords()}
+	}
+	i.condemn("a call to it failed")
+	return fmt.Errorf("the plugin was ended, because a call to it failed: %w", err)
+}
+
+func failed(msg string) error { return &core.Error{Kind: core.Failed, Msg: msg} }
+
+// condemn kills the process at once.
+func (i *instance) condemn(why string) {
+	i.mu.Lock()
+	if i.why == "" && !i.over() {
+		i.why = why
+	}
+	i.mu.Unlock()
+	i.kill()
+}
+
+// over reports whether the process has ended.
+func (i *instance) over() bool {
+	select {
+	case <-i.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// lost reports whether nothing can be expected of it any more.
+func (i *instance) lost() bool { return i.over() || i.condemned() != "" }
+
+func (i *instance) condemned() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.why
+}
+
+func (i *instance) worked() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.answered
+}
+
+// end ends the process, gently if there is time, and releases what it had.
+func (i *instance) end(gently bool) {
+	if !gently {
+		i.kill()
+	}
+	done := make(chan struct{})
+	go func() { // ends when the process has
+		i.client.Kill() // it waits for an answer for ever
+		close(done)
+	}()
+	timer := time.NewTimer(i.limits.End)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		i.kill()
+		<-done
+	}
+	if i.ID() != "" {
+		<-i.ended
+	}
+	i.remove()
+}

@@ -1,0 +1,277 @@
+//go:build unix
+
+package plughost_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/plugins/sdk"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+)
+
+// hostEnv has the test's binary be a host that is to be killed.
+const hostEnv = "PLUGHOST_TEST_HOST"
+
+// The test's own binary is the plugin, when it is started as one.
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(wire.Handshake.MagicCookieKey) != "":
+		lab()
+	case os.Getenv(hostEnv) != "":
+		victim(os.Getenv(hostEnv))
+	default:
+		goleak.VerifyTestMain(m)
+	}
+}
+
+type labConfig struct {
+	Greeting string `json:"greeting"`
+	Retry    struct {
+		Max int `json:"max"`
+	} `json:"retry"`
+}
+
+type labListener struct{ labConfig }
+
+func (l *labListener) Start(context.Context) error {
+	switch l.Greeting {
+	case "no":
+		return errors.Join(sdk.Wrong("greeting", "is not polite"), sdk.Wrong("retry.max", "is too small"))
+	case "die":
+		panic("no greeting")
+	case "sleep":
+		time.Sleep(time.Hour)
+	}
+	return nil
+}
+
+// lab does with each event what its object says.
+func lab() {
+	l := &labListener{}
+	sdk.Serve(sdk.Plugin{Name: "lab", Version: "1.2.3", Config: &l.labConfig, Listener: l})
+	if l.Greeting == "file" {
+		_ = os.WriteFile("ended", nil, 0o600)
+	}
+}
+
+func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
+	switch ev.Object {
+	case "panic":
+		panic("the plugin has a bug")
+	case "elsewhere":
+		go func() { panic("a bug elsewhere") }()
+		<-ctx.Done()
+	case "exit":
+		os.Exit(7)
+	case "clean":
+		os.Exit(0)
+	case "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case "freeze":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		time.Sleep(time.Hour) // not all threads stop in the same instant
+	case "loop":
+		for {
+			turns.Add(1)
+		}
+	case "slow":
+		<-ctx.Done()
+		return ctx.Err()
+	case "meet": // waits for another event, of the same plugin
+		select {
+		case met <- ev.ID:
+		case <-met:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	case "meet and panic":
+		<-met
+		panic("in company")
+	case "fork":
+		cmd := exec.Command("sleep", "3600")
+		if ev.Action == "far" {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		return errors.New(strconv.Itoa(cmd.Process.Pid))
+	case "environ":
+		return errors.New(strings.Join(os.Environ(), "\n"))
+	case "pid":
+		return errors.New(strconv.Itoa(os.Getpid()))
+	case "never":
+		return sdk.Permanent(errors.New("never"))
+	case "later":
+		return sdk.RetryAfter(90*time.Second, errors.New("later"))
+	case "say":
+		slog.Warn("said", "event", ev.ID, "n", 9007199254740993, "password", "kept apart")
+		fmt.Println("on stdout")
+		fmt.Fprintln(os.Stderr, "on stderr")
+	case "long":
+		_, _ = realStderr.Write(append(bytes.Repeat([]byte("x"), 8<<20), '\n'))
+		slog.Info("after it")
+	case "evil": // what go-plugin's own reader does not survive
+		_, _ = io.WriteString(realStderr, "{\"@message\": 1}\n{\"msg\": 1, \"level\": {}}\n{\n")
+	case "whole":
+		text, err := json.Marshal(ev)
+		if err != nil {
+			return err
+		}
+		return errors.New(string(text))
+	}
+	return nil
+}
+
+// realStderr is what os.Stderr is before Serve puts another in its place.
+var realStderr = os.Stderr
+
+var turns atomic.Int64
+
+var met = make(chan string)
+
+// victim runs a plugin, tells its process number, and waits to be killed.
+func victim(dir string) {
+	h, err := plughost.Open(plughost.Options{Dir: dir, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if err != nil {
+		panic(err)
+	}
+	p := h.Start(labSpec(dir))
+	for _, ev := range []core.Event{{ID: "1", Object: "pid"}, {ID: "2", Object: "fork", Action: "far"}} {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		fmt.Println(p.Handle(ctx, ev))
+		cancel()
+	}
+	signal.Ignore(syscall.SIGTERM)
+	select {}
+}
+
+func labSpec(dir string) plughost.Spec {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return plughost.Spec{Listener: "tested", Path: self, Dir: dir}
+}
+
+// journal is the host's log.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// bench is a host in a folder of its own.
+type bench struct {
+	*plughost.Host
+	log journal
+	dir string
+}
+
+func newBench(t *testing.T, limits plughost.Limits) *bench {
+	t.Helper()
+	b := &bench{dir: filepath.Join(t.TempDir(), "plugins")}
+	var err error
+	b.Host, err = plughost.Open(plughost.Options{Dir: b.dir, Log: slog.New(slog.NewJSONHandler(&b.log, nil)), Limits: limits})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(b.dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the folder is left behind (%v)", err)
+		}
+		if t.Failed() {
+			t.Log("\n" + b.log.String())
+		}
+	})
+	return b
+}
+
+// lab starts the plugin of this file and waits until it runs.
+func (b *bench) lab(t *testing.T, config string) *plughost.Plugin {
+	t.Helper()
+	spec := labSpec(filepath.Dir(b.dir))
+	spec.Config = []byte(config)
+	p := b.Start(spec)
+	if err := p.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// handle hands an event over, with time enough.
+func handle(t *testing.T, p *plughost.Plugin, object string) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	return p.Handle(ctx, core.Event{ID: "event " + object, Object: object})
+}
+
+// number is the number that the plugin answers.
+func number(t *testing.T, p *plughost.Plugin, object string) int {
+	t.Helper()
+	n, err := strconv.Atoi(handle(t, p, object).Error())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for began := time.Now(); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatalf("not after 10s: %s", what)
+		}
+	}
+}
+
+func alive(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return syscall.Kill(pid, 0) == nil && !onLinux()
+	}
+	return !strings.Contains(string(status), ") Z ") // a zombie waits for whoever adopted it
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func onLinux() bool {
+	_, err := os.Stat("/proc/self/stat")
+	return err == nil
+}

@@ -1,0 +1,299 @@
+//go:build unix
+
+package plughost
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// Plugin is a plugin that is kept running. It is a core.Listener for many callers at once.
+type Plugin struct {
+	host   *Host
+	spec   Spec
+	log    *slog.Logger
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when it runs no more
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed when something below has changed, and replaced
+	binary   *binary       // nil until the file was taken
+	current  *instance     // nil while none runs
+	failure  error         // why not
+	again    time.Time     // when it is started next
+	stopping bool
+	hurry    bool // and calls are not waited for
+	calls    int  // that run
+	alone    bool // the one that runs must be alone
+	lonely   int  // callers that wait to be alone
+	suspects map[string]bool
+}
+
+// maxSuspects bounds what is remembered of events that may have ended the plugin.
+const maxSuspects = 1024
+
+// tell wakes who waits for a change. The lock must be held.
+func (p *Plugin) tell() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// run keeps a process going until ctx ends.
+func (p *Plugin) run(ctx context.Context) {
+	defer close(p.ended)
+	defer p.leave()
+	var pause time.Duration
+	for tries := 0; ctx.Err() == nil; tries++ {
+		began := time.Now()
+		i, err := p.launch(ctx)
+		if ctx.Err() != nil && i == nil {
+			return
+		}
+		if err == nil {
+			p.log.Info("plugin started", "name", i.manifest.Name, "version", i.manifest.Version, "pid", i.ID(), "took", time.Since(began).Round(time.Millisecond))
+			err = p.attend(ctx, i)
+			if ctx.Err() != nil {
+				return
+			}
+			if i.worked() { // what it died of was an event, not the start
+				tries = 0
+			}
+		}
+		pause = p.pause(tries)
+		p.log.Error("the plugin does not run", "err", err, "again", pause)
+		p.set(nil, err, time.Now().Add(pause))
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// pause is how long to wait before the next start, after so many that came to nothing.
+func (p *Plugin) pause(tries int) time.Duration {
+	limits := p.host.opts.Limits
+	if tries == 0 {
+		return 0
+	}
+	pause := limits.FirstPause
+	for range tries - 1 {
+		if pause *= 2; pause >= limits.LastPause {
+			return limits.LastPause
+		}
+	}
+	return pause
+}
+
+// launch starts a process from the copy of the binary, which it makes first.
+func (p *Plugin) launch(ctx context.Context) (*instance, error) {
+	if err := p.host.take(); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	b := p.binary
+	p.mu.Unlock()
+	if b == nil {
+		var err error
+		if b, err = p.host.hold(p.spec.Path, p.spec.SHA256); err != nil {
+			return nil, err
+		}
+		p.mu.Lock()
+		p.binary = b
+		p.mu.Unlock()
+	}
+	return p.host.launch(ctx, b, &p.spec, p.log)
+}
+
+// attend gives calls to the process until it ends or ctx does. The error says how it ended.
+func (p *Plugin) attend(ctx context.Context, i *instance) error {
+	p.set(i, nil, time.Time{})
+	select {
+	case <-i.ended:
+		p.set(nil, fmt.Errorf("the plugin has ended"), time.Now())
+		i.end(false)
+		if why := i.condemned(); why != "" {
+			return fmt.Errorf("it was ended, because %s", why)
+		}
+		return fmt.Errorf("it ended: %s", i.lastWords())
+	case <-ctx.Done():
+		p.mu.Lock()
+		hurry := p.hurry
+		p.mu.Unlock()
+		p.set(nil, errStopped, time.Time{})
+		if hurry {
+			i.condemn("pipehook stops")
+		}
+		i.end(!hurry)
+		p.log.Info("plugin stopped")
+		return nil
+	}
+}
+
+func (p *Plugin) set(i *instance, failure error, again time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current, p.failure, p.again = i, failure, again
+	p.tell()
+}
+
+func (p *Plugin) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.binary != nil {
+		p.binary.release()
+	}
+	p.stopping = true
+	p.tell()
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	delete(p.host.plugins, p)
+}
+
+// Stop ends the plugin once the calls that run have ended, or at once when ctx ends. New calls fail.
+func (p *Plugin) Stop(ctx context.Context) {
+	p.mu.Lock()
+	p.stopping = true
+	p.tell()
+	for p.calls > 0 && ctx.Err() == nil {
+		changed := p.changed
+		p.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		p.mu.Lock()
+	}
+	p.hurry = p.calls > 0
+	p.mu.Unlock()
+	p.cancel()
+	<-p.ended
+}
+
+// Ready waits for what comes of the first start: nil when it runs, else why it does not.
+func (p *Plugin) Ready(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		current, failure, changed := p.current, p.failure, p.changed
+		p.mu.Unlock()
+		if current != nil || failure != nil {
+			return failure
+		}
+		select {
+		case <-changed:
+		case <-p.ended:
+			return errStopped
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Code is which binary runs: the beginning of its SHA-256.
+func (p *Plugin) Code() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.binary == nil {
+		return ""
+	}
+	return p.binary.sum[:12]
+}
+
+// SHA256 is that of the binary that runs; empty when there was none to run yet.
+func (p *Plugin) SHA256() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.binary == nil {
+		return ""
+	}
+	return p.binary.sum
+}
+
+var errStopped = &core.Error{Kind: core.Unavailable, Msg: "the plugin is being stopped"}
+
+// Handle is part of core.Listener. It waits for a plugin that is being started as long as ctx
+// allows. An error of Kind Crashed means that the process ended during the call.
+func (p *Plugin) Handle(ctx context.Context, ev core.Event) error {
+	i, err := p.enter(ctx, ev.ID)
+	if err != nil {
+		return err
+	}
+	err = i.call(ctx, &ev)
+	p.exit(ev.ID, core.KindOf(err) == core.Crashed)
+	return err
+}
+
+// enter waits until the call may run. Of those that ran when the process crashed, each is alone the
+// next time, so that one that does it again is known for it and the others are cleared.
+func (p *Plugin) enter(ctx context.Context, event string) (*instance, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	suspect := p.suspects[event]
+	if suspect {
+		p.lonely++
+		defer func() {
+			p.lonely--
+			p.tell()
+		}()
+	}
+	for {
+		switch {
+		case p.stopping:
+			return nil, errStopped
+		case p.current == nil || p.current.lost() || p.alone || suspect && p.calls > 0 || !suspect && p.lonely > 0:
+		default:
+			p.calls++
+			p.alone = suspect
+			return p.current, nil
+		}
+		if err := p.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// wait waits for a change. It fails when there will be none before the deadline.
+func (p *Plugin) wait(ctx context.Context) error {
+	deadline, bounded := ctx.Deadline()
+	if p.failure != nil && bounded && p.again.After(deadline) {
+		return p.unavailable()
+	}
+	changed := p.changed
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unavailable()
+}
+
+// unavailable is why a call could not be made. The lock must be held.
+func (p *Plugin) unavailable() error {
+	if p.failure == nil {
+		return &core.Error{Kind: core.Unavailable, Msg: "the plugin was not free in time"}
+	}
+	return &core.Error{Kind: core.Unavailable, Msg: "the plugin does not run", Err: p.failure, RetryAfter: max(time.Until(p.again), 0)}
+}
+
+func (p *Plugin) exit(event string, crashed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls--
+	p.alone = false
+	if !crashed {
+		delete(p.suspects, event)
+	} else if len(p.suspects) < maxSuspects {
+		p.suspects[event] = true
+	}
+	p.tell()
+}

@@ -1,0 +1,206 @@
+//go:build unix
+
+package plughost
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// maxHello is the longest line with which a plugin may shake hands.
+	maxHello = 8 << 10
+
+	// restWithin is how long the last output of a process is waited for, which something that it
+	// started and that left its group may hold open.
+	restWithin = 200 * time.Millisecond
+)
+
+// process is one run of a binary, the leader of a process group of its own. It is a runner.Runner
+// for go-plugin, which so neither starts nor kills anything itself.
+type process struct {
+	cmd            *exec.Cmd
+	out, err       *os.File // the reading ends
+	outEnd, errEnd *os.File
+	said           *output // what it writes to its standard output after the handshake
+	complained     *output // and to its standard error
+	hello          *io.PipeReader
+	pass           *io.PipeWriter
+
+	ended  chan struct{} // closed when it has ended and all it said was read
+	status error         // with ended
+
+	mu     sync.Mutex
+	pid    int
+	doomed bool   // it was to be killed before it was there
+	gone   bool   // and its number may be another's
+	first  string // the line it said first
+}
+
+func newProcess(cmd *exec.Cmd, said, complained *output) (p *process, err error) {
+	p = &process{cmd: cmd, said: said, complained: complained, ended: make(chan struct{})}
+	p.hello, p.pass = io.Pipe()
+	if p.out, p.outEnd, err = os.Pipe(); err != nil {
+		return nil, err
+	}
+	if p.err, p.errEnd, err = os.Pipe(); err != nil {
+		p.closeAll()
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = p.outEnd, p.errEnd
+	return p, nil
+}
+
+func (p *process) closeAll() {
+	for _, f := range []*os.File{p.out, p.outEnd, p.err, p.errEnd} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// Start is part of runner.Runner.
+func (p *process) Start(context.Context) error {
+	started := make(chan error)
+	go p.live(started) // owned by p, ends with the process
+	return <-started
+}
+
+// live starts the process and waits for its end on one and the same thread: where the system kills a
+// child with its parent, the parent is the thread that forked, and others may end at any time.
+func (p *process) live(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	if err != nil {
+		p.closeAll()
+		started <- err
+		return
+	}
+	_, _ = p.outEnd.Close(), p.errEnd.Close() // the child has its own
+	p.mu.Lock()
+	p.pid = p.cmd.Process.Pid
+	doomed := p.doomed
+	p.mu.Unlock()
+	if doomed {
+		p.kill()
+	}
+	var reading sync.WaitGroup
+	reading.Go(p.readOut)
+	reading.Go(func() { _, _ = io.Copy(p.complained, p.err) })
+	started <- nil
+
+	p.reap()
+	rest := time.Now().Add(restWithin)
+	_, _ = p.out.SetReadDeadline(rest), p.err.SetReadDeadline(rest)
+	reading.Wait()
+	p.said.flush()
+	p.complained.flush()
+	_, _ = p.out.Close(), p.err.Close()
+	_ = p.pass.Close()
+	close(p.ended)
+}
+
+// readOut gives the first line to go-plugin and the others to the log.
+func (p *process) readOut() {
+	from := bufio.NewReaderSize(p.out, maxHello)
+	line, err := from.ReadSlice('\n')
+	if len(line) > 0 {
+		p.mu.Lock()
+		p.first = string(line)
+		p.mu.Unlock()
+		if errors.Is(err, bufio.ErrBufferFull) {
+			line = append(line[:len(line):len(line)], '\n')
+		}
+		_, _ = p.pass.Write(line) // go-plugin reads until the end
+	}
+	_, _ = io.Copy(p.said, from)
+}
+
+// kill ends the process and those it has started, unless it has ended.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doomed = true
+	if p.pid != 0 && !p.gone {
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // it may end at this moment
+	}
+}
+
+// Wait is part of runner.Runner.
+func (p *process) Wait(context.Context) error {
+	<-p.ended
+	return p.status
+}
+
+// Kill is part of runner.Runner.
+func (p *process) Kill(context.Context) error {
+	p.kill()
+	return nil
+}
+
+// Stdout is part of runner.Runner.
+func (p *process) Stdout() io.ReadCloser { return p.hello }
+
+// Stderr is part of runner.Runner. There is nothing to read: one line of a certain form would end
+// us, because go-plugin takes its parts for what it expects.
+func (p *process) Stderr() io.ReadCloser { return silence{p.ended} }
+
+// Name is part of runner.Runner.
+func (p *process) Name() string { return p.cmd.Path }
+
+// ID is part of runner.Runner.
+func (p *process) ID() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pid == 0 {
+		return ""
+	}
+	return strconv.Itoa(p.pid)
+}
+
+// Diagnose is part of runner.Runner.
+func (p *process) Diagnose(context.Context) string { return "" }
+
+// PluginToHost is part of runner.Runner.
+func (p *process) PluginToHost(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// HostToPlugin is part of runner.Runner.
+func (p *process) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// wasKilled reports whether the process ended because we have killed it.
+func (p *process) wasKilled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return p.doomed && ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+func (p *process) firstLine() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.first
+}
+
+// silence is a stream that ends when the channel is closed.
+type silence struct{ ended <-chan struct{} }
+
+func (s silence) Read([]byte) (int, error) {
+	<-s.ended
+	return 0, io.EOF
+}
+
+func (s silence) Close() error { return nil }

@@ -1,0 +1,49 @@
+package plughost
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// attributes make a process the leader of a group, and have the system kill it when we die.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// reap waits for the end of the process and kills those it has started. Until they are killed its
+// number stays taken, and so can't be another group's.
+func (p *process) reap() {
+	for errors.Is(unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // nobody may be left
+	p.status = p.cmd.Wait()
+	p.gone = true
+}
+
+// holders are the other processes that have the file open.
+func holders(f *os.File) (pids []int) {
+	own, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	open, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is good
+	last := 0
+	for _, path := range open {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
+		if err != nil || pid == os.Getpid() || pid == last {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil && os.SameFile(info, own) {
+			pids = append(pids, pid)
+			last = pid
+		}
+	}
+	return pids
+}

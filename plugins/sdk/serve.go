@@ -1,0 +1,67 @@
+package sdk
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+)
+
+// Serve serves the plugin until pipehook ends it, and returns then: what stands behind it in main
+// has two seconds to close files and the like. Until then slog's default logger, and the log package
+// with it, write to pipehook's log under the plugin's name. Nothing may be printed before Serve.
+func Serve(p Plugin) {
+	if os.Getenv(wire.Handshake.MagicCookieKey) != wire.Handshake.MagicCookieValue {
+		fmt.Fprintf(os.Stderr, "%s %s is a plugin of pipehook, which starts it itself. Name it in pipeline.toml:\n\n[[listener]]\nname = %q\nplugin = %q\n", p.Name, p.Version, p.Name, p.Name)
+		os.Exit(2)
+	}
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	// A service manager may tell all processes to end. The host then still waits for answers.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
+	go watchHost(os.Getppid())
+	wire.Serve(Server(p), goplugin.ServeConfig{
+		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr, DisableTime: true}),
+	})
+}
+
+// watchHost ends the process soon after the host's, where the system does not do so itself.
+func watchHost(host int) {
+	for range time.Tick(time.Second) {
+		if os.Getppid() != host {
+			os.Exit(1)
+		}
+	}
+}
+
+// Server is what answers pipehook for the plugin. Serve and the tests of plugins need it, nobody
+// else does.
+func Server(p Plugin) wire.Server { return &server{plugin: p} }
+
+type server struct{ plugin Plugin }
+
+type starter interface {
+	Start(ctx context.Context) error
+}
+
+func (s *server) Configure(ctx context.Context, config []byte) (wire.Manifest, error) {
+	m := wire.Manifest{Name: s.plugin.Name, Version: s.plugin.Version, Does: []string{wire.Listens}}
+	if err := decode(config, s.plugin.Config); err != nil {
+		return m, err
+	}
+	if l, ok := s.plugin.Listener.(starter); ok {
+		return m, l.Start(ctx)
+	}
+	return m, nil
+}
+
+func (s *server) Handle(ctx context.Context, ev Event) error {
+	return s.plugin.Listener.Handle(ctx, ev)
+}

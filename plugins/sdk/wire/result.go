@@ -1,0 +1,54 @@
+package wire
+
+import (
+	"strings"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/plugins/sdk/wire/pluginv1"
+)
+
+const (
+	// longestWait is the most that a plugin may ask for: what waits longer is forgotten by people.
+	longestWait = 30 * 24 * time.Hour
+
+	// maxText is how much of an error is sent.
+	maxText = 16 << 10
+)
+
+// resultOf is a listener's error on its way to pipehook.
+func resultOf(err error) *pluginv1.Result {
+	if err == nil {
+		return &pluginv1.Result{Outcome: pluginv1.Outcome_OUTCOME_DONE}
+	}
+	r := &pluginv1.Result{
+		Outcome: pluginv1.Outcome_OUTCOME_FAILED, Message: err.Error(), RetryAfterMs: core.RetryAfter(err).Milliseconds(),
+	}
+	if core.KindOf(err) == core.Permanent {
+		r.Outcome = pluginv1.Outcome_OUTCOME_PERMANENT
+	}
+	if len(r.Message) > maxText {
+		r.Message = r.Message[:maxText] + "…"
+	}
+	r.Message = strings.ToValidUTF8(r.Message, "\ufffd") // other text can't be sent
+	return r
+}
+
+// errorOf is a result as the delivery engine judges it.
+func errorOf(r *pluginv1.Result) error {
+	e := &core.Error{Kind: core.Failed, Msg: r.GetMessage()}
+	switch r.GetOutcome() {
+	case pluginv1.Outcome_OUTCOME_DONE:
+		return nil
+	case pluginv1.Outcome_OUTCOME_PERMANENT:
+		e.Kind = core.Permanent
+	case pluginv1.Outcome_OUTCOME_FAILED:
+		e.RetryAfter = min(max(time.Duration(r.GetRetryAfterMs()), 0), longestWait/time.Millisecond) * time.Millisecond
+	default:
+		e.Err = errAnswer
+	}
+	if e.Msg == "" {
+		e.Msg = "the plugin failed and did not say why"
+	}
+	return e
+}
