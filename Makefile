@@ -21,7 +21,7 @@ build: ## Build bin/pipehook
 test: lint ## Run every test, on SQLite and on a PostgreSQL of its own, with the race detector
 	.ci/toolchain
 	@echo "== go test -race"
-	.ci/postgres go test -race -timeout 20m ./...
+	.ci/postgres .ci/test
 
 .PHONY: lint
 lint: ## Check format, modules and code without running it
