@@ -7,6 +7,7 @@ export PIPEHOOK_TEST_KILLS_SQLITE   ?= 100
 export PIPEHOOK_TEST_KILLS_POSTGRES ?= 30
 export PIPEHOOK_TEST_HANDOVERS      ?= 100
 export PIPEHOOK_TEST_OUTAGE         ?= 15s
+export RAPID_CHECKS                 ?= 15
 
 .PHONY: help
 help: ## Say what there is
@@ -41,6 +42,10 @@ bench: ## Measure the real binary against a bare handler, on both stores
 .PHONY: torture
 torture: ## Kill, cut off and mistreat the real binary, and check that it keeps its promises
 	.ci/postgres go run ./cmd/pipehook/torture $(TORTUREFLAGS)
+
+.PHONY: model
+model: ## Compare the engine with its reference model over 10,000 random sequences, for hours
+	RAPID_CHECKS=$${MODEL_CHECKS:-10000} RAPID_STEPS=50 .ci/postgres go test -timeout 24h ./core/coretest/model/ $(MODELFLAGS)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME

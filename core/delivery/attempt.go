@@ -101,14 +101,14 @@ func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
 	switch {
 	case it.Crashes >= maxCrashes:
 		a.State, a.Err = core.Quarantined, fmt.Sprintf("it ended its runner %d times", it.Crashes)
-	case sub.DropStale && !it.event.OccurredAt.IsZero() && it.event.OccurredAt.Before(it.newest):
+	case sub.DropStale && it.Record != 0 && !it.event.OccurredAt.IsZero() && it.event.OccurredAt.Before(it.newest):
 		a.State = core.Skipped
 		a.Err = fmt.Sprintf("stale: it occurred at %s, and one of %s was handled already", it.event.OccurredAt.Format(time.RFC3339Nano), it.newest.Format(time.RFC3339Nano))
 	default:
 		err = l.call(ctx, sub, it, &a)
 	}
 	l.report(ev, a)
-	l.ended(it, sub, &a, err)
+	l.ended(it, &a, err)
 	if a.State != core.Waiting {
 		for _, o := range it.others {
 			e.opts.Store.Finish(core.Attempt{
@@ -155,7 +155,7 @@ func (l *lane) call(ctx context.Context, sub *Subscription, it *item, a *core.At
 	end()
 	if err == nil {
 		a.State = core.Done
-		if sub.DropStale {
+		if sub.DropStale && it.Record != 0 { // what is about nothing is older than nothing
 			a.Record, a.Occurred = it.Record, it.event.OccurredAt
 		}
 		return nil
@@ -200,7 +200,7 @@ func (l *lane) lost(it *item) {
 }
 
 // ended updates the memory after an attempt: the record goes on, or waits with it.
-func (l *lane) ended(it *item, sub *Subscription, a *core.Attempt, err error) {
+func (l *lane) ended(it *item, a *core.Attempt, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gateResult(it, a, err)
@@ -221,7 +221,7 @@ func (l *lane) ended(it *item, sub *Subscription, a *core.Attempt, err error) {
 		it.Crashes++
 	}
 	l.await(it, waiting, l.now().Add(a.Wait))
-	if sub.OnFailure == Skip {
+	if l.sub.OnFailure == Skip { // as it is by now
 		l.advance(it.Record, it)
 	}
 }
@@ -229,6 +229,8 @@ func (l *lane) ended(it *item, sub *Subscription, a *core.Attempt, err error) {
 func (l *lane) gateResult(it *item, a *core.Attempt, err error) {
 	log := l.engine.opts.Log
 	switch {
+	case a.Number == 0: // the listener was not called, which says nothing of it
+		l.gate.probing = false
 	case err == nil:
 		if l.gate.succeeded() {
 			log.Info("the listener works again", "listener", l.name)

@@ -28,6 +28,7 @@ type Store interface {
 	Abandon(shard int)                 // ends one that came to nothing
 	Finish(a core.Attempt)             // ends one with its result
 	Paused(ctx context.Context) (map[string]string, error)
+	Edits(ctx context.Context) (map[string]int64, error) // grows for a listener when its deliveries are changed by hand
 }
 
 // Journal notes what runs, so that it is known after the process has ended in the middle. The
@@ -113,11 +114,14 @@ func (noJournal) Start(core.DeliveryKey, int) func() { return func() {} }
 type Engine struct {
 	opts    Options
 	watches watches
+	byHand  chan struct{} // asks Run to read what was changed by hand
 
 	mu      sync.RWMutex
 	lanes   map[string]*lane // never shrinks: a lane without a subscription is retired
 	subs    []*Subscription
-	running context.Context // nil until Run
+	paused  map[string]string // by listener: the reason; as last read
+	edits   map[string]int64  // nil until read
+	running context.Context   // nil until Run
 	ended   sync.WaitGroup
 }
 
@@ -132,7 +136,7 @@ func New(opts Options) *Engine {
 	if opts.Observe == nil {
 		opts.Observe = func(*core.Event, core.Attempt) {}
 	}
-	return &Engine{opts: opts, lanes: map[string]*lane{}}
+	return &Engine{opts: opts, lanes: map[string]*lane{}, byHand: make(chan struct{}, 1)}
 }
 
 // Subscribe replaces all subscriptions. Attempts that run go on with the listener they began with;
@@ -148,6 +152,7 @@ func (e *Engine) Subscribe(subs []Subscription) {
 		l, ok := e.lanes[sub.Name]
 		if !ok {
 			l = newLane(e, sub.Name)
+			_, l.gate.paused = e.paused[sub.Name]
 			e.lanes[sub.Name] = l
 		}
 		l.subscribe(&sub)
@@ -210,6 +215,12 @@ func (e *Engine) Saved(attempts []core.Attempt) {
 
 // Look is part of core.Intake.
 func (e *Engine) Look(again bool) {
+	if again { // perhaps because of somebody
+		select {
+		case e.byHand <- struct{}{}:
+		default:
+		}
+	}
 	for _, l := range e.all() {
 		l.look(again)
 	}
@@ -236,6 +247,7 @@ func (e *Engine) Offer(ev core.Event, listeners []string) error {
 // Run works until ctx ends, then lets the attempts that run finish and returns. What was queued in
 // memory stays stored for the next process.
 func (e *Engine) Run(ctx context.Context) error {
+	e.readByHand(ctx) // before anything runs
 	e.mu.Lock()
 	e.running = ctx
 	for _, l := range e.lanes {
@@ -246,9 +258,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
-		e.readPauses(ctx)
 		select {
 		case <-tick.C:
+			e.readByHand(ctx)
+		case <-e.byHand:
+			e.readByHand(ctx)
 		case <-ctx.Done():
 			for _, l := range e.all() {
 				l.mu.Lock()
@@ -280,24 +294,43 @@ func (e *Engine) Standing() map[string]Standing {
 	return all
 }
 
-// readPauses learns which listeners somebody has paused or resumed.
-func (e *Engine) readPauses(ctx context.Context) {
+// readByHand learns what somebody has changed: which listeners are paused, and that deliveries are
+// others now. A pause that ended after a change must not be seen without it, so they are read in
+// this order and heeded in the other.
+func (e *Engine) readByHand(ctx context.Context) {
 	paused, err := e.opts.Store.Paused(ctx)
+	var edits map[string]int64
+	if err == nil {
+		edits, err = e.opts.Store.Edits(ctx)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
-			e.opts.Log.Warn("paused listeners could not be read; what was paused stays so", "err", err)
+			e.opts.Log.Warn("what was changed by hand could not be read; what was paused stays so", "err", err)
 		}
 		return
 	}
+	e.mu.Lock()
+	before := e.edits
+	e.paused, e.edits = paused, edits
+	e.mu.Unlock()
 	for _, l := range e.all() {
-		_, pause := paused[l.name]
-		l.mu.Lock()
-		changed := l.gate.paused != pause
-		l.gate.paused = pause
-		l.work.Broadcast()
-		l.mu.Unlock()
-		if changed {
-			e.opts.Log.Info(map[bool]string{true: "listener paused", false: "listener resumed"}[pause], "listener", l.name, "reason", paused[l.name])
+		if edits[l.name] != before[l.name] {
+			l.edited()
 		}
+	}
+	for _, l := range e.all() {
+		e.pause(l, paused)
+	}
+}
+
+func (e *Engine) pause(l *lane, paused map[string]string) {
+	_, pause := paused[l.name]
+	l.mu.Lock()
+	changed := l.gate.paused != pause
+	l.gate.paused = pause
+	l.work.Broadcast()
+	l.mu.Unlock()
+	if changed {
+		e.opts.Log.Info(map[bool]string{true: "listener paused", false: "listener resumed"}[pause], "listener", l.name, "reason", paused[l.name])
 	}
 }

@@ -127,13 +127,18 @@ func (l *lane) fetch(ctx context.Context) error {
 	l.mu.Unlock()
 	for i, record := range records {
 		l.mu.Lock()
-		c := l.chains[record]
+		c, resets := l.chains[record], l.resets
 		l.mu.Unlock()
 		if c == nil || c.head != nil {
 			continue
 		}
 		page, err := l.scan(ctx, c.spill-1, record)
 		l.mu.Lock()
+		if l.resets != resets { // it is read again with everything else
+			l.looking = false
+			l.mu.Unlock()
+			return nil
+		}
 		if err != nil {
 			l.fetches = append(l.fetches, records[i:]...)
 			l.mu.Unlock()
@@ -144,7 +149,7 @@ func (l *lane) fetch(ctx context.Context) error {
 		}
 		for _, p := range page {
 			if l.known[p.Seq] == nil && !l.recent[p.Seq] {
-				c.next = append(c.next, p)
+				c.next = append(c.next, l.keep(p))
 				l.parked++
 			}
 		}
@@ -161,7 +166,15 @@ func (l *lane) scan(ctx context.Context, after, record int64) ([]core.Pending, e
 	l.looking = true
 	clear(l.recent)
 	l.mu.Unlock()
-	return l.engine.opts.Store.Scan(ctx, l.name, after, record, pageSize)
+	began := l.now()
+	page, err := l.engine.opts.Store.Scan(ctx, l.name, after, record, pageSize)
+	took := l.now().Sub(began)
+	for i := range page { // a slow answer makes nothing wait longer
+		if page[i].Due > 0 {
+			page[i].Due = max(page[i].Due-took, 0)
+		}
+	}
+	return page, err
 }
 
 // load reads the events of what is to run next.
@@ -286,7 +299,7 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 		}
 		l.missed, l.late = false, false
 	}
-	after := l.from
+	after, resets := l.from, l.resets
 	l.mu.Unlock()
 	page, err := l.scan(ctx, after, 0)
 	epochs := make([]int64, len(page))
@@ -299,6 +312,9 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		l.missed, l.late = true, true
 		return false, err
+	}
+	if l.resets != resets { // what was before the page is forgotten, and must come before it
+		return true, nil
 	}
 	full := false
 	for i, p := range page {

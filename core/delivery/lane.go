@@ -36,6 +36,7 @@ type lane struct {
 	engine *Engine
 	name   string
 	wake   chan struct{} // tells the feeder to look again
+	born   time.Time
 
 	mu       sync.Mutex
 	work     *sync.Cond // something can run, or a worker should look whether to end
@@ -61,6 +62,7 @@ type lane struct {
 	floor       [2]int64 // the cursor some time ago, and a longer time ago
 	floorAt     time.Time
 	looking     bool
+	resets      int            // how often everything was forgotten
 	recent      map[int64]bool // results saved while the feeder looks, which may not see that yet
 	handled     map[int64]mark // by record, what only a result that is not on disk yet says; with DropStale
 
@@ -109,13 +111,14 @@ type item struct {
 	since    time.Time // of the first that was gathered
 	index    int       // in waits
 	saved    bool      // with waiting: the failed attempt is on disk
+	edited   bool      // changed by hand meanwhile: what is on disk when its result is counts
 	fleeting bool      // not stored: nothing of it is on disk
 	others   []core.Pending
 }
 
 func newLane(e *Engine, name string) *lane {
 	l := &lane{
-		engine: e, name: name, wake: make(chan struct{}, 1), behind: true, // until the feeder has looked
+		engine: e, name: name, wake: make(chan struct{}, 1), born: e.opts.Now(), behind: true, // until the feeder has looked
 		known: map[int64]*item{}, chains: map[int64]*chain{}, recent: map[int64]bool{}, handled: map[int64]mark{},
 	}
 	l.work = sync.NewCond(&l.mu)
@@ -139,15 +142,32 @@ func (l *lane) subscribe(sub *Subscription) {
 	l.nudge()
 }
 
-// reset forgets what does not run.
+// edited is told that deliveries were changed by hand: what is in memory may be wrong.
+func (l *lane) edited() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reset()
+	for _, it := range l.known {
+		it.edited = true
+	}
+	l.nudge()
+}
+
+// reset forgets what does not run, and of which all is on disk.
 func (l *lane) reset() {
 	kept, chains := map[int64]*item{}, map[int64]*chain{}
+	var unsaved waits
 	for seq, it := range l.known {
-		if it.at == running || it.at == saving {
-			kept[seq] = it
-			if l.sub.ordered() && it.Record != 0 && it.at == running {
-				chains[it.Record] = &chain{head: it}
-			}
+		failed := it.at == waiting && !it.saved
+		if it.at != running && it.at != saving && !failed {
+			continue
+		}
+		kept[seq] = it
+		if failed && seq == it.Seq {
+			heap.Push(&unsaved, it)
+		}
+		if l.sub.ordered() && it.Record != 0 && (it.at == running || failed && l.sub.OnFailure != Skip && chains[it.Record] == nil) {
+			chains[it.Record] = &chain{head: it}
 		}
 	}
 	var fleeting []*item
@@ -165,7 +185,8 @@ func (l *lane) reset() {
 			l.bytes -= len(r.delivery.Event.Body)
 		}
 	}
-	l.known, l.chains, l.runnable, l.unloaded, l.waits, l.fetches, l.parked = kept, chains, fleeting, nil, nil, nil, 0
+	l.known, l.chains, l.runnable, l.unloaded, l.waits, l.fetches, l.parked = kept, chains, fleeting, nil, unsaved, nil, 0
+	l.resets++
 	l.rewind()
 }
 
@@ -266,17 +287,11 @@ func (l *lane) look(again bool) {
 // add takes a delivery in: to run, to wait for its time, or to wait behind another of its record.
 // It returns false when there is no room. Its event is nil when it has to be loaded.
 func (l *lane) add(p core.Pending, epoch int64, ev *core.Event) bool {
-	if l.recent[p.Seq] {
+	if l.known[p.Seq] != nil || l.recent[p.Seq] {
 		return true
 	}
-	if it, ok := l.known[p.Seq]; ok {
-		if due := l.now().Add(p.Due); it.at == waiting && it.saved && due.Before(it.due) { // somebody asked for it
-			it.due = due
-			heap.Fix(&l.waits, it.index)
-		}
-		return true
-	}
-	ordered := l.sub.ordered() && p.Record != 0
+	// With skip what waits for its time is outside its record's chain until then.
+	ordered := l.sub.ordered() && p.Record != 0 && (p.Due <= 0 || l.sub.OnFailure != Skip)
 	if c, busy := l.chains[p.Record]; ordered && busy {
 		l.park(c, p)
 		if ev != nil && l.bytes < laneBytes/2 {
@@ -289,7 +304,7 @@ func (l *lane) add(p core.Pending, epoch int64, ev *core.Event) bool {
 	}
 	it := &item{Pending: p, epoch: epoch, event: ev}
 	l.known[p.Seq] = it
-	if ordered && (p.Due <= 0 || l.sub.OnFailure != Skip) {
+	if ordered {
 		l.chains[p.Record] = &chain{head: it}
 	}
 	l.admit(it)
@@ -345,9 +360,7 @@ func (l *lane) park(c *chain, p core.Pending) {
 		c.spill = p.Turn
 		return
 	}
-	c.next = append(c.next, core.Pending{})
-	copy(c.next[at+1:], c.next[at:])
-	c.next[at] = p
+	c.next = slices.Insert(c.next, at, l.keep(p))
 	l.parked++
 	if c.head != nil && c.head.at == gathering {
 		limit := c.head.since.Add(l.sub.Coalesce.Max)
@@ -356,6 +369,22 @@ func (l *lane) park(c *chain, p core.Pending) {
 		}
 		heap.Fix(&l.waits, c.head.index)
 	}
+}
+
+// keep makes what is to be parked say when it is due since the lane was made: how long it stays there
+// is not known. due makes it from now again.
+func (l *lane) keep(p core.Pending) core.Pending {
+	if p.Due > 0 {
+		p.Due += l.now().Sub(l.born)
+	}
+	return p
+}
+
+func (l *lane) due(p core.Pending) time.Duration {
+	if p.Due <= 0 {
+		return 0
+	}
+	return max(p.Due-l.now().Sub(l.born), 0)
 }
 
 // advance lets the record's next delivery go ahead.
@@ -381,6 +410,7 @@ func (l *lane) advance(record int64, from *item) {
 			l.bytes -= len(r.delivery.Event.Body)
 			c.head.Pending, c.head.epoch, c.head.event = r.delivery.Pending, r.epoch, &r.delivery.Event
 		}
+		c.head.Due = l.due(p)
 		l.admit(c.head)
 	case c.spill != 0:
 		l.fetches = append(l.fetches, record)
@@ -412,10 +442,13 @@ func (l *lane) saved(seq int64) {
 	}
 	switch it.at {
 	case waiting:
-		if seq == it.Seq {
-			it.saved = true
-			l.nudge()
+		if seq != it.Seq {
+			return
 		}
+		if it.saved = true; it.edited {
+			l.reset()
+		}
+		l.nudge()
 	case saving:
 		delete(l.known, seq)
 		if l.handled[it.Record].seq == seq {

@@ -148,34 +148,38 @@ func (r *Reader) Count(ctx context.Context, c Choice) (int, error) {
 // may be nil, hears of the progress.
 func (m *Manager) Replay(ctx context.Context, c Choice, told func(done int)) (int, error) {
 	return m.each(ctx, c, true, told, func(tx bun.Tx, keys []core.DeliveryKey) (int64, error) {
-		return m.again(ctx, tx, keys, "state <> 0", "state = 0, attempts = 0, crashes = 0, finished_at = 0, replays = replays + 1")
+		return m.again(ctx, tx, keys)
 	})
 }
 
-// Retry makes pending deliveries due now instead of at their time.
+// Retry makes pending deliveries due now instead of at their time. They keep their place in the order.
 func (m *Manager) Retry(ctx context.Context, c Choice, told func(done int)) (int, error) {
 	return m.each(ctx, c, false, told, func(tx bun.Tx, keys []core.DeliveryKey) (int64, error) {
-		return m.again(ctx, tx, keys, "state = 0", "state = 0")
+		return m.set(ctx, tx, keys, "next_at = "+m.clock(), "state = 0")
 	})
 }
 
 // Cancel ends pending deliveries. An attempt that runs ends, but its result no longer counts.
 func (m *Manager) Cancel(ctx context.Context, c Choice, told func(done int)) (int, error) {
-	return m.each(ctx, c, false, told, func(tx bun.Tx, keys []core.DeliveryKey) (n int64, err error) {
-		for _, k := range keys {
-			r, err := tx.NewUpdate().Table("deliveries").Set("state = ?", core.Cancelled).Set("next_at = 0").Set("finished_at = "+m.clock()).
-				Set("last_error = 'cancelled by hand'").Where("event_seq = ?", k.Seq).Where("listener = ?", k.Listener).Where("state = 0").Exec(ctx)
-			if err != nil {
-				return n, err
-			}
-			changed, err := r.RowsAffected()
-			if err != nil {
-				return n, err
-			}
-			n += changed
-		}
-		return n, nil
+	return m.each(ctx, c, false, told, func(tx bun.Tx, keys []core.DeliveryKey) (int64, error) {
+		return m.set(ctx, tx, keys, fmt.Sprintf("state = %d, next_at = 0, finished_at = %s, last_error = 'cancelled by hand'", core.Cancelled, m.clock()), "state = 0")
 	})
+}
+
+// set changes each of the deliveries.
+func (m *Manager) set(ctx context.Context, tx bun.Tx, keys []core.DeliveryKey, set, only string) (n int64, err error) {
+	for _, k := range keys {
+		r, err := tx.ExecContext(ctx, "UPDATE deliveries SET "+set+" WHERE event_seq = ? AND listener = ? AND "+only, k.Seq, k.Listener)
+		if err != nil {
+			return n, err
+		}
+		changed, err := r.RowsAffected()
+		if err != nil {
+			return n, err
+		}
+		n += changed
+	}
+	return n, nil
 }
 
 // each walks the chosen deliveries in the order of their events, some in a transaction.
@@ -202,7 +206,7 @@ func (m *Manager) each(ctx context.Context, c Choice, ended bool, told func(int)
 		err = m.db.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) (err error) {
 			n, err = change(tx, keys)
 			failpoint.Pass(failpoint.Replay)
-			return err
+			return errors.Join(err, m.tell(ctx, tx, keys))
 		})
 		if err != nil {
 			return done, fmt.Errorf("change deliveries: %w", err)
@@ -214,8 +218,8 @@ func (m *Manager) each(ctx context.Context, c Choice, ended bool, told func(int)
 	}
 }
 
-// again gives each of the deliveries a new turn, now.
-func (m *Manager) again(ctx context.Context, tx bun.Tx, keys []core.DeliveryKey, only, set string) (n int64, err error) {
+// again makes each of the deliveries pending, with a turn behind all there are.
+func (m *Manager) again(ctx context.Context, tx bun.Tx, keys []core.DeliveryKey) (n int64, err error) {
 	turn := "nextval(pg_get_serial_sequence('events', 'seq'))"
 	if m.sqlite {
 		// Events are numbered above what is taken here; see sqlite.readTurn.
@@ -224,27 +228,46 @@ func (m *Manager) again(ctx context.Context, tx bun.Tx, keys []core.DeliveryKey,
 		}
 		turn = "(SELECT last FROM turns)"
 	}
-	for _, k := range keys {
+	set := "state = 0, attempts = 0, crashes = 0, finished_at = 0, replays = replays + 1, next_at = " + m.clock() + ", turn = " + turn
+	for i := range keys {
 		if m.sqlite {
 			if _, err := tx.ExecContext(ctx, "UPDATE turns SET last = last + 1"); err != nil {
 				return n, err
 			}
 		}
-		r, err := tx.ExecContext(ctx, "UPDATE deliveries SET "+set+", next_at = "+m.clock()+", turn = "+turn+
-			" WHERE event_seq = ? AND listener = ? AND "+only, k.Seq, k.Listener)
-		if err != nil {
-			return n, err
-		}
-		changed, err := r.RowsAffected()
+		changed, err := m.set(ctx, tx, keys[i:i+1], set, "state <> 0")
 		if err != nil {
 			return n, err
 		}
 		n += changed
 	}
-	if !m.sqlite {
-		_, err = tx.ExecContext(ctx, "SELECT pg_notify('pipehook', '')")
+	return n, nil
+}
+
+// tell lets who serves the deliveries know that they are others now.
+func (m *Manager) tell(ctx context.Context, tx bun.Tx, keys []core.DeliveryKey) error {
+	told := map[string]bool{}
+	for _, k := range keys {
+		if told[k.Listener] {
+			continue
+		}
+		told[k.Listener] = true
+		_, err := tx.ExecContext(ctx, `INSERT INTO edits (listener, number) VALUES (?, 1)
+			ON CONFLICT (listener) DO UPDATE SET number = edits.number + 1`, k.Listener)
+		if err != nil {
+			return err
+		}
 	}
-	return n, err
+	return m.notify(ctx, tx)
+}
+
+// notify wakes the processes on PostgreSQL. Those on SQLite look every few seconds.
+func (m *Manager) notify(ctx context.Context, db bun.IDB) error {
+	if m.sqlite {
+		return nil
+	}
+	_, err := db.ExecContext(ctx, "SELECT pg_notify('pipehook', '"+editedPayload+"')")
+	return err
 }
 
 // clock is the expression for the time now, in microseconds.
@@ -259,7 +282,7 @@ func (m *Manager) clock() string {
 func (m *Manager) Pause(ctx context.Context, listener, reason string) error {
 	_, err := m.db.ExecContext(ctx, "INSERT INTO listeners (name, paused_at, reason) VALUES (?, "+m.clock()+`, ?)
 		ON CONFLICT (name) DO UPDATE SET reason = excluded.reason`, listener, reason)
-	return err
+	return errors.Join(err, m.notify(ctx, m.db))
 }
 
 // Resume ends a pause. It reports whether there was one.
@@ -269,7 +292,7 @@ func (m *Manager) Resume(ctx context.Context, listener string) (bool, error) {
 		return false, err
 	}
 	n, err := r.RowsAffected()
-	return n > 0, err
+	return n > 0, errors.Join(err, m.notify(ctx, m.db))
 }
 
 // Paused lists the listeners that are paused, with the reason given.
@@ -287,6 +310,22 @@ func (r *Reader) Paused(ctx context.Context) (map[string]string, error) {
 
 // Paused lists the listeners that are paused.
 func (s *Store) Paused(ctx context.Context) (map[string]string, error) { return s.Reader().Paused(ctx) }
+
+// Edits is how often each listener's deliveries were changed by hand.
+func (s *Store) Edits(ctx context.Context) (map[string]int64, error) {
+	var rows []struct {
+		Listener string
+		Number   int64
+	}
+	if err := s.read.NewSelect().Table("edits").Column("listener", "number").Scan(ctx, &rows); err != nil {
+		return nil, fmt.Errorf("changes by hand: %w", err)
+	}
+	edits := make(map[string]int64, len(rows))
+	for _, row := range rows {
+		edits[row.Listener] = row.Number
+	}
+	return edits, nil
+}
 
 // Crash is a delivery whose attempt was under way when its process ended.
 type Crash struct {

@@ -20,6 +20,9 @@ const (
 	// leavingEvery is how often a process that has too many shards looks whether some are idle.
 	leavingEvery = 100 * time.Millisecond
 
+	// editedPayload says that something was changed by hand.
+	editedPayload = "edited"
+
 	// lostEvery is how often a database is tried that does not answer.
 	lostEvery = 500 * time.Millisecond
 )
@@ -40,8 +43,8 @@ func (p *postgres) keep(ctx context.Context, s *Store) {
 		case <-ctx.Done():
 			continue
 		case n := <-heard:
-			if n.Payload == "" {
-				s.intake.Look(false)
+			if n.Payload == "" || n.Payload == editedPayload {
+				s.intake.Look(n.Payload == editedPayload)
 				continue
 			} // shards have become free
 		case <-timer.C:

@@ -295,7 +295,7 @@ func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {
 	}
 	changed, err := s.stmts.finish.exec(int64(a.State), int64(a.Number), next, ended(a), a.Took.Microseconds(), a.Err, a.Code,
 		crashed, a.Seq, a.Listener)
-	if err != nil || changed == 0 { // 0: cancelled meanwhile
+	if err != nil {
 		return err
 	}
 	if !a.Occurred.IsZero() && a.State == core.Done {
@@ -303,7 +303,7 @@ func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {
 			return err
 		}
 	}
-	if a.State == core.Done || a.Number == 0 {
+	if changed == 0 || a.State == core.Done || a.Number == 0 { // 0: cancelled meanwhile
 		return nil
 	}
 	return s.stmts.insertAttempt.run(a.Seq, a.Listener, int64(a.Number), a.Started.UnixMicro(), a.Took.Microseconds(), a.Err, a.Code)

@@ -1,0 +1,7 @@
+-- +goose Up
+-- How often a listener's deliveries were changed by hand. Who serves it reads them again when the
+-- number has grown.
+CREATE TABLE edits (
+    listener TEXT    NOT NULL PRIMARY KEY,
+    number   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
