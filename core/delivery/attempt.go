@@ -94,7 +94,7 @@ func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
 	}
 	failpoint.Pass(failpoint.Claim)
 	a := core.Attempt{
-		DeliveryKey: core.DeliveryKey{Seq: it.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Started: e.opts.Now(),
+		DeliveryKey: core.DeliveryKey{Seq: it.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Turn: it.Turn, Started: e.opts.Now(),
 	}
 	ev := it.event
 	var err error
@@ -112,7 +112,7 @@ func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
 	if a.State != core.Waiting {
 		for _, o := range it.others {
 			e.opts.Store.Finish(core.Attempt{
-				DeliveryKey: core.DeliveryKey{Seq: o.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch,
+				DeliveryKey: core.DeliveryKey{Seq: o.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Turn: o.Turn,
 				State: core.Skipped, Started: a.Started, Err: "gathered: " + ev.ID + " stands for it",
 			})
 		}

@@ -213,6 +213,12 @@ func (e *Engine) Saved(attempts []core.Attempt) {
 	}
 }
 
+// Lost is part of core.Intake.
+func (e *Engine) Lost(attempts []core.Attempt) {
+	e.Saved(attempts)
+	e.Look(true)
+}
+
 // Look is part of core.Intake.
 func (e *Engine) Look(again bool) {
 	if again { // perhaps because of somebody
