@@ -223,8 +223,9 @@ func (s *Store) CommitAll(ctx context.Context, evs []*core.Event) (settled []cor
 }
 
 // Finish records what an attempt that Begin allowed came to. It returns before that is on disk: if
-// the process dies in between, the delivery is attempted again. It blocks while very many results
-// wait.
+// the process dies in between, the delivery is attempted again. The result counts once, only while
+// the delivery is pending under the attempt's turn, and only under the attempt's token. It blocks
+// while very many results wait.
 func (s *Store) Finish(a core.Attempt) {
 	select {
 	case s.attempts <- a:
@@ -318,4 +319,5 @@ func (noIntake) Reserve(string, int) bool  { return false }
 func (noIntake) Take(core.Delivery)        {}
 func (noIntake) Return(string, bool, bool) {}
 func (noIntake) Saved([]core.Attempt)      {}
+func (noIntake) Lost([]core.Attempt)       {}
 func (noIntake) Look(bool)                 {}

@@ -52,7 +52,7 @@ type intake struct {
 	kept               int // stored, to be read back
 	looked             bool
 	taken              []core.Delivery
-	saved              []core.Attempt
+	saved, lost        []core.Attempt
 }
 
 func (i *intake) Reserve(string, int) bool {
@@ -81,6 +81,12 @@ func (i *intake) Saved(attempts []core.Attempt) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.saved = append(i.saved, attempts...)
+}
+
+func (i *intake) Lost(attempts []core.Attempt) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.lost = append(i.lost, attempts...)
 }
 
 func (i *intake) Take(d core.Delivery) {
@@ -441,7 +447,7 @@ func (f *fixture) pending(t *testing.T, listener string) []core.Pending {
 
 func finish(d core.Delivery, epoch int64, state core.State, c *clock, err string) core.Attempt {
 	return core.Attempt{
-		DeliveryKey: core.DeliveryKey{Seq: d.Seq, Listener: d.Listener}, Shard: d.Shard(), Epoch: epoch, Number: d.Attempt(), State: state,
+		DeliveryKey: core.DeliveryKey{Seq: d.Seq, Listener: d.Listener}, Shard: d.Shard(), Epoch: epoch, Turn: d.Turn, Number: d.Attempt(), State: state,
 		Wait: time.Minute, Started: c.now(), Took: time.Millisecond, Err: err, Code: "abc",
 	}
 }
