@@ -86,6 +86,7 @@ type Attempt struct {
 	DeliveryKey
 	Shard   int
 	Epoch   int64 // of the shard when the attempt began
+	Turn    int64 // of the delivery when the attempt began; a replay changes it, and ends what the result would say
 	Number  int   // 0 when the listener was not called, as for Skipped and Quarantined
 	State   State // Waiting means: again after Wait
 	Wait    time.Duration
@@ -107,6 +108,7 @@ type Intake interface {
 	Reserve(listener string, bytes int) (held bool) // false leaves the delivery on disk, to be read
 	Take(d Delivery)                                // what was held is stored
 	Return(listener string, held, stored bool)      // it is on disk, or was not stored
-	Saved(attempts []Attempt)                       // these results are on disk, or no longer count
+	Saved(attempts []Attempt)                       // these results are on disk, or found nothing pending
+	Lost(attempts []Attempt)                        // these do not count: another process serves their shards, or did
 	Look(again bool)                                // there may be more on disk; again: also behind what was read
 }

@@ -118,7 +118,7 @@ func (p *postgres) load(ctx context.Context, listener string, seqs []int64, newe
 	defer cancel()
 	newestColumn := "0"
 	if newest {
-		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record), 0)"
+		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record AND d.record <> 0), 0)"
 	}
 	var list array
 	for _, seq := range seqs {

@@ -55,7 +55,7 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 	ON CONFLICT DO NOTHING
 ), marked AS (
 	INSERT INTO handled (listener, record, occurred_at)
-	SELECT listener, record, max(occurred) FROM results WHERE occurred > 0 AND state = 1 GROUP BY listener, record
+	SELECT listener, record, max(occurred) FROM results WHERE occurred > 0 AND record <> 0 AND state = 1 GROUP BY listener, record
 	ON CONFLICT (listener, record) DO UPDATE SET occurred_at = greatest(handled.occurred_at, excluded.occurred_at)
 ), others AS MATERIALIZED (
 	SELECT count(*) AS n FROM replicas, clock WHERE id <> $19 AND lease_until > clock.now

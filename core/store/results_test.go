@@ -125,3 +125,24 @@ func TestAResultUnderAnotherTokenIsToldOfAsLost(t *testing.T) {
 		})
 	})
 }
+
+// Of what is about no record nothing is newest.
+func TestNothingIsRememberedOfWhatIsAboutNoRecord(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		f := open(t, url, &intake{full: true})
+		for range 2 {
+			ev := f.event("", "audit")
+			ev.ObjectID = ""
+			f.commit(t, ev)
+			d, epoch := f.begin(t, "audit")
+			loaded, err := f.Load(t.Context(), "audit", []int64{d.Seq}, true)
+			if err != nil || len(loaded) != 1 || !loaded[0].Newest.IsZero() {
+				t.Fatalf("loaded %+v (%v)", loaded, err)
+			}
+			a := finish(d, epoch, core.Done, f.clock, "")
+			a.Occurred = ev.OccurredAt
+			f.Finish(a)
+			f.commit(t, f.event(""))
+		}
+	})
+}

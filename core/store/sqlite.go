@@ -298,7 +298,7 @@ func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if !a.Occurred.IsZero() && a.State == core.Done {
+	if !a.Occurred.IsZero() && a.Record != 0 && a.State == core.Done {
 		if err := s.stmts.handled.run(a.Listener, a.Record, a.Occurred.UnixMicro()); err != nil {
 			return err
 		}
@@ -332,7 +332,7 @@ const loadFrom = `
 func (s *sqlite) load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error) {
 	newestColumn := "0"
 	if newest {
-		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record), 0)"
+		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record AND d.record <> 0), 0)"
 	}
 	var list array
 	for _, seq := range seqs {
