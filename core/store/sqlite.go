@@ -364,13 +364,11 @@ func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit
 		if err != nil {
 			return err
 		}
+		old := false
 		for _, values := range found {
 			seq, received, pending := values[0].(int64), values[1].(int64), values[2].(int64)
-			if received >= before {
-				last = 0
-				return nil
-			}
-			if last = seq; pending != 0 {
+			old = old || received < before
+			if last = seq; received >= before || pending != 0 {
 				continue
 			}
 			for _, st := range []*sqliteStmt{s.stmts.forgetAttempts, s.stmts.forgetDeliveries, s.stmts.forgetEvent} {
@@ -380,6 +378,9 @@ func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit
 			}
 			failpoint.Pass(failpoint.Retention)
 			freed += values[3].(int64)
+		}
+		if !old { // one alone may have been received by a clock that was wrong
+			last = 0
 		}
 		return nil
 	})

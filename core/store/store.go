@@ -65,7 +65,7 @@ type backend interface {
 	scan(ctx context.Context, q scan) ([]core.Pending, error)
 	load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error)
 	// forget looks at up to limit events after seq, deletes those received longer ago than age that
-	// have no pending delivery, and returns the last seq it looked at, 0 when none older is left, and
+	// have no pending delivery, and returns the last seq it looked at, 0 when none of them is older, and
 	// about how many bytes were freed.
 	forget(ctx context.Context, age time.Duration, after int64, limit int) (last, freed int64, err error)
 	// forgetBeside deletes what is older than age and belongs to no event.
