@@ -233,6 +233,9 @@ func (s *Store) write(b *batch, plans []*plan) error {
 		s.intake.Look(true)
 	}
 	s.alone = !b.others
+	if b.others && len(plans) > 0 { // also what another stored before, and nobody was woken for
+		s.intake.Look(false)
+	}
 	if slices.ContainsFunc(plans, func(p *plan) bool { return p.again }) {
 		s.intake.Look(true)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -28,14 +29,15 @@ type postgres struct {
 	db      *sql.DB // reads and housekeeping
 	bun     *bun.DB
 	writeDB *sql.DB
-	writer  pgWriter // belongs to the write loop
-	replica int64
+	writer  pgWriter     // belongs to the write loop
+	replica atomic.Int64 // its number among the processes; keep changes it when another has it too
 	loc     location
 }
 
 // openPostgres does not connect yet.
 func openPostgres(loc location, replica int64) (_ backend, _ *bun.DB, err error) {
-	p := &postgres{replica: replica, loc: loc}
+	p := &postgres{loc: loc}
+	p.replica.Store(replica)
 	defer func() {
 		if err != nil {
 			p.close()
@@ -231,9 +233,9 @@ func (p *postgres) blames(err error) bool { return serverSaid(err) && !unreachab
 // that is safe even if the first run was committed, because an event that is there already is
 // recognised by its id, and a result that was saved finds nothing pending.
 func (p *postgres) write(b *batch) error {
-	err := p.writer.write(b, p.replica)
+	err := p.writer.write(b, p.replica.Load())
 	if err != nil && !serverSaid(err) {
-		if again := p.writer.write(b, p.replica); again != nil {
+		if again := p.writer.write(b, p.replica.Load()); again != nil {
 			return fmt.Errorf("%w (and before: %w)", again, err)
 		}
 		return nil

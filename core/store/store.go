@@ -98,7 +98,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: opts, intake: noIntake{},
+		opts: opts, intake: noIntake{}, holds: holds{now: clocks},
 		plans: make(chan *plan, 1024), attempts: make(chan core.Attempt, 4096), stopped: make(chan struct{}),
 	}
 	s.Retain(opts.Keep)
