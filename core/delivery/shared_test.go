@@ -35,7 +35,7 @@ func newAnother(t *testing.T, url string) *another {
 	}
 	a := &another{t, sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))}
 	t.Cleanup(func() { _ = a.db.Close() })
-	a.exec("INSERT INTO replicas (id, name, lease_until) VALUES (42, 'another', pipehook_now() + 3600000000)")
+	a.exec("INSERT INTO replicas (id, name, lease_until, incarnation) VALUES (42, 'another', pipehook_now() + 3600000000, 0)")
 	a.exec("UPDATE shards SET holder = 42 WHERE shard >= 32") // the other half is for who is tested
 	return a
 }
@@ -217,7 +217,7 @@ func (d *tardy) Look(again bool) {
 func TestAShardThatComesToAProcessIsReadFromItsBeginning(t *testing.T) {
 	url := testdb.Postgres(t)
 	a, h := newAnother(t, url), newHistory()
-	a.exec("INSERT INTO replicas (id, name, lease_until) VALUES (43, 'a third', pipehook_now() + 3600000000)")
+	a.exec("INSERT INTO replicas (id, name, lease_until, incarnation) VALUES (43, 'a third', pipehook_now() + 3600000000, 0)")
 	a.exec("UPDATE shards SET holder = 42 WHERE shard >= 20")
 	mine, theirs := objectIn(0, 20), objectIn(20, 32)
 	a.stores(a.number(), theirs, "first")

@@ -37,7 +37,7 @@ const (
 	AfterResult   Point = "after-result"   // results are on disk
 
 	Migration Point = "migration"        // the schema is about to take its next step
-	Retention Point = "retention-delete" // old events are deleted; in SQLite the commit is still to come
+	Retention Point = "retention-delete" // old events are deleted, the commit is still to come
 	Reload    Point = "reload-swap"      // half of a new configuration is taken
 	Replay    Point = "replay-batch"     // some deliveries are to be made again, the commit is still to come
 )

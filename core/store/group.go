@@ -58,6 +58,9 @@ type batch struct {
 	plans    []*plan
 	attempts []core.Attempt
 	others   bool // set by write: another process may have stored something just before
+
+	// Set by write: the tokens under which the attempts' shards are held; nil where all are.
+	held map[int]int64
 }
 
 func (b *batch) add(p *plan) {
@@ -231,6 +234,9 @@ func (s *Store) write(b *batch, plans []*plan) error {
 		s.intake.Look(true)
 	}
 	s.alone = !b.others
+	if b.others && len(plans) > 0 { // also what another stored before, and nobody was woken for
+		s.intake.Look(false)
+	}
 	if slices.ContainsFunc(plans, func(p *plan) bool { return p.again }) {
 		s.intake.Look(true)
 	}
@@ -259,25 +265,37 @@ func (s *Store) flushSingly(b *batch) error {
 		if err := s.write(one, nil); err != nil {
 			errs = append(errs, err)
 		} else {
+			b.held = one.held
 			s.saved(b)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// saved forgets the attempts, which are on disk.
+// saved forgets the attempts, which are on disk, or belong to shards that are others' by now.
 func (s *Store) saved(b *batch) {
 	if len(b.attempts) == 0 {
 		return
 	}
 	failpoint.Pass(failpoint.AfterResult)
-	for i := range b.attempts {
-		s.holds.end(b.attempts[i].Shard)
-		if b.attempts[i].State != core.Waiting {
+	var saved, lost []core.Attempt
+	for _, a := range b.attempts {
+		s.holds.end(a.Shard)
+		if b.held != nil && b.held[a.Shard] != a.Epoch {
+			lost = append(lost, a)
+			continue
+		}
+		saved = append(saved, a)
+		if a.State != core.Waiting {
 			s.pending.Add(-1)
 		}
 	}
-	s.intake.Saved(b.attempts)
+	if len(saved) > 0 {
+		s.intake.Saved(saved)
+	}
+	if len(lost) > 0 {
+		s.intake.Lost(lost)
+	}
 	clear(b.attempts)
 	b.attempts = b.attempts[:0]
 }

@@ -8,15 +8,33 @@ import (
 	"github.com/pipehook/pipehook/core"
 )
 
+// moment is now by both clocks of this machine: the steady one is never set but may stand still while
+// the machine is suspended, and the one on the wall goes on.
+type moment struct{ steady, wall time.Time }
+
+func clocks() moment {
+	now := time.Now()
+	return moment{now, now.Round(0)}
+}
+
+func (m moment) add(d time.Duration) moment { return moment{m.steady.Add(d), m.wall.Add(d)} }
+
+// before is false as soon as one of the clocks says so.
+func (m moment) before(end moment) bool {
+	return m.steady.Before(end.steady) && m.wall.Before(end.wall)
+}
+
 // holds are the shards that this process serves: the token of each, and how many attempts are
 // under way in it. It never gives out a token after the lease has run out by this process's own
-// clock, whatever the database still says.
+// clocks, whatever the database still says.
 type holds struct {
+	now     func() moment
 	mu      sync.Mutex
 	epoch   [core.Shards]int64 // 0: not held
 	leaving [core.Shards]bool  // to be handed back: nothing more begins
 	active  [core.Shards]int   // begun, and the result not yet on disk
-	until   time.Time
+	until   moment
+	stay    bool          // some were to be handed back, and stay now
 	renewed chan struct{} // closed and replaced when until moves
 }
 
@@ -27,7 +45,8 @@ func (h *holds) all() {
 	for i := range h.epoch {
 		h.epoch[i] = 1
 	}
-	h.until = time.Unix(math.MaxInt32*1000, 0) // no lease
+	never := time.Unix(math.MaxInt32*1000, 0) // no lease
+	h.until = moment{never, never}
 }
 
 func (h *holds) current(shard int) int64 {
@@ -37,7 +56,7 @@ func (h *holds) current(shard int) int64 {
 }
 
 func (h *holds) token(shard int) int64 {
-	if h.leaving[shard] || !time.Now().Before(h.until) {
+	if h.leaving[shard] || !h.now().before(h.until) {
 		return 0
 	}
 	return h.epoch[shard]
@@ -72,10 +91,13 @@ func (h *holds) list() []int {
 }
 
 // set takes what the database says is ours until the lease ends, and reports whether something is
-// new. What was to be handed back stays so unless it was lost meanwhile.
-func (h *holds) set(ours map[int]int64, until time.Time) (gained bool) {
+// served from now on that was not just before: it was left out of what was read then. What was to be
+// handed back stays so unless it was lost meanwhile.
+func (h *holds) set(ours map[int]int64, until moment) (gained bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	gained = len(ours) > 0 && (h.stay || !h.now().before(h.until))
+	h.stay = false
 	for i := range h.epoch {
 		if h.epoch[i] != ours[i] {
 			gained = gained || ours[i] != 0
@@ -93,7 +115,7 @@ func (h *holds) set(ours map[int]int64, until time.Time) (gained bool) {
 // leased waits up to most for a lease that runs.
 func (h *holds) leased(most time.Duration) bool {
 	h.mu.Lock()
-	if time.Now().Before(h.until) {
+	if h.now().before(h.until) {
 		h.mu.Unlock()
 		return true
 	}
@@ -110,30 +132,24 @@ func (h *holds) leased(most time.Duration) bool {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return time.Now().Before(h.until)
+	return h.now().before(h.until)
 }
 
-// leave picks n shards to hand back, and returns all that are idle by now. stays reports whether
-// one that was to be handed back is kept after all: what came for it meanwhile was not read.
-func (h *holds) leave(n int) (idle []int, stays bool) {
+// leave picks n shards to hand back, and returns all that are idle by now. Those that were picked before
+// and are not any more stay.
+func (h *holds) leave(n int) (idle []int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	before := h.leaving
-	clear(h.leaving[:])
-	defer func() {
-		for i := range before {
-			stays = stays || before[i] && !h.leaving[i] && h.epoch[i] != 0
-		}
-	}()
-	for i := core.Shards - 1; i >= 0 && n > 0; i-- {
-		if h.epoch[i] == 0 {
+	for i := core.Shards - 1; i >= 0; i-- {
+		picked := n > 0 && h.epoch[i] != 0
+		h.stay = h.stay || h.leaving[i] && !picked
+		h.leaving[i] = picked
+		if !picked {
 			continue
 		}
-		h.leaving[i] = true
-		n--
-		if h.active[i] == 0 {
+		if n--; h.active[i] == 0 {
 			idle = append(idle, i)
 		}
 	}
-	return idle, stays
+	return idle
 }

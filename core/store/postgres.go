@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -28,14 +29,15 @@ type postgres struct {
 	db      *sql.DB // reads and housekeeping
 	bun     *bun.DB
 	writeDB *sql.DB
-	writer  pgWriter // belongs to the write loop
-	replica int64
+	writer  pgWriter     // belongs to the write loop
+	replica atomic.Int64 // its number among the processes; keep changes it when another has it too
 	loc     location
 }
 
 // openPostgres does not connect yet.
 func openPostgres(loc location, replica int64) (_ backend, _ *bun.DB, err error) {
-	p := &postgres{replica: replica, loc: loc}
+	p := &postgres{loc: loc}
+	p.replica.Store(replica)
 	defer func() {
 		if err != nil {
 			p.close()
@@ -118,7 +120,7 @@ func (p *postgres) load(ctx context.Context, listener string, seqs []int64, newe
 	defer cancel()
 	newestColumn := "0"
 	if newest {
-		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record), 0)"
+		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record AND d.record <> 0), 0)"
 	}
 	var list array
 	for _, seq := range seqs {
@@ -136,33 +138,82 @@ func (p *postgres) load(ctx context.Context, listener string, seqs []int64, newe
 // eventSize is about what an event e takes, without its deliveries.
 const eventSize = "coalesce(octet_length(body), 0)::bigint + octet_length(header) + octet_length(trace) + 500"
 
-func (p *postgres) size(ctx context.Context) (n int64, err error) {
+// sizePage is how many events are added up by one statement, which so stays well inside its limit:
+// the driver can't end one early.
+const sizePage = 20_000
+
+func (p *postgres) size(ctx context.Context) (int64, error) { return p.sum(ctx, sizePage) }
+
+func (p *postgres) sum(ctx context.Context, page int) (total int64, err error) {
+	for after := int64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		n, last, bytes, err := p.sumPage(ctx, after, page)
+		if err != nil {
+			return 0, err
+		}
+		if total += bytes; n < page {
+			return total, nil
+		}
+		after = last
+	}
+}
+
+func (p *postgres) sumPage(ctx context.Context, after int64, page int) (n int, last, bytes int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
 	defer cancel()
-	err = p.db.QueryRowContext(ctx, "SELECT coalesce(sum("+eventSize+"), 0)::bigint FROM events").Scan(&n)
-	return n, err
+	err = p.db.QueryRowContext(ctx, `SELECT count(*), coalesce(max(seq), 0), coalesce(sum(bytes), 0)::bigint
+		FROM (SELECT seq, `+eventSize+` AS bytes FROM events WHERE seq > $1 ORDER BY seq LIMIT $2) e`, after, page).Scan(&n, &last, &bytes)
+	return n, last, bytes, err
 }
+
+// lockOld looks at a page of events and locks those of them that may be deleted. It leaves out what
+// somebody else has locked, for that is being replayed.
+const lockOld = `WITH clock AS MATERIALIZED (SELECT pipehook_now() - $3::bigint AS oldest
+), looked AS MATERIALIZED (
+	SELECT seq, received_at FROM events WHERE seq > $1 ORDER BY seq LIMIT $2
+), locked AS MATERIALIZED (
+	SELECT seq FROM events WHERE seq IN (SELECT seq FROM looked, clock WHERE received_at < oldest)
+	AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0) FOR UPDATE SKIP LOCKED
+) SELECT max(seq), (SELECT coalesce(array_agg(seq), '{}')::text FROM locked)
+	FROM looked HAVING min(received_at) < (SELECT oldest FROM clock)`
+
+// forgetLocked deletes what is locked unless it has become pending in between: a statement sees only
+// what was committed before it began, and not what a lock has waited for.
+const forgetLocked = `WITH old AS MATERIALIZED (
+	SELECT seq, ` + eventSize + ` AS bytes FROM events WHERE seq = ANY($1::bigint[])
+	AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0)
+), a AS (DELETE FROM attempts WHERE event_seq IN (SELECT seq FROM old)
+), d AS (DELETE FROM deliveries WHERE event_seq IN (SELECT seq FROM old)
+), e AS (DELETE FROM events WHERE seq IN (SELECT seq FROM old)
+) SELECT coalesce(sum(bytes), 0)::bigint FROM old`
 
 func (p *postgres) forget(ctx context.Context, age time.Duration, after int64, limit int) (last, freed int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
 	defer cancel()
-	err = p.db.QueryRowContext(ctx, `WITH clock AS MATERIALIZED (SELECT pipehook_now() - $3::bigint AS oldest
-		), looked AS MATERIALIZED (
-			SELECT seq, received_at, `+eventSize+` AS bytes FROM events WHERE seq > $1 ORDER BY seq LIMIT $2
-		), old AS MATERIALIZED (
-			SELECT seq, bytes FROM looked, clock WHERE received_at < oldest
-			AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0)
-		), a AS (DELETE FROM attempts WHERE event_seq IN (SELECT seq FROM old)
-		), d AS (DELETE FROM deliveries WHERE event_seq IN (SELECT seq FROM old)
-		), e AS (DELETE FROM events WHERE seq IN (SELECT seq FROM old)
-		) SELECT max(seq), (SELECT coalesce(sum(bytes), 0)::bigint FROM old)
-			FROM looked HAVING max(received_at) < (SELECT oldest FROM clock)`,
-		after, limit, age.Microseconds()).Scan(&last, &freed)
-	failpoint.Pass(failpoint.Retention)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, 0, nil
+	tx, err := p.db.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, 0, err
 	}
-	return last, freed, err
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tx.Rollback())
+		}
+	}()
+	var locked string
+	err = tx.QueryRowContext(ctx, lockOld, after, limit, age.Microseconds()).Scan(&last, &locked)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, 0, tx.Rollback()
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := tx.QueryRowContext(ctx, forgetLocked, locked).Scan(&freed); err != nil {
+		return 0, 0, err
+	}
+	failpoint.Pass(failpoint.Retention)
+	return last, freed, tx.Commit()
 }
 
 func (p *postgres) forgetBeside(ctx context.Context, age time.Duration) error {
@@ -182,9 +233,9 @@ func (p *postgres) blames(err error) bool { return serverSaid(err) && !unreachab
 // that is safe even if the first run was committed, because an event that is there already is
 // recognised by its id, and a result that was saved finds nothing pending.
 func (p *postgres) write(b *batch) error {
-	err := p.writer.write(b, p.replica)
+	err := p.writer.write(b, p.replica.Load())
 	if err != nil && !serverSaid(err) {
-		if again := p.writer.write(b, p.replica); again != nil {
+		if again := p.writer.write(b, p.replica.Load()); again != nil {
 			return fmt.Errorf("%w (and before: %w)", again, err)
 		}
 		return nil

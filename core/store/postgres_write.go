@@ -17,7 +17,8 @@ import (
 // attempts, all in one statement. Bodies come as one value and are cut on the server: an array
 // of them would be quoted twice. An event that conflicts, with a key or with itself, is not
 // returned. A result counts only under the token with which its attempt began; FOR SHARE keeps that
-// token from changing until the result is on disk. The last row says how many other processes live,
+// token from changing until the result is on disk. It counts once, and not after a replay, which changes
+// the turn. The last row says how many other processes live,
 // which are told, and that the answer is whole: a connection that ends in the middle looks like the
 // end of the rows to database/sql.
 const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
@@ -38,14 +39,15 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 	SELECT shard, epoch FROM shards WHERE holder = $19 AND shard = ANY($20::int[]) FOR SHARE
 ), results AS MATERIALIZED (
 	SELECT r.* FROM unnest($20::int[], $21::bigint[], $22::bigint[], $23::text[], $24::int[], $25::int[], $26::bigint[], $27::bigint[], $28::bigint[],
-		$29::bigint[], $30::text[], $31::text[], $32::int[], $33::bigint[], $34::bigint[])
-		AS r (shard, epoch, seq, listener, state, number, wait, started_at, finished_at, duration_us, error, code, crashed, record, occurred)
+		$29::bigint[], $30::text[], $31::text[], $32::int[], $33::bigint[], $34::bigint[], $35::bigint[])
+		AS r (shard, epoch, seq, listener, state, number, wait, started_at, finished_at, duration_us, error, code, crashed, record, occurred, turn)
 	JOIN held ON held.shard = r.shard AND held.epoch = r.epoch
 ), finished AS (
 	UPDATE deliveries d SET state = r.state, attempts = CASE WHEN r.number > 0 THEN r.number ELSE d.attempts END,
 		next_at = CASE WHEN r.state = 0 THEN clock.now + r.wait ELSE 0 END, crashes = d.crashes + r.crashed,
 		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code
-	FROM results r, clock WHERE d.event_seq = r.seq AND d.listener = r.listener AND d.state = 0
+	FROM results r, clock WHERE d.event_seq = r.seq AND d.listener = r.listener
+		AND d.state = 0 AND d.turn = r.turn AND (r.number = 0 OR d.attempts < r.number)
 	RETURNING r.state, r.seq, r.listener, r.number, r.started_at, r.duration_us, r.error, r.code
 ), tried AS (
 	INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code)
@@ -53,12 +55,20 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 	ON CONFLICT DO NOTHING
 ), marked AS (
 	INSERT INTO handled (listener, record, occurred_at)
-	SELECT listener, record, max(occurred) FROM results WHERE occurred > 0 AND state = 1 GROUP BY listener, record
+	SELECT listener, record, max(occurred) FROM results WHERE occurred > 0 AND record <> 0 AND state = 1 GROUP BY listener, record
 	ON CONFLICT (listener, record) DO UPDATE SET occurred_at = greatest(handled.occurred_at, excluded.occurred_at)
 ), others AS MATERIALIZED (
 	SELECT count(*) AS n FROM replicas, clock WHERE id <> $19 AND lease_until > clock.now
-) SELECT seq, id FROM stored
-UNION ALL SELECT n, CASE WHEN n > 0 AND $35::bool THEN pg_notify('pipehook', '')::text ELSE '' END FROM others`
+) SELECT 0, seq, id FROM stored
+UNION ALL SELECT 1, epoch, shard::text FROM held
+UNION ALL SELECT 2, n, CASE WHEN n > 0 AND $36::bool THEN pg_notify('pipehook', '')::text ELSE '' END FROM others`
+
+// What a row of the answer to writeBatch says.
+const (
+	rowStored = iota // the event with that id has that number
+	rowHeld          // of the attempts' shards this one is held, under that token
+	rowOthers        // so many other processes live
+)
 
 // pgWriter is one writing connection with the statement prepared on it.
 type pgWriter struct {
@@ -215,18 +225,27 @@ func (w *pgWriter) run(ctx context.Context, plans []*plan, b *batch, replica int
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	seqs, whole := make(map[string]int64, len(plans)), false
+	b.held = map[int]int64{}
 	for rows.Next() {
-		var seq int64
-		var id string
-		if err := rows.Scan(&seq, &id); err != nil {
+		var kind int
+		var n int64
+		var text string
+		if err := rows.Scan(&kind, &n, &text); err != nil {
 			return nil, err
 		}
-		if id == "" {
+		switch kind {
+		case rowStored:
+			seqs[text] = n
+		case rowHeld:
+			shard, err := strconv.Atoi(text)
+			if err != nil {
+				return nil, err
+			}
+			b.held[shard] = n
+		case rowOthers:
 			whole = true
-			b.others = b.others || seq > 0
-			continue
+			b.others = b.others || n > 0
 		}
-		seqs[id] = seq
 	}
 	if !whole && rows.Err() == nil {
 		return nil, io.ErrUnexpectedEOF
@@ -283,7 +302,7 @@ func encodePlans(plans []*plan, k keying) (args []any, news bool) {
 }
 
 func encodeAttempts(attempts []core.Attempt) []any {
-	var shard, epoch, seq, listener, state, number, wait, started, finished, took, text, code, crashed, record, occurred array
+	var shard, epoch, seq, listener, state, number, wait, started, finished, took, text, code, crashed, record, occurred, turn array
 	for i := range attempts {
 		a := &attempts[i]
 		shard.int(int64(a.Shard))
@@ -301,8 +320,9 @@ func encodeAttempts(attempts []core.Attempt) []any {
 		crashed.bool(a.Crashed)
 		record.int(a.Record)
 		occurred.int(micros(a.Occurred))
+		turn.int(a.Turn)
 	}
-	return literals(&shard, &epoch, &seq, &listener, &state, &number, &wait, &started, &finished, &took, &text, &code, &crashed, &record, &occurred)
+	return literals(&shard, &epoch, &seq, &listener, &state, &number, &wait, &started, &finished, &took, &text, &code, &crashed, &record, &occurred, &turn)
 }
 
 // array builds PostgreSQL's text form of an array.

@@ -23,6 +23,7 @@ func (s *Store) Retain(k Keep) { s.keep.Store(&k) }
 // retentionLoop deletes events whose deliveries have ended, the oldest first. Of several processes
 // only the one that serves the first shard does so; with the shard the duty passes to another.
 func (s *Store) retentionLoop(ctx context.Context) {
+	var sizing rest
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -34,23 +35,36 @@ func (s *Store) retentionLoop(ctx context.Context) {
 		timer.Reset(time.Second) // the duty may pass to this process
 		if s.holds.current(0) != 0 {
 			timer.Reset(forgetEvery)
-			if err := s.forget(ctx, *s.keep.Load()); err != nil && ctx.Err() == nil {
+			if err := s.forget(ctx, *s.keep.Load(), &sizing); err != nil && ctx.Err() == nil {
 				s.opts.Log.Error("old events could not be deleted", "err", err)
 			}
 		}
 	}
 }
 
-func (s *Store) forget(ctx context.Context, k Keep) error {
+// rest keeps what takes long from being done all the time: it pauses a hundred times as long as it took.
+type rest struct{ until time.Time }
+
+func (r *rest) over(now time.Time) bool { return !now.Before(r.until) }
+
+func (r *rest) after(began, now time.Time) time.Duration {
+	pause := 100 * now.Sub(began)
+	r.until = now.Add(pause)
+	return pause
+}
+
+func (s *Store) forget(ctx context.Context, k Keep, sizing *rest) error {
 	if k.Age > 0 {
 		if err := errors.Join(s.forgetOld(ctx, k.Age, nil), s.backend.forgetBeside(ctx, k.Age)); err != nil {
 			return err
 		}
 	}
-	if k.Size <= 0 {
+	began := time.Now()
+	if k.Size <= 0 || !sizing.over(began) {
 		return nil
 	}
 	size, err := s.backend.size(ctx)
+	sizing.after(began, time.Now())
 	if err != nil || size <= k.Size {
 		return err
 	}
@@ -82,6 +96,7 @@ func (s *Store) Pending() int64 { return s.pending.Load() }
 // countLoop counts what is pending. Counting very much takes its time, so it rests a hundred times
 // as long as it took.
 func (s *Store) countLoop(ctx context.Context) {
+	var counting rest
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -97,6 +112,6 @@ func (s *Store) countLoop(ctx context.Context) {
 		if err == nil {
 			s.pending.Add(n - before)
 		}
-		timer.Reset(max(recountEvery, 100*time.Since(began)))
+		timer.Reset(max(recountEvery, counting.after(began, time.Now())))
 	}
 }

@@ -311,16 +311,16 @@ func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {
 		crashed = 1
 	}
 	changed, err := s.stmts.finish.exec(int64(a.State), int64(a.Number), next, ended(a), a.Took.Microseconds(), a.Err, a.Code,
-		crashed, a.Seq, a.Listener)
+		crashed, a.Seq, a.Listener, a.Turn)
 	if err != nil {
 		return err
 	}
-	if !a.Occurred.IsZero() && a.State == core.Done {
+	if !a.Occurred.IsZero() && a.Record != 0 && a.State == core.Done {
 		if err := s.stmts.handled.run(a.Listener, a.Record, a.Occurred.UnixMicro()); err != nil {
 			return err
 		}
 	}
-	if changed == 0 || a.State == core.Done || a.Number == 0 { // 0: cancelled meanwhile
+	if changed == 0 || a.State == core.Done || a.Number == 0 { // 0: cancelled or replayed meanwhile, or written before
 		return nil
 	}
 	return s.stmts.insertAttempt.run(a.Seq, a.Listener, int64(a.Number), a.Started.UnixMicro(), a.Took.Microseconds(), a.Err, a.Code)
@@ -349,7 +349,7 @@ const loadFrom = `
 func (s *sqlite) load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error) {
 	newestColumn := "0"
 	if newest {
-		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record), 0)"
+		newestColumn = "COALESCE((SELECT occurred_at FROM handled h WHERE h.listener = d.listener AND h.record = d.record AND d.record <> 0), 0)"
 	}
 	var list array
 	for _, seq := range seqs {
@@ -381,13 +381,11 @@ func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit
 		if err != nil {
 			return err
 		}
+		old := false
 		for _, values := range found {
 			seq, received, pending := values[0].(int64), values[1].(int64), values[2].(int64)
-			if received >= before {
-				last = 0
-				return nil
-			}
-			if last = seq; pending != 0 {
+			old = old || received < before
+			if last = seq; received >= before || pending != 0 {
 				continue
 			}
 			for _, st := range []*sqliteStmt{s.stmts.forgetAttempts, s.stmts.forgetDeliveries, s.stmts.forgetEvent} {
@@ -397,6 +395,9 @@ func (s *sqlite) forget(_ context.Context, age time.Duration, after int64, limit
 			}
 			failpoint.Pass(failpoint.Retention)
 			freed += values[3].(int64)
+		}
+		if !old { // one alone may have been received by a clock that was wrong
+			last = 0
 		}
 		return nil
 	})

@@ -66,7 +66,7 @@ type backend interface {
 	scan(ctx context.Context, q scan) ([]core.Pending, error)
 	load(ctx context.Context, listener string, seqs []int64, newest bool) ([]row, error)
 	// forget looks at up to limit events after seq, deletes those received longer ago than age that
-	// have no pending delivery, and returns the last seq it looked at, 0 when none older is left, and
+	// have no pending delivery, and returns the last seq it looked at, 0 when none of them is older, and
 	// about how many bytes were freed.
 	forget(ctx context.Context, age time.Duration, after int64, limit int) (last, freed int64, err error)
 	// forgetBeside deletes what is older than age and belongs to no event.
@@ -99,7 +99,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: opts, intake: noIntake{},
+		opts: opts, intake: noIntake{}, holds: holds{now: clocks},
 		plans: make(chan *plan, 1024), attempts: make(chan core.Attempt, 4096), stopped: make(chan struct{}),
 	}
 	s.Retain(opts.Keep)
@@ -225,8 +225,9 @@ func (s *Store) CommitAll(ctx context.Context, evs []*core.Event) (settled []cor
 }
 
 // Finish records what an attempt that Begin allowed came to. It returns before that is on disk: if
-// the process dies in between, the delivery is attempted again. It blocks while very many results
-// wait.
+// the process dies in between, the delivery is attempted again. The result counts once, only while
+// the delivery is pending under the attempt's turn, and only under the attempt's token. It blocks
+// while very many results wait.
 func (s *Store) Finish(a core.Attempt) {
 	select {
 	case s.attempts <- a:

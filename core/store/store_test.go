@@ -49,10 +49,11 @@ type intake struct {
 
 	mu                 sync.Mutex
 	reserved, returned int
-	kept               int // stored, to be read back
-	looked             bool
+	kept               int  // stored, to be read back
+	looked             bool // again
+	looks              int
 	taken              []core.Delivery
-	saved              []core.Attempt
+	saved, lost        []core.Attempt
 }
 
 func (i *intake) Reserve(string, int) bool {
@@ -75,14 +76,19 @@ func (i *intake) Look(again bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.looked = i.looked || again
+	i.looks++
 }
-
-func (*intake) Lost([]core.Attempt) {}
 
 func (i *intake) Saved(attempts []core.Attempt) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.saved = append(i.saved, attempts...)
+}
+
+func (i *intake) Lost(attempts []core.Attempt) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.lost = append(i.lost, attempts...)
 }
 
 func (i *intake) Take(d core.Delivery) {
@@ -101,8 +107,13 @@ type fixture struct {
 
 func open(t *testing.T, url string, in *intake) *fixture {
 	t.Helper()
+	return openAs(t, url, in, 0)
+}
+
+func openAs(t *testing.T, url string, in *intake, replica int64) *fixture {
+	t.Helper()
 	c := newClock()
-	s, err := store.Open(t.Context(), store.Options{URL: url, Log: slog.New(slog.DiscardHandler), Now: c.now})
+	s, err := store.Open(t.Context(), store.Options{URL: url, Log: slog.New(slog.DiscardHandler), Now: c.now, Replica: replica})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -443,7 +454,7 @@ func (f *fixture) pending(t *testing.T, listener string) []core.Pending {
 
 func finish(d core.Delivery, epoch int64, state core.State, c *clock, err string) core.Attempt {
 	return core.Attempt{
-		DeliveryKey: core.DeliveryKey{Seq: d.Seq, Listener: d.Listener}, Shard: d.Shard(), Epoch: epoch, Number: d.Attempt(), State: state,
+		DeliveryKey: core.DeliveryKey{Seq: d.Seq, Listener: d.Listener}, Shard: d.Shard(), Epoch: epoch, Turn: d.Turn, Number: d.Attempt(), State: state,
 		Wait: time.Minute, Started: c.now(), Took: time.Millisecond, Err: err, Code: "abc",
 	}
 }
@@ -522,41 +533,6 @@ func TestAResultCountsOnceAndOnlyUnderItsToken(t *testing.T) {
 			t.Errorf("state %v, %d attempts (%v)", got.Deliveries[0].State, len(attempts), err)
 		}
 	})
-}
-
-func TestTwoReplicasShareTheShardsAndOneAloneHasAll(t *testing.T) {
-	url := testdb.Postgres(t)
-	held := func(f *fixture) (n int) {
-		for shard := range core.Shards {
-			if f.Epoch(shard) != 0 {
-				n++
-			}
-		}
-		return n
-	}
-	await := func(what string, ok func() bool) {
-		t.Helper()
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for !ok() {
-			select {
-			case <-tick.C:
-			case <-t.Context().Done():
-				t.Fatal(what)
-			}
-		}
-	}
-	a := open(t, url, &intake{})
-	await("one alone has all", func() bool { return held(a) == core.Shards })
-	b := open(t, url, &intake{})
-	await("they share", func() bool { return held(a) == core.Shards/2 && held(b) == core.Shards/2 })
-	for shard := range core.Shards {
-		if a.Epoch(shard) != 0 && b.Epoch(shard) != 0 {
-			t.Errorf("shard %d has two homes", shard)
-		}
-	}
-	a.stop()
-	await("what was handed back is taken", func() bool { return held(b) == core.Shards })
 }
 
 func TestASecondProcessOnOneSQLiteFileIsRefused(t *testing.T) {

@@ -57,11 +57,13 @@ CREATE FUNCTION pipehook_now() RETURNS BIGINT LANGUAGE sql VOLATILE PARALLEL SAF
     AS $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
 -- +goose StatementEnd
 
--- Processes that live until lease_until, unless they renew it.
+-- Processes that live until lease_until, unless they renew it. incarnation is drawn at each start, and
+-- tells two apart that have one number.
 CREATE TABLE replicas (
     id          BIGINT NOT NULL PRIMARY KEY,
     name        TEXT   NOT NULL,
-    lease_until BIGINT NOT NULL
+    lease_until BIGINT NOT NULL,
+    incarnation BIGINT NOT NULL
 );
 
 -- Who serves which part of the records. epoch grows with every change of holder.
