@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -160,7 +161,7 @@ func (s *Seat) openNotes() error {
 		return err
 	}
 	defer func() { _ = f.Close() }() // the mapping stays
-	if err := f.Truncate(noteSize * noteMax); err != nil {
+	if err := fill(f); err != nil {
 		return err
 	}
 	s.notes, err = syscall.Mmap(int(f.Fd()), 0, noteSize*noteMax, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
@@ -178,6 +179,17 @@ func (s *Seat) openNotes() error {
 		s.free = append(s.free, i)
 	}
 	return nil
+}
+
+// fill gives the whole file room on the disk, and keeps what is in it. On a full disk the first write
+// through the mapping to a part that has none would end the process.
+func fill(f *os.File) error {
+	whole := make([]byte, noteSize*noteMax)
+	if _, err := f.ReadAt(whole, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	_, err := f.WriteAt(whole, 0)
+	return err
 }
 
 // EachFree calls f with the folder of every seat below dir that was used before and that nobody sits

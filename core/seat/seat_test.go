@@ -2,11 +2,13 @@ package seat_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/pipehook/pipehook/core"
@@ -101,6 +103,49 @@ func TestWhatRanIsKnownAfterAKill(t *testing.T) {
 	}
 	if again := take(t, dir); len(again.Left) != 0 {
 		t.Errorf("left %+v", again.Left)
+	}
+}
+
+func TestAFullDiskIsAnErrorAndNotTheEnd(t *testing.T) {
+	const full = "/dev/full" // every write to it finds no room
+	if _, err := os.Stat(full); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(full, filepath.Join(dir, "1", "running")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := seat.Take(dir, "a store"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestTheNotesHaveTheirRoomOnTheDiskBeforeTheyAreWritten(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	running := filepath.Join(dir, "1", "running")
+	note := append([]byte{9, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1}, 'a')
+	if err := os.WriteFile(running, note, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(running, 128*4096); err != nil { // the rest is a hole
+		t.Fatal(err)
+	}
+	s := take(t, dir)
+	if want := (seat.Interrupt{DeliveryKey: core.DeliveryKey{Seq: 9, Listener: "a"}, Number: 3}); len(s.Left) != 1 || s.Left[0] != want {
+		t.Errorf("left %+v, want %+v", s.Left, want)
+	}
+	info, err := os.Stat(running)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken := info.Sys().(*syscall.Stat_t).Blocks * 512; taken < 128*4096 {
+		t.Errorf("%d bytes are on the disk, want %d", taken, 128*4096)
 	}
 }
 

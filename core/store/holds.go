@@ -34,7 +34,6 @@ type holds struct {
 	leaving [core.Shards]bool  // to be handed back: nothing more begins
 	active  [core.Shards]int   // begun, and the result not yet on disk
 	until   moment
-	stay    bool          // some were to be handed back, and stay now
 	renewed chan struct{} // closed and replaced when until moves
 }
 
@@ -96,8 +95,7 @@ func (h *holds) list() []int {
 func (h *holds) set(ours map[int]int64, until moment) (gained bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	gained = len(ours) > 0 && (h.stay || !h.now().before(h.until))
-	h.stay = false
+	gained = len(ours) > 0 && !h.now().before(h.until)
 	for i := range h.epoch {
 		if h.epoch[i] != ours[i] {
 			gained = gained || ours[i] != 0
@@ -135,21 +133,27 @@ func (h *holds) leased(most time.Duration) bool {
 	return h.now().before(h.until)
 }
 
-// leave picks n shards to hand back, and returns all that are idle by now. Those that were picked before
-// and are not any more stay.
-func (h *holds) leave(n int) (idle []int) {
+// leave picks n shards to hand back, and returns all that are idle by now. stays reports whether
+// one that was to be handed back is kept after all: what came for it meanwhile was not read.
+func (h *holds) leave(n int) (idle []int, stays bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i := core.Shards - 1; i >= 0; i-- {
-		picked := n > 0 && h.epoch[i] != 0
-		h.stay = h.stay || h.leaving[i] && !picked
-		h.leaving[i] = picked
-		if !picked {
+	before := h.leaving
+	clear(h.leaving[:])
+	defer func() {
+		for i := range before {
+			stays = stays || before[i] && !h.leaving[i] && h.epoch[i] != 0
+		}
+	}()
+	for i := core.Shards - 1; i >= 0 && n > 0; i-- {
+		if h.epoch[i] == 0 {
 			continue
 		}
-		if n--; h.active[i] == 0 {
+		h.leaving[i] = true
+		n--
+		if h.active[i] == 0 {
 			idle = append(idle, i)
 		}
 	}
-	return idle
+	return idle, stays
 }

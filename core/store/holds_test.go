@@ -57,24 +57,23 @@ func TestALeaseThatIsRenewedTooLateIsAGain(t *testing.T) {
 	}
 }
 
-func TestAShardThatIsNotHandedBackAfterAllIsAGain(t *testing.T) {
+func TestAShardThatIsKeptAfterAllIsSaidToStay(t *testing.T) {
 	h, c, ours := holding(1, 2)
 	for shard := range ours {
 		h.begin(shard, 7)
 	}
-	if idle := h.leave(2); len(idle) != 0 || h.current(1) != 0 {
-		t.Fatalf("idle are %v", idle)
+	if idle, stays := h.leave(2); len(idle) != 0 || stays || h.current(1) != 0 {
+		t.Fatalf("idle are %v, stays %v", idle, stays)
 	}
 	if h.set(ours, c.add(time.Minute)) {
 		t.Error("what is to be handed back is said to be new")
 	}
-	h.leave(1)
-	if !h.set(ours, c.add(time.Minute)) || h.current(1) != 7 || h.current(2) != 0 {
+	if _, stays := h.leave(1); !stays || h.current(1) != 7 || h.current(2) != 0 {
 		t.Error("the one that stays is not served again")
 	}
 	h.end(2)
-	if idle := h.leave(1); len(idle) != 1 || idle[0] != 2 {
-		t.Errorf("idle are %v", idle)
+	if idle, stays := h.leave(1); len(idle) != 1 || idle[0] != 2 || stays {
+		t.Errorf("idle are %v, stays %v", idle, stays)
 	}
 	delete(ours, 2)
 	if h.set(ours, c.add(time.Minute)) {

@@ -183,7 +183,7 @@ func (k *keeper) balance(ctx context.Context, began moment) (done round, err err
 	}
 	fair := (core.Shards + live - 1) / live
 	surplus := max(len(mine)-fair, 0)
-	idle := k.s.holds.leave(surplus)
+	idle, stays := k.s.holds.leave(surplus)
 	if len(idle) > 0 {
 		if err := k.giveBack(ctx, tx, idle); err != nil {
 			return round{}, err
@@ -200,7 +200,8 @@ func (k *keeper) balance(ctx context.Context, began moment) (done round, err err
 	if err := tx.Commit(); err != nil {
 		return round{}, err
 	}
-	return round{surplus: surplus > 0, gained: k.s.holds.set(mine, began.add(lease)), others: live > 1}, nil
+	gained := k.s.holds.set(mine, began.add(lease))
+	return round{surplus: surplus > 0, gained: gained || stays, others: live > 1}, nil
 }
 
 // renew says that this process lives, and counts those that do. One whose own lease was over, or could

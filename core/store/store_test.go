@@ -49,9 +49,8 @@ type intake struct {
 
 	mu                 sync.Mutex
 	reserved, returned int
-	kept               int  // stored, to be read back
-	looked             bool // again
-	looks              int
+	kept               int // stored, to be read back
+	looked             bool
 	taken              []core.Delivery
 	saved, lost        []core.Attempt
 }
@@ -76,7 +75,6 @@ func (i *intake) Look(again bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.looked = i.looked || again
-	i.looks++
 }
 
 func (i *intake) Saved(attempts []core.Attempt) {
