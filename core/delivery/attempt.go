@@ -108,6 +108,7 @@ func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
 		err = l.call(ctx, sub, it, &a)
 	}
 	l.report(ev, a)
+	e.opts.Observe(ev, a) // before the record's next can run
 	l.ended(it, &a, err)
 	if a.State != core.Waiting {
 		for _, o := range it.others {
@@ -120,7 +121,6 @@ func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
 		e.release(shard, len(it.others))
 	}
 	e.opts.Store.Finish(a)
-	e.opts.Observe(ev, a)
 	e.watches.tell(ev.ID, l.name, err)
 }
 
