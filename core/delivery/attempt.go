@@ -302,6 +302,7 @@ func (l *lane) attemptFleeting(ctx context.Context, sub *Subscription, it *item)
 	a := core.Attempt{DeliveryKey: core.DeliveryKey{Listener: l.name}, Started: l.engine.opts.Now()}
 	err := l.call(ctx, sub, it, &a)
 	l.report(it.event, a)
+	l.engine.opts.Observe(it.event, a)
 	l.mu.Lock()
 	l.gateResult(it, &a, err)
 	l.mu.Unlock()
@@ -309,7 +310,6 @@ func (l *lane) attemptFleeting(ctx context.Context, sub *Subscription, it *item)
 		it.Tried = a.Number
 		l.again(ctx, it, a.Wait)
 	}
-	l.engine.opts.Observe(it.event, a)
 	l.engine.watches.tell(it.event.ID, l.name, err)
 }
 

@@ -170,7 +170,7 @@ func (l *lane) edited() {
 
 // reset forgets what does not run, and of which all is on disk.
 func (l *lane) reset() {
-	kept, chains := map[int64]*item{}, map[int64]*chain{}
+	kept := map[int64]*item{}
 	var unsaved waits
 	for seq, it := range l.known {
 		failed := it.at == waiting && !it.saved
@@ -180,9 +180,6 @@ func (l *lane) reset() {
 		kept[seq] = it
 		if failed && seq == it.Seq {
 			heap.Push(&unsaved, it)
-		}
-		if l.sub.ordered() && it.Record != 0 && (it.at == running || failed && l.sub.OnFailure != Skip && chains[it.Record] == nil) {
-			chains[it.Record] = &chain{head: it}
 		}
 	}
 	var fleeting []*item
@@ -196,8 +193,23 @@ func (l *lane) reset() {
 	}
 	l.used -= len(l.unloaded)
 	l.aheadBytes = 0
-	l.known, l.chains, l.runnable, l.unloaded, l.waits, l.fetches, l.parked = kept, chains, fleeting, nil, unsaved, nil, 0
+	l.known, l.chains, l.runnable, l.unloaded, l.waits, l.fetches, l.parked = kept, l.heads(kept), fleeting, nil, unsaved, nil, 0
 	l.rewind()
+}
+
+// heads are the chains of what stays: whoever runs holds its record, or else the first that waits.
+func (l *lane) heads(kept map[int64]*item) map[int64]*chain {
+	chains := map[int64]*chain{}
+	for _, it := range kept {
+		if !l.sub.ordered() || it.Record == 0 || it.at == saving || it.at == waiting && l.sub.OnFailure == Skip {
+			continue
+		}
+		c := chains[it.Record]
+		if c == nil || it.at == running || c.head.at != running && it.Turn < c.head.Turn {
+			chains[it.Record] = &chain{head: it}
+		}
+	}
+	return chains
 }
 
 func (l *lane) rewind() {
