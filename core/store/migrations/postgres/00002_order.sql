@@ -63,7 +63,7 @@ CREATE TABLE replicas (
     id          BIGINT NOT NULL PRIMARY KEY,
     name        TEXT   NOT NULL,
     lease_until BIGINT NOT NULL,
-    incarnation BIGINT NOT NULL
+    incarnation BIGINT NOT NULL DEFAULT 0
 );
 
 -- Who serves which part of the records. epoch grows with every change of holder.
