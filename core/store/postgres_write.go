@@ -47,7 +47,7 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 		next_at = CASE WHEN r.state = 0 THEN clock.now + r.wait ELSE 0 END, crashes = d.crashes + r.crashed,
 		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code
 	FROM results r, clock WHERE d.event_seq = r.seq AND d.listener = r.listener
-		AND d.state = 0 AND d.turn = r.turn AND (r.number = 0 OR d.attempts < r.number)
+		AND d.state = 0 AND d.turn = r.turn AND (r.state <> 0 OR d.attempts < r.number)
 	RETURNING r.state, r.seq, r.listener, r.number, r.started_at, r.duration_us, r.error, r.code
 ), tried AS (
 	INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code)

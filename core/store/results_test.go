@@ -108,6 +108,27 @@ func TestAResultThatIsWrittenTwiceCountsOnce(t *testing.T) {
 	})
 }
 
+// The process that was killed in the middle of it counts its attempt when it comes back, while
+// another has long made that attempt again.
+func TestASuccessCountsAlthoughItsAttemptWasCountedAsACrash(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		f := open(t, url, &intake{full: true})
+		ev := f.event("", "audit")
+		f.commit(t, ev)
+		d, epoch := f.begin(t, "audit")
+		if err := f.Crashed(t.Context(), []store.Crash{{DeliveryKey: core.DeliveryKey{Seq: d.Seq, Listener: "audit"}, Number: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		f.Finish(core.Attempt{
+			DeliveryKey: core.DeliveryKey{Seq: d.Seq, Listener: "audit"}, Shard: d.Shard(), Epoch: epoch, Turn: d.Turn, Number: 1, State: core.Done, Started: time.Now(),
+		})
+		await(t, "the result is saved", func() bool { return f.delivered(t, ev.ID).State != core.Waiting })
+		if got := f.delivered(t, ev.ID); got.State != core.Done || got.Crashes != 1 {
+			t.Errorf("delivery %+v", got)
+		}
+	})
+}
+
 func TestAResultUnderAnotherTokenIsToldOfAsLost(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		f := open(t, url, &intake{full: true})

@@ -41,7 +41,7 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 		{&s.insertDelivery, "INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, turn, record) VALUES (?, ?, 0, 0, ?, ?, ?)"},
 		{&s.finish, `UPDATE deliveries SET state = ?1, attempts = CASE WHEN ?2 > 0 THEN ?2 ELSE attempts END, next_at = ?3, finished_at = ?4,
 			duration_us = ?5, last_error = ?6, code = ?7, crashes = crashes + ?8 WHERE event_seq = ?9 AND listener = ?10
-			AND state = 0 AND turn = ?11 AND (?2 = 0 OR attempts < ?2)`},
+			AND state = 0 AND turn = ?11 AND (?1 <> 0 OR attempts < ?2)`},
 		{&s.handled, `INSERT INTO handled (listener, record, occurred_at) VALUES (?, ?, ?)
 			ON CONFLICT (listener, record) DO UPDATE SET occurred_at = max(occurred_at, excluded.occurred_at)`},
 		{&s.insertAttempt, "INSERT OR REPLACE INTO attempts (event_seq, listener, number, started_at, duration_us, error, code) VALUES (?, ?, ?, ?, ?, ?, ?)"},
