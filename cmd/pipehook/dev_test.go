@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
 )
 
 // screen is what the program prints, readable while it runs.
@@ -45,7 +47,7 @@ func (s *screen) shows(t *testing.T, text string) {
 // startDev runs pipehook dev in the current folder until the test ends.
 func startDev(t *testing.T) (*screen, []string) {
 	t.Helper()
-	environ := []string{"PIPEHOOK_SERVER__LISTEN=" + freeAddress(t), "PIPEHOOK_ADMIN__LISTEN=" + freeAddress(t)}
+	environ := []string{"PIPEHOOK_SERVER__LISTEN=" + program.FreeAddress(), "PIPEHOOK_ADMIN__LISTEN=" + program.FreeAddress()}
 	out := &screen{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int, 1)

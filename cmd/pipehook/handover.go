@@ -146,7 +146,7 @@ func startSuccessor(c *cli, doors map[string]*door) (_ *successor, err error) {
 }
 
 func (s *successor) start(c *cli, pipes []*os.File) error {
-	path, err := program()
+	path, err := executable()
 	if err != nil {
 		return err
 	}
@@ -166,9 +166,9 @@ func (s *successor) start(c *cli, pipes []*os.File) error {
 	return s.cmd.Start()
 }
 
-// program is the file to start: by the name that this process was started with, since an upgrade
+// executable is the file to start: by the name that this process was started with, since an upgrade
 // may have put another file under it; else the file that this process came from.
-func program() (string, error) {
+func executable() (string, error) {
 	if path, err := exec.LookPath(os.Args[0]); err == nil {
 		return path, nil
 	}

@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 )
 
@@ -204,8 +205,8 @@ func TestEverythingButTheStoreIsReloaded(t *testing.T) {
 	}
 
 	hooks, admin := p.hooks, p.admin
-	p.hooks = freeAddress(t)
-	p.admin = freeAddress(t)
+	p.hooks = program.FreeAddress()
+	p.admin = program.FreeAddress()
 	p.replace(t, strings.NewReplacer(busy.Addr().String(), p.hooks, "127.0.0.1:0", p.admin).Replace(after))
 	pr.signal(t, pid, syscall.SIGHUP)
 	pr.says(t, "configuration reloaded", 1)

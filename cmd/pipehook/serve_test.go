@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -29,7 +29,7 @@ const fullChain = "authenticate validate dedupe persist dispatch"
 func newProject(t testing.TB, storeURL, chain string, details map[string]string) *project {
 	t.Helper()
 	dir := t.TempDir()
-	p := &project{dir: dir, config: filepath.Join(dir, "pipeline.toml"), storeURL: storeURL, hooks: freeAddress(t), admin: freeAddress(t)}
+	p := &project{dir: dir, config: filepath.Join(dir, "pipeline.toml"), storeURL: storeURL, hooks: program.FreeAddress(), admin: program.FreeAddress()}
 	if details == nil {
 		details = map[string]string{}
 	}
@@ -55,16 +55,6 @@ func (p *project) write(t testing.TB, name, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
 }
 
 // serve runs the program in this process until the test ends or stop is called.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/pgcluster"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
@@ -168,7 +169,7 @@ func TestEventsThatAnotherProcessLeftAreStored(t *testing.T) {
 	g.set(true)
 	first := start(t, p, bin)
 	second := *p
-	second.hooks, second.admin = freeAddress(t), freeAddress(t)
+	second.hooks, second.admin = program.FreeAddress(), program.FreeAddress()
 	text, err := os.ReadFile(p.config)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/uptrace/bun/driver/pgdriver"
@@ -35,14 +37,24 @@ func Build(ctx context.Context, dir string, tags ...string) (bin string, err err
 	return bin, cmd.Run()
 }
 
-// FreeAddress is one of this machine on which nobody listens at the moment.
+// given are the ports that FreeAddress has chosen: none twice, for the first is used some time later.
+var given sync.Map
+
+// FreeAddress is an address of this machine on which nobody listens. Its port is below those that the
+// system gives to clients: one of them could take it before it is used, or while a process that
+// listens there is replaced.
 func FreeAddress() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(10_000))
+		if _, twice := given.LoadOrStore(address, true); twice {
+			continue
+		}
+		if ln, err := net.Listen("tcp", address); err == nil {
+			_ = ln.Close() // nobody has connected
+			return address
+		}
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	panic("no port is free")
 }
 
 // Database creates a database on the server and returns its URL.
