@@ -257,35 +257,35 @@ func (l *lane) loadSize() int {
 }
 
 // events reads the events of the batch and of what is ahead, by number. Of what was gathered only
-// those that may stand for the others keep their bodies.
+// the one that stands for the others keeps its body.
 func (l *lane) events(ctx context.Context, batch []*item, ahead []core.Pending, stale bool) (map[int64]*core.Delivery, error) {
 	var seqs []int64
+	burst := map[int64]*item{} // by event that was gathered
 	for _, it := range batch {
 		for _, o := range it.others {
-			seqs = append(seqs, o.Seq)
+			seqs, burst[o.Seq], burst[it.Seq] = append(seqs, o.Seq), it, it
 		}
 		seqs = append(seqs, it.Seq)
 	}
 	for i := range ahead {
 		seqs = append(seqs, ahead[i].Seq)
 	}
-	by := make(map[int64]*core.Delivery, len(seqs))
+	by, best := make(map[int64]*core.Delivery, len(seqs)), map[*item]*core.Delivery{}
 	for part := range slices.Chunk(seqs, loadSize) {
 		loaded, err := l.engine.opts.Store.Load(ctx, l.name, part, stale)
 		if err != nil {
 			return nil, err
 		}
 		total := 0
-		for i := range loaded {
-			d := &loaded[i]
+		for _, d := range loaded { // a copy of each: a pointer to one would keep all in memory
+			total += len(d.Event.Body)
 			if err := l.engine.opts.Restore(&d.Event); err != nil {
 				l.engine.opts.Log.Warn("a stored event could not be named again", "event", d.Event.ID, "listener", l.name, "err", err)
 			}
-			by[d.Seq] = d
-			total += len(d.Event.Body)
-		}
-		for _, it := range batch {
-			l.thin(it, by, stale)
+			by[d.Seq] = &d
+			if it := burst[d.Seq]; it != nil {
+				best[it] = thin(best[it], &d, stale)
+			}
 		}
 		l.measured(total, len(loaded))
 	}
@@ -301,24 +301,33 @@ func (l *lane) measured(bytes, n int) {
 	}
 }
 
-// thin lets go of the bodies of gathered events that do not stand for the others.
-func (l *lane) thin(it *item, by map[int64]*core.Delivery, stale bool) {
-	if it.others == nil {
-		return
+// thin returns which of two gathered events stands for both, and lets go of the other's body. The
+// first may be nil.
+func thin(a, b *core.Delivery, stale bool) *core.Delivery {
+	if a == nil {
+		return b
 	}
-	best := standIn(it, by, stale)
-	for _, o := range it.others {
-		if d := by[o.Seq]; d != nil && d != best {
-			by[o.Seq] = &core.Delivery{Pending: d.Pending, Event: core.Event{ID: d.Event.ID, OccurredAt: d.Event.OccurredAt}, Newest: d.Newest}
-		}
+	if !stands(b, a, stale) {
+		a, b = b, a
 	}
+	*a = core.Delivery{Pending: a.Pending, Event: core.Event{ID: a.Event.ID, OccurredAt: a.Event.OccurredAt}, Newest: a.Newest}
+	return b
 }
 
-// standIn is which of the gathered events stands for all: the last, or, where older ones are not
-// wanted, the one that occurred last. nil when none of them is pending.
-func standIn(it *item, by map[int64]*core.Delivery, stale bool) (best *core.Delivery) {
-	for _, p := range append(slices.Clip(it.others), it.Pending) {
-		if d := by[p.Seq]; d != nil && (best == nil || !stale || !d.Event.OccurredAt.Before(best.Event.OccurredAt)) {
+// stands reports whether of two gathered events the first stands for both: it is the later one, or,
+// where older ones are not wanted, it occurred later.
+func stands(a, b *core.Delivery, stale bool) bool {
+	if stale && !a.Event.OccurredAt.Equal(b.Event.OccurredAt) {
+		return a.Event.OccurredAt.After(b.Event.OccurredAt)
+	}
+	return a.Turn > b.Turn
+}
+
+// standIn is the one that stands for all; nil when none of them is pending.
+func standIn(it *item, by map[int64]*core.Delivery, stale bool) *core.Delivery {
+	best := by[it.Seq]
+	for _, o := range it.others {
+		if d := by[o.Seq]; d != nil && (best == nil || stands(d, best, stale)) {
 			best = d
 		}
 	}

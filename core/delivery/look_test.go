@@ -1,0 +1,236 @@
+package delivery_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/delivery"
+)
+
+// waiting are deliveries of a record each that failed and wait for an hour.
+func waiting(n int) (rows []row) {
+	for seq := int64(1); seq <= int64(n); seq++ {
+		rows = append(rows, row{seq: seq, record: seq, due: time.Now().Add(time.Hour)})
+	}
+	return rows
+}
+
+func TestALookFromFurtherBackReachesItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.put(waiting(600)...)
+		d.put(row{seq: 700, record: 700})
+		d.start(t)
+		d.put(row{seq: 650, record: 650}) // its number was drawn before 700's
+		var looks int
+		d.scanned = func(after, _ int64) {
+			if looks++; after == 0 && looks < 1000 { // others keep coming
+				d.Return("a", d.Reserve("a", 1<<30), true)
+			}
+		}
+		d.Look(false)
+		synctest.Wait()
+		d.hasRun(t, "700 650")
+		if looks > 10 {
+			t.Errorf("it took %d reads", looks)
+		}
+	})
+}
+
+func TestWakeUpsDoNotKeepALookFromGoingOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.put(waiting(3000)...)
+		d.put(row{seq: 5000, record: 5000})
+		var looks int
+		d.scanned = func(int64, int64) {
+			if looks++; looks < 7 {
+				d.Look(false)
+			}
+		}
+		d.start(t)
+		d.hasRun(t, "5000")
+		if looks > 20 {
+			t.Errorf("it took %d reads", looks)
+		}
+	})
+}
+
+func TestAReloadInTheMiddleOfALookKeepsTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		for seq := int64(1); seq < 600; seq++ { // more than a page
+			d.put(row{seq: seq, record: 1})
+		}
+		d.rows[1].record = 7
+		d.put(row{seq: 600, record: 7})
+		d.sub.Concurrency = 1
+		reload := sync.OnceFunc(func() {
+			other := d.sub
+			other.OnFailure = delivery.Skip
+			d.Subscribe([]delivery.Subscription{other})
+		})
+		d.scanned = func(after, _ int64) {
+			if after > 0 { // the second page
+				reload()
+			}
+		}
+		open := make(chan struct{})
+		d.handle = func(int64) error { <-open; return nil }
+		d.start(t)
+		close(open)
+		synctest.Wait()
+		if second, last := slices.Index(d.ran, "2"), slices.Index(d.ran, "600"); len(d.ran) != 600 || second > last {
+			t.Errorf("%d ran, record 7's first as number %d and its second as number %d", len(d.ran), second, last)
+		}
+	})
+}
+
+func TestAChainThatGoesOnOnDiskKeepsTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		open := make(chan struct{})
+		d.handle = func(int64) error { <-open; return nil }
+		d.start(t)
+		d.commit(row{seq: 1, record: 1})
+		synctest.Wait()
+		const last = 1<<18 + 2 // one more than a lane has keys for
+		for seq := int64(2); seq < last; seq++ {
+			if !d.Reserve("a", 0) {
+				t.Fatalf("no room for %d", seq)
+			}
+			d.Take(d.delivery(row{seq: seq, record: 1})) // it has ended when its turn comes
+		}
+		d.commit(row{seq: last, record: 1})
+		d.scanned = func(_, record int64) {
+			if record == 0 {
+				return
+			}
+			d.scanned = nil
+			d.commit(row{seq: last + 1, record: 1}) // while the page is on its way
+		}
+		d.loading = func() {
+			d.mu.Lock()
+			n := len(d.ran)
+			d.mu.Unlock()
+			if n > 0 && d.scanned == nil {
+				d.loading = nil
+				d.commit(row{seq: last + 2, record: 1}) // and before the first of it runs
+			}
+		}
+		close(open)
+		synctest.Wait()
+		if tail := fmt.Sprint(d.ran[max(0, len(d.ran)-3):]); tail != fmt.Sprint([]int{last, last + 1, last + 2}) {
+			t.Errorf("the last three were %s", tail)
+		}
+	})
+}
+
+func TestAFullQueueDoesNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.sub.Concurrency = 1
+		open := make(chan struct{})
+		free := sync.OnceFunc(func() { close(open) })
+		var busy bool
+		d.handle = func(int64) error {
+			if !busy {
+				busy = true
+				return errors.New("once")
+			}
+			<-open
+			return nil
+		}
+		var looks atomic.Int64
+		d.now = func() time.Time {
+			if looks.Add(1) > 10_000 {
+				free()
+			}
+			return time.Now()
+		}
+		d.start(t)
+		d.commit(row{seq: 1, record: 1})
+		synctest.Wait()
+		for seq := int64(2); seq < 700; seq++ {
+			d.commit(row{seq: seq, record: seq})
+		}
+		pass(59 * time.Minute)
+		looks.Store(0)
+		pass(5 * time.Minute) // the failed one is due, and there is no room for it
+		if n := looks.Load(); n > 2000 {
+			t.Errorf("the clock was read %d times in five minutes in which nothing happened", n)
+		}
+		free()
+		synctest.Wait()
+		if len(d.told) != 700 {
+			t.Errorf("%d attempts, want 700", len(d.told))
+		}
+	})
+}
+
+func TestWhatIsReadAheadDoesNotTakeAllTheRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const records, each = 16, 33
+		d := newDisk()
+		body := make([]byte, 64<<10)
+		d.fresh = func() []byte { return body }
+		for seq := int64(0); seq < records*each; seq++ {
+			d.put(row{seq: seq + 1, record: seq%records + 1})
+		}
+		var mu sync.Mutex
+		failed := map[int64]bool{}
+		d.handle = func(seq int64) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if record := seq % records; !failed[record] {
+				failed[record] = true
+				return errors.New("the first attempt of each record fails")
+			}
+			return nil
+		}
+		d.start(t)
+		pass(2 * time.Hour)
+		if want := records * (each + 1); len(d.ran) != want {
+			t.Errorf("%d attempts were made, want %d", len(d.ran), want)
+		}
+	})
+}
+
+func TestSkipLetsARecordGoAheadAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.sub.OnFailure = delivery.Skip
+		d.put(row{seq: 1, record: 1, tried: 1}, row{seq: 2, record: 1, tried: 1, due: time.Now().Add(time.Hour)})
+		d.start(t)
+		d.commit(row{seq: 3, record: 1})
+		synctest.Wait()
+		d.hasRun(t, "1 3")
+		pass(2 * time.Hour)
+		d.hasRun(t, "1 3 2")
+	})
+}
+
+func TestAReloadRightBehindAFailureDoesNotRepeatItAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.slow = true
+		d.handle = func(int64) error { return &core.Error{Kind: core.Unavailable, Msg: "later", RetryAfter: time.Hour} }
+		d.put(row{seq: 1, record: 1})
+		d.start(t)
+		other := d.sub
+		other.OnFailure = delivery.Skip
+		d.Subscribe([]delivery.Subscription{other})
+		pass(time.Minute)
+		d.hasRun(t, "1")
+		d.save()
+		pass(2 * time.Hour)
+		d.hasRun(t, "1 1")
+	})
+}
