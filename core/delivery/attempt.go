@@ -198,10 +198,10 @@ func (l *lane) yield(it *item) {
 }
 
 // lost is told of a result that does not count.
-func (l *lane) lost(seq int64) {
+func (l *lane) lost(a *core.Attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if it, ok := l.known[seq]; ok && (it.at == saving || it.at == waiting && !it.saved) {
+	if it, ok := l.known[a.Seq]; ok && it.epoch == a.Epoch && (it.at == saving || it.at == waiting && !it.saved) {
 		l.abandon(it)
 	}
 }

@@ -54,29 +54,33 @@ func TestOfABurstTheNewestStandsForTheOthersWhereStaleOnesAreDropped(t *testing.
 	})
 }
 
-// Bodies that an attempt does not need must not be in memory while the rest of a burst is read.
+// count makes the disk's bodies count how many of them are in memory.
+func (d *disk) count() (alive func() int) {
+	var bodies []weak.Pointer[byte]
+	d.fresh = func() []byte {
+		body := make([]byte, 1<<10)
+		bodies = append(bodies, weak.Make(&body[0]))
+		return body
+	}
+	return func() (n int) {
+		runtime.GC()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, body := range bodies {
+			if body.Value() != nil {
+				n++
+			}
+		}
+		return n
+	}
+}
+
 func TestOfABurstOneBodyIsKeptInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := gathers()
-		var bodies []weak.Pointer[byte]
-		d.fresh = func() []byte {
-			body := make([]byte, 1<<10)
-			bodies = append(bodies, weak.Make(&body[0]))
-			return body
-		}
-		most := 0
-		alive := func() {
-			runtime.GC()
-			n := 0
-			for _, body := range bodies {
-				if body.Value() != nil {
-					n++
-				}
-			}
-			most = max(most, n)
-		}
-		d.loading = alive
-		d.handle = func(int64) error { alive(); return nil }
+		alive, most := d.count(), 0
+		d.loading = func() { most = max(most, alive()) }
+		d.handle = func(int64) error { most = max(most, alive()); return nil }
 		for seq := int64(1); seq <= 400; seq++ {
 			d.put(row{seq: seq, record: 1})
 		}
@@ -84,6 +88,49 @@ func TestOfABurstOneBodyIsKeptInMemory(t *testing.T) {
 		pass(time.Minute)
 		if n := strings.Count(strings.Join(d.told, " "), "skipped"); n != 399 || most > 1 {
 			t.Errorf("%d were gathered, with %d bodies at a time", n, most)
+		}
+	})
+}
+
+func TestWhatHasRunIsNotKeptInMemoryByWhatWasReadWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.sub.Concurrency = 1
+		alive, left := d.count(), 0
+		d.handle = func(seq int64) error {
+			if seq == 100 {
+				left = alive()
+			}
+			return nil
+		}
+		for seq := int64(1); seq <= 100; seq++ {
+			d.put(row{seq: seq, record: seq})
+		}
+		d.start(t)
+		if left != 1 {
+			t.Errorf("when the last of 100 runs, %d bodies are in memory, want 1", left)
+		}
+	})
+}
+
+func TestWhatABusyRecordGathersBehindItStaysOnDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		alive := d.count()
+		open := make(chan struct{})
+		d.handle = func(int64) error { <-open; return nil }
+		d.start(t)
+		for seq := int64(1); seq <= 2000; seq++ {
+			d.commit(row{seq: seq, record: 1})
+		}
+		synctest.Wait()
+		if n := alive(); n > 1+512 {
+			t.Errorf("%d events are in memory, want no more than 512 that wait", n)
+		}
+		close(open)
+		synctest.Wait()
+		if len(d.ran) != 2000 {
+			t.Errorf("%d ran, want 2000", len(d.ran))
 		}
 	})
 }

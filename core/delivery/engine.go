@@ -214,7 +214,7 @@ func (e *Engine) Return(listener string, held, stored bool) {
 func (e *Engine) Saved(attempts []core.Attempt) {
 	for i := range attempts {
 		if l := e.lane(attempts[i].Listener); l != nil {
-			l.saved(attempts[i].Seq)
+			l.saved(&attempts[i])
 		}
 	}
 }
@@ -223,7 +223,7 @@ func (e *Engine) Saved(attempts []core.Attempt) {
 func (e *Engine) Lost(attempts []core.Attempt) {
 	for i := range attempts {
 		if l := e.lane(attempts[i].Listener); l != nil {
-			l.lost(attempts[i].Seq)
+			l.lost(&attempts[i])
 		}
 	}
 }

@@ -202,12 +202,15 @@ func (d *disk) save() {
 	d.mu.Lock()
 	results := d.results
 	d.results = nil
-	var lost []core.Attempt
+	var lost, saved []core.Attempt
 	for _, a := range results {
+		if a.Epoch != d.epoch {
+			lost = append(lost, a)
+			continue
+		}
+		saved = append(saved, a)
 		i, ok := slices.BinarySearchFunc(d.rows, a.Seq, bySeq)
 		switch {
-		case a.Epoch != d.epoch:
-			lost = append(lost, a)
 		case !ok:
 		case a.State == core.Waiting:
 			d.rows[i].tried, d.rows[i].due = a.Number, time.Now().Add(a.Wait)
@@ -219,8 +222,8 @@ func (d *disk) save() {
 		}
 	}
 	d.mu.Unlock()
+	d.Saved(saved)
 	d.Lost(lost)
-	d.Saved(results)
 }
 
 func (d *disk) Shared() bool                                      { return false }

@@ -156,6 +156,9 @@ func (l *lane) fetch(ctx context.Context) error {
 		page, err := l.scan(ctx, after, record)
 		l.mu.Lock()
 		l.looking = false
+		if l.rescope() {
+			l.rewind()
+		}
 		if l.chains[record] != c { // it is read again with everything else
 			continue
 		}
@@ -181,8 +184,7 @@ func (l *lane) continueChain(c *chain, page []core.Pending) {
 	for _, p := range page {
 		switch {
 		case l.known[p.Seq] != nil || l.recent[p.Seq]:
-		case p.Due > 0 && l.sub.OnFailure == Skip:
-			l.add(p, l.engine.opts.Store.Epoch(p.Shard()), nil)
+		case p.Due > 0 && l.sub.OnFailure == Skip && l.add(p, l.engine.opts.Store.Epoch(p.Shard()), nil):
 		default:
 			c.next = append(c.next, l.keep(p))
 			l.parked++
@@ -211,11 +213,11 @@ func (l *lane) scan(ctx context.Context, after, record int64) ([]core.Pending, e
 func (l *lane) load(ctx context.Context) error {
 	for {
 		l.mu.Lock()
-		n := min(len(l.unloaded), l.loadSize())
-		if n == 0 || l.bytes >= laneBytes || l.sub == nil {
+		if !l.loadable() {
 			l.mu.Unlock()
 			return nil
 		}
+		n := min(len(l.unloaded), l.loadSize())
 		batch := slices.Clone(l.unloaded[:n])
 		for _, it := range batch {
 			it.newest = l.handled[it.Record].occurred // before the store is asked, which may be told meanwhile
@@ -246,6 +248,8 @@ func (l *lane) load(ctx context.Context) error {
 		l.mu.Unlock()
 	}
 }
+
+func (l *lane) loadable() bool { return len(l.unloaded) > 0 && l.bytes < laneBytes && l.sub != nil }
 
 // loadSize is how many events are read at a time, so that their bodies do not take much more than
 // their share of the memory.
@@ -359,7 +363,7 @@ func (l *lane) ahead(batch []*item) []core.Pending {
 // prepare keeps what was read ahead, while it is still next for its record. It has a share of the
 // memory of its own: what can run must always find room.
 func (l *lane) prepare(d *core.Delivery, epoch int64) {
-	if d == nil || l.aheadBytes+len(d.Event.Body) > laneAhead {
+	if d == nil || l.aheadBytes+weight(d) > laneAhead {
 		return
 	}
 	c := l.chains[d.Record]
@@ -370,8 +374,11 @@ func (l *lane) prepare(d *core.Delivery, epoch int64) {
 		c.ready = map[int64]*ready{}
 	}
 	c.ready[d.Seq] = &ready{d, epoch}
-	l.aheadBytes += len(d.Event.Body)
+	l.aheadBytes += weight(d)
 }
+
+// weight is what an event that was read ahead counts for: small ones take room too.
+func weight(d *core.Delivery) int { return max(len(d.Event.Body), laneAhead/laneQueue) }
 
 func (l *lane) loaded(it *item, by map[int64]*core.Delivery, stale bool) {
 	d := standIn(it, by, stale)

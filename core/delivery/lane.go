@@ -301,8 +301,8 @@ func (l *lane) look(again bool) {
 // add takes a delivery in: to run, to wait for its time, or to wait behind another of its record.
 // It returns false when there is no room. Its event is nil when it has to be loaded.
 func (l *lane) add(p core.Pending, epoch int64, ev *core.Event) bool {
-	if l.known[p.Seq] != nil || l.recent[p.Seq] {
-		return true
+	if it := l.known[p.Seq]; l.recent[p.Seq] || it != nil && (it.at != saving || it.epoch == epoch) {
+		return true // a result under another token will not count: then it is as if it had not run
 	}
 	// With skip what waits for its time is outside its record's chain until then.
 	ordered := l.sub.ordered() && p.Record != 0 && (p.Due <= 0 || l.sub.OnFailure != Skip)
@@ -443,7 +443,7 @@ func (l *lane) unready(c *chain, seq int64) *ready {
 	r := c.ready[seq]
 	if r != nil {
 		delete(c.ready, seq)
-		l.aheadBytes -= len(r.delivery.Event.Body)
+		l.aheadBytes -= weight(r.delivery)
 	}
 	return r
 }
@@ -457,20 +457,20 @@ func (l *lane) forget(it *item) {
 	l.advance(it.Record, it)
 }
 
-// saved is told of results that are on disk.
-func (l *lane) saved(seq int64) {
+// saved is told of a result that is on disk.
+func (l *lane) saved(a *core.Attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it, ok := l.known[seq]
-	if !ok {
+	it, ok := l.known[a.Seq]
+	if !ok || it.epoch != a.Epoch {
 		return
 	}
 	if l.looking {
-		l.recent[seq] = true
+		l.recent[a.Seq] = true
 	}
 	switch it.at {
 	case waiting:
-		if seq != it.Seq {
+		if a.Seq != it.Seq {
 			return
 		}
 		if it.saved = true; it.edited {
@@ -478,8 +478,8 @@ func (l *lane) saved(seq int64) {
 		}
 		l.nudge()
 	case saving:
-		delete(l.known, seq)
-		if l.handled[it.Record].seq == seq {
+		delete(l.known, a.Seq)
+		if l.handled[it.Record].seq == a.Seq {
 			delete(l.handled, it.Record)
 		}
 	}

@@ -49,9 +49,10 @@ func TestWakeUpsDoNotKeepALookFromGoingOn(t *testing.T) {
 		d := newDisk()
 		d.put(waiting(3000)...)
 		d.put(row{seq: 5000, record: 5000})
-		var looks int
-		d.scanned = func(int64, int64) {
-			if looks++; looks < 7 {
+		looks, last := 0, false
+		d.scanned = func(after, _ int64) {
+			looks++
+			if last = last || after > 2500; !last && looks < 1000 {
 				d.Look(false)
 			}
 		}
@@ -95,40 +96,50 @@ func TestAReloadInTheMiddleOfALookKeepsTheOrder(t *testing.T) {
 
 func TestAChainThatGoesOnOnDiskKeepsTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const keys = 1 << 18 // that a lane has room for
 		d := newDisk()
-		open := make(chan struct{})
-		d.handle = func(int64) error { <-open; return nil }
+		second, third, end := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		d.handle = func(seq int64) error {
+			switch seq {
+			case 0:
+				<-end
+			case keys + 1:
+				<-third
+			case keys + 3:
+				<-second
+			}
+			return nil
+		}
 		d.start(t)
-		d.commit(row{seq: 1, record: 1})
-		synctest.Wait()
-		const last = 1<<18 + 2 // one more than a lane has keys for
-		for seq := int64(2); seq < last; seq++ {
+		t.Cleanup(func() { close(end) })
+		for seq := int64(1); seq <= keys; seq++ { // one runs, the others take up all keys but one
 			if !d.Reserve("a", 0) {
 				t.Fatalf("no room for %d", seq)
 			}
-			d.Take(d.delivery(row{seq: seq, record: 1})) // it has ended when its turn comes
+			d.Take(core.Delivery{Pending: core.Pending{Seq: seq, Turn: seq, Record: 1}, Listener: "a", Event: core.Event{ID: "other"}})
 		}
-		d.commit(row{seq: last, record: 1})
+		d.commit(row{seq: keys + 1, record: 3}, row{seq: keys + 2, record: 3})
+		synctest.Wait()
+		d.commit(row{seq: keys + 3, record: 2}, row{seq: keys + 4, record: 2}) // no key for the last
+		close(third)
+		synctest.Wait()
+		d.commit(row{seq: keys + 5, record: 2}) // now there is one, and it must not go ahead
 		d.scanned = func(_, record int64) {
 			if record == 0 {
 				return
 			}
 			d.scanned = nil
-			d.commit(row{seq: last + 1, record: 1}) // while the page is on its way
-		}
-		d.loading = func() {
-			d.mu.Lock()
-			n := len(d.ran)
-			d.mu.Unlock()
-			if n > 0 && d.scanned == nil {
+			d.commit(row{seq: keys + 6, record: 2}) // while the page is on its way
+			d.loading = func() {
 				d.loading = nil
-				d.commit(row{seq: last + 2, record: 1}) // and before the first of it runs
+				d.commit(row{seq: keys + 7, record: 2}) // and before the first of it runs
 			}
 		}
-		close(open)
+		close(second)
 		synctest.Wait()
-		if tail := fmt.Sprint(d.ran[max(0, len(d.ran)-3):]); tail != fmt.Sprint([]int{last, last + 1, last + 2}) {
-			t.Errorf("the last three were %s", tail)
+		want := []int{keys + 3, keys + 4, keys + 5, keys + 6, keys + 7}
+		if got := slices.DeleteFunc(d.ran, func(id string) bool { return id == "other" || id == fmt.Sprint(keys+1) || id == fmt.Sprint(keys+2) }); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("the record ran %v, want %v", got, want)
 		}
 	})
 }
@@ -139,18 +150,19 @@ func TestAFullQueueDoesNotSpin(t *testing.T) {
 		d.sub.Concurrency = 1
 		open := make(chan struct{})
 		free := sync.OnceFunc(func() { close(open) })
-		var busy bool
+		failed := false
 		d.handle = func(int64) error {
-			if !busy {
-				busy = true
-				return errors.New("once")
+			if !failed {
+				failed = true
+				return &core.Error{Kind: core.Unavailable, Msg: "later", RetryAfter: time.Minute}
 			}
 			<-open
 			return nil
 		}
 		var looks atomic.Int64
+		const most = 1000
 		d.now = func() time.Time {
-			if looks.Add(1) > 10_000 {
+			if looks.Add(1) > most {
 				free()
 			}
 			return time.Now()
@@ -161,11 +173,10 @@ func TestAFullQueueDoesNotSpin(t *testing.T) {
 		for seq := int64(2); seq < 700; seq++ {
 			d.commit(row{seq: seq, record: seq})
 		}
-		pass(59 * time.Minute)
 		looks.Store(0)
-		pass(5 * time.Minute) // the failed one is due, and there is no room for it
-		if n := looks.Load(); n > 2000 {
-			t.Errorf("the clock was read %d times in five minutes in which nothing happened", n)
+		pass(2 * time.Minute) // the failed one is due, and there is no room for it
+		if n := looks.Load(); n > most {
+			t.Errorf("the clock was read %d times in two minutes in which nothing happened", n)
 		}
 		free()
 		synctest.Wait()
@@ -232,5 +243,34 @@ func TestAReloadRightBehindAFailureDoesNotRepeatItAtOnce(t *testing.T) {
 		d.save()
 		pass(2 * time.Hour)
 		d.hasRun(t, "1 1")
+	})
+}
+
+func TestBodiesThatFindNoRoomAreNotLookedForAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		body, open := make([]byte, 1<<20), make(chan struct{})
+		d.fresh = func() []byte { return body }
+		d.handle = func(int64) error { <-open; return nil }
+		for seq := int64(1); seq <= 50; seq++ {
+			d.put(row{seq: seq, record: seq})
+		}
+		d.start(t)
+		looks := 0
+		d.scanned = func(int64, int64) {
+			if looks++; looks == 1000 {
+				d.Return("a", false, false)
+			}
+		}
+		d.Reserve("a", 1<<20) // a transaction that takes its time
+		pass(time.Minute)
+		if looks > 100 {
+			t.Errorf("%d looks in a minute in which nothing came", looks)
+		}
+		close(open)
+		pass(time.Minute)
+		if len(d.ran) != 50 {
+			t.Errorf("%d ran, want 50", len(d.ran))
+		}
 	})
 }
