@@ -255,7 +255,7 @@ func (l *lane) loadable() bool { return len(l.unloaded) > 0 && l.bytes < laneByt
 // their share of the memory.
 func (l *lane) loadSize() int {
 	if l.mean == 0 {
-		return loadSize
+		return firstLoad
 	}
 	return max(1, min(loadSize, laneBytes/4/l.mean))
 }
@@ -275,8 +275,9 @@ func (l *lane) events(ctx context.Context, batch []*item, ahead []core.Pending, 
 		seqs = append(seqs, ahead[i].Seq)
 	}
 	by, best := make(map[int64]*core.Delivery, len(seqs)), map[*item]*core.Delivery{}
-	for part := range slices.Chunk(seqs, loadSize) {
-		loaded, err := l.engine.opts.Store.Load(ctx, l.name, part, stale)
+	for len(seqs) > 0 {
+		n := min(len(seqs), l.loadSize())
+		loaded, err := l.engine.opts.Store.Load(ctx, l.name, seqs[:n], stale)
 		if err != nil {
 			return nil, err
 		}
@@ -292,17 +293,21 @@ func (l *lane) events(ctx context.Context, batch []*item, ahead []core.Pending, 
 			}
 		}
 		l.measured(total, len(loaded))
+		seqs = seqs[n:]
 	}
 	return by, nil
 }
 
 // measured notes how large events are.
 func (l *lane) measured(bytes, n int) {
-	if n > 0 {
-		l.mu.Lock()
-		l.mean = max(1, (l.mean+bytes/n)/2)
-		l.mu.Unlock()
+	if n == 0 {
+		return
 	}
+	mean := max(1, bytes/n)
+	if l.mean == 0 {
+		l.mean = mean
+	}
+	l.mean = max(1, (l.mean+mean)/2)
 }
 
 // thin returns which of two gathered events stands for both, and lets go of the other's body. The

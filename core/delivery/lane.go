@@ -18,8 +18,9 @@ const (
 	laneKnown = 1 << 17  // deliveries in memory in all, most of them waiting for their time
 	laneParks = 1 << 18  // keys of deliveries that wait behind another of their record
 
-	pageSize = 512
-	loadSize = 128
+	pageSize  = 512
+	loadSize  = 128
+	firstLoad = 8 // as long as nothing is known of how large events are
 
 	// poll is how long a lane trusts what it was told. It finds what was replayed, and what another
 	// process stored when its wake-up was lost.
@@ -57,7 +58,7 @@ type lane struct {
 	fetches  []int64 // records whose chain goes on on disk
 	used     int     // slots that are reserved or hold an item that can run
 	bytes    int
-	mean     int // size of a body, about; 0 for not known yet
+	mean     int // size of a body, about; 0 for not known yet; the feeder's own
 
 	aheadBytes int // of all chains' ready
 

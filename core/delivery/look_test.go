@@ -246,7 +246,7 @@ func TestAReloadRightBehindAFailureDoesNotRepeatItAtOnce(t *testing.T) {
 	})
 }
 
-func TestBodiesThatFindNoRoomAreNotLookedForAgainAndAgain(t *testing.T) {
+func TestBodiesThatFindNoRoomWaitOnDiskAndAreNotLookedForAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		body, open := make([]byte, 1<<20), make(chan struct{})
@@ -266,6 +266,9 @@ func TestBodiesThatFindNoRoomAreNotLookedForAgainAndAgain(t *testing.T) {
 		pass(time.Minute)
 		if looks > 100 {
 			t.Errorf("%d looks in a minute in which nothing came", looks)
+		}
+		if len(d.loaded) > 30 {
+			t.Errorf("%d bodies of 1 MiB are in memory", len(d.loaded))
 		}
 		close(open)
 		pass(time.Minute)

@@ -54,6 +54,7 @@ func TestAResultThatDoesNotCountLeavesItsPlaceInTheOrder(t *testing.T) {
 				d.serve(3, nil) // lost, and back
 				d.Look(true)
 				d.commit(row{seq: 2, record: 64})
+				synctest.Wait()
 				if test.during {
 					close(end)
 				}
