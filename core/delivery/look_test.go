@@ -277,3 +277,30 @@ func TestBodiesThatFindNoRoomWaitOnDiskAndAreNotLookedForAgainAndAgain(t *testin
 		}
 	})
 }
+
+func TestAFailureWhileTheListenerIsGoneKeepsItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		end, failed := make(chan struct{}), false
+		d.handle = func(int64) error {
+			<-end
+			if !failed {
+				failed = true
+				return errors.New("no")
+			}
+			return nil
+		}
+		d.slow = true
+		d.put(row{seq: 1, record: 1}, row{seq: 2, record: 1})
+		d.start(t)
+		d.Subscribe(nil)
+		close(end)
+		synctest.Wait()
+		d.Subscribe([]delivery.Subscription{d.sub}) // before the failure is on disk
+		for range 100 {
+			pass(time.Minute)
+			d.save()
+		}
+		d.hasRun(t, "1 1 2")
+	})
+}
