@@ -35,7 +35,7 @@ func (l *lane) park(c *chain, p core.Pending) {
 		}
 	}
 	if c.spill != 0 && p.Turn >= c.spill || l.parked >= laneParks && at == len(c.next) {
-		if c.spill == 0 {
+		if c.spill == 0 || p.Turn < c.spill {
 			c.spill = p.Turn
 		}
 		if c.dropped == 0 || p.Turn < c.dropped {
@@ -135,13 +135,10 @@ func (l *lane) fetch(ctx context.Context) error {
 		if c == nil || c.head != nil {
 			continue
 		}
-		after, rewinds := c.spill-1, l.rewinds
-		if l.engine.opts.Store.Shared() {
-			after = min(after, l.floor[1])
-		}
+		after, floor, rewinds := c.spill-1, l.floor[1], l.rewinds
 		c.dropped = 0
 		l.mu.Unlock()
-		page, err := l.scan(ctx, after, record)
+		page, below, err := l.page(ctx, after, floor, record)
 		l.mu.Lock()
 		l.looking = false
 		if l.rescope() {
@@ -154,7 +151,7 @@ func (l *lane) fetch(ctx context.Context) error {
 			l.fetches = append(l.fetches, record)
 			return err
 		}
-		l.continueChain(c, page)
+		l.continueChain(c, page, below)
 		l.advance(record, nil)
 	}
 	return nil
@@ -164,12 +161,12 @@ func byTurn(a, b core.Pending) int { return cmp.Compare(a.Turn, b.Turn) }
 
 // continueChain parks what was read of a chain, and notes where it goes on: behind the page, or at
 // what came while the page was read and was left to it.
-func (l *lane) continueChain(c *chain, page []core.Pending) {
+func (l *lane) continueChain(c *chain, page, below []core.Pending) {
 	c.spill = c.dropped
 	if len(page) == pageSize {
 		c.spill = page[len(page)-1].Turn + 1
 	}
-	for _, p := range page {
+	for _, p := range append(below, page...) {
 		switch {
 		case l.known[p.Seq] != nil || l.recent[p.Seq]:
 		case p.Due > 0 && l.sub.OnFailure == Skip && l.add(p, l.engine.opts.Store.Epoch(p.Shard()), nil):

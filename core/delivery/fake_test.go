@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -40,6 +41,7 @@ type disk struct {
 	scanned func(after, record int64) // what happens once a page was read and before it is handed over
 	loading func()                    // and before events are
 	fresh   func() []byte             // makes a body; nil for empty ones
+	shared  bool
 
 	mu      sync.Mutex
 	rows    []row // by number
@@ -163,7 +165,7 @@ func (d *disk) Scan(_ context.Context, _ string, after, record int64, limit int)
 	return page, nil
 }
 
-func (d *disk) Load(_ context.Context, _ string, seqs []int64, _ bool) (found []core.Delivery, _ error) {
+func (d *disk) Load(ctx context.Context, _ string, seqs []int64, _ bool) (found []core.Delivery, _ error) {
 	if d.loading != nil {
 		d.loading()
 	}
@@ -175,7 +177,7 @@ func (d *disk) Load(_ context.Context, _ string, seqs []int64, _ bool) (found []
 			found = append(found, d.delivery(d.rows[i]))
 		}
 	}
-	return found, d.down
+	return found, errors.Join(d.down, ctx.Err())
 }
 
 func (d *disk) Begin(_ int, epoch int64) bool { return epoch != 0 && epoch == d.Epoch(0) }
@@ -226,7 +228,7 @@ func (d *disk) save() {
 	d.Lost(lost)
 }
 
-func (d *disk) Shared() bool                                      { return false }
+func (d *disk) Shared() bool                                      { return d.shared }
 func (d *disk) Abandon(int)                                       {}
 func (d *disk) Paused(context.Context) (map[string]string, error) { return nil, nil }
 func (d *disk) Edits(context.Context) (map[string]int64, error)   { return nil, nil }

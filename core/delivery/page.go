@@ -25,7 +25,7 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 		}
 	}
 	l.mu.Unlock()
-	page, below, err := l.page(ctx, after, floor)
+	page, below, err := l.page(ctx, after, floor, 0)
 	epochs := l.epochs(append(below, page...))
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,10 +87,10 @@ func (l *lane) finish() {
 }
 
 // page reads the next page, and with it what may have appeared before it since the last look there.
-func (l *lane) page(ctx context.Context, after, floor int64) (page, below []core.Pending, err error) {
-	page, err = l.scan(ctx, after, 0)
+func (l *lane) page(ctx context.Context, after, floor, record int64) (page, below []core.Pending, err error) {
+	page, err = l.scan(ctx, after, record)
 	if err == nil && len(page) > 0 && l.engine.opts.Store.Shared() {
-		below, err = l.below(ctx, floor, after)
+		below, err = l.below(ctx, floor, after, record)
 	}
 	return page, below, err
 }
@@ -98,9 +98,9 @@ func (l *lane) page(ctx context.Context, after, floor int64) (page, below []core
 // below reads again what stands before a page that was just read, as far back as a transaction may
 // take. Of two events that different processes took one after the other, the first may have the
 // lower number and yet appear only between the last look there and the one that found the second.
-func (l *lane) below(ctx context.Context, floor, after int64) (found []core.Pending, err error) {
+func (l *lane) below(ctx context.Context, floor, after, record int64) (found []core.Pending, err error) {
 	for floor < after {
-		page, err := l.engine.opts.Store.Scan(ctx, l.name, floor, 0, pageSize)
+		page, err := l.engine.opts.Store.Scan(ctx, l.name, floor, record, pageSize)
 		if err != nil {
 			return nil, err
 		}
