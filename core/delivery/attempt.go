@@ -198,10 +198,10 @@ func (l *lane) yield(it *item) {
 }
 
 // lost is told of a result that does not count.
-func (l *lane) lost(seq int64) {
+func (l *lane) lost(a *core.Attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if it, ok := l.known[seq]; ok && (it.at == saving || it.at == waiting && !it.saved) {
+	if it, ok := l.known[a.Seq]; ok && it.epoch == a.Epoch && (it.at == saving || it.at == waiting && !it.saved) {
 		l.abandon(it)
 	}
 }
@@ -220,9 +220,6 @@ func (l *lane) ended(it *item, a *core.Attempt, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gateResult(it, a, err)
-	if l.known[it.Seq] != it { // it was reset, as far as a running one can be
-		return
-	}
 	if now := l.engine.opts.Store.Epoch(a.Shard); now != 0 && now != it.epoch { // others have served it meanwhile
 		l.abandon(it)
 		return
@@ -231,7 +228,7 @@ func (l *lane) ended(it *item, a *core.Attempt, err error) {
 	if a.State == core.Done && a.Occurred.After(l.handled[it.Record].occurred) {
 		l.handled[it.Record] = mark{a.Occurred, it.Seq}
 	}
-	if a.State != core.Waiting || l.sub == nil {
+	if a.State != core.Waiting {
 		it.at = saving
 		l.advance(it.Record, it)
 		return
@@ -241,7 +238,7 @@ func (l *lane) ended(it *item, a *core.Attempt, err error) {
 		it.Crashes++
 	}
 	l.await(it, waiting, l.now().Add(a.Wait))
-	if l.sub.OnFailure == Skip { // as it is by now
+	if l.sub != nil && l.sub.OnFailure == Skip { // as it is by now
 		l.advance(it.Record, it)
 	}
 }

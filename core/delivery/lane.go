@@ -1,10 +1,8 @@
 package delivery
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +16,9 @@ const (
 	laneKnown = 1 << 17  // deliveries in memory in all, most of them waiting for their time
 	laneParks = 1 << 18  // keys of deliveries that wait behind another of their record
 
-	pageSize = 512
-	loadSize = 128
+	pageSize  = 512
+	loadSize  = 128
+	firstLoad = 8 // as long as nothing is known of how large events are
 
 	// poll is how long a lane trusts what it was told. It finds what was replayed, and what another
 	// process stored when its wake-up was lost.
@@ -57,7 +56,7 @@ type lane struct {
 	fetches  []int64 // records whose chain goes on on disk
 	used     int     // slots that are reserved or hold an item that can run
 	bytes    int
-	mean     int // size of a body, about; 0 for not known yet
+	mean     int // size of a body, about; 0 for not known yet; the feeder's own
 
 	aheadBytes int // of all chains' ready
 
@@ -81,21 +80,6 @@ type lane struct {
 	handled     map[int64]mark // by record, what only a result that is not on disk yet says; with DropStale
 
 	gate gate
-}
-
-// chain is a record that is busy.
-type chain struct {
-	head    *item
-	next    []core.Pending // in the order of turns
-	spill   int64          // from this turn on there are more, on disk only; 0 for none
-	dropped int64          // the first turn since the last read of the chain that was left on disk
-	ready   map[int64]*ready
-}
-
-// ready is the event of one of a chain's next, loaded together with the one before it.
-type ready struct {
-	delivery *core.Delivery
-	epoch    int64
 }
 
 type place uint8
@@ -239,82 +223,11 @@ func (l *lane) nudge() {
 	}
 }
 
-// reserve keeps room for a delivery whose transaction is about to run.
-func (l *lane) reserve(bytes int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.behind || l.used >= laneQueue || l.bytes+bytes > laneBytes || l.sub == nil || l.sub.readsBack() || l.gate.shut() {
-		l.behind = true
-		l.outstanding++
-		return false
-	}
-	l.used++
-	return true
-}
-
-// giveBack ends a reservation without a delivery, or a transaction that had none.
-func (l *lane) giveBack(held, stored bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if held {
-		l.used--
-	} else {
-		l.outstanding--
-	}
-	if stored {
-		l.behind, l.missed = true, true
-	}
-	l.nudge()
-}
-
-// take is a delivery that was stored in a reserved slot.
-func (l *lane) take(d core.Delivery) {
-	epoch := l.engine.opts.Store.Epoch(d.Shard())
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.used--
-	if epoch != l.scope[d.Shard()] { // what was stored before it has not been read
-		l.rewind()
-	}
-	if l.behind || l.sub == nil { // it is on disk, where the feeder finds it in its turn
-		l.behind, l.missed = true, true
-		l.nudge()
-		return
-	}
-	if !l.add(d.Pending, epoch, &d.Event) {
-		l.behind, l.missed = true, true
-		return
-	}
-	l.cursor = max(l.cursor, d.Turn)
-}
-
-func (l *lane) offer(ev core.Event, number int64) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.used >= laneQueue || l.sub == nil {
-		return false
-	}
-	l.used++
-	l.run(&item{Pending: core.Pending{Seq: number}, event: &ev, fleeting: true})
-	return true
-}
-
-// look says that there may be more on disk.
-func (l *lane) look(again bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if again {
-		l.reset()
-	}
-	l.missed, l.late = true, true
-	l.nudge()
-}
-
 // add takes a delivery in: to run, to wait for its time, or to wait behind another of its record.
 // It returns false when there is no room. Its event is nil when it has to be loaded.
 func (l *lane) add(p core.Pending, epoch int64, ev *core.Event) bool {
-	if l.known[p.Seq] != nil || l.recent[p.Seq] {
-		return true
+	if it := l.known[p.Seq]; l.recent[p.Seq] || it != nil && (it.at != saving || it.epoch == epoch) {
+		return true // a result under another token will not count: then it is as if it had not run
 	}
 	// With skip what waits for its time is outside its record's chain until then.
 	ordered := l.sub.ordered() && p.Record != 0 && (p.Due <= 0 || l.sub.OnFailure != Skip)
@@ -357,107 +270,11 @@ func (l *lane) admit(it *item) {
 	}
 }
 
-func (l *lane) await(it *item, at place, due time.Time) {
-	it.at, it.due = at, due
-	heap.Push(&l.waits, it)
-	l.nudge()
-}
-
 func (l *lane) run(it *item) {
 	it.at = toRun
 	l.bytes += len(it.event.Body)
 	l.runnable = append(l.runnable, it)
 	l.work.Signal()
-}
-
-// park keeps the key of a delivery whose record is busy.
-func (l *lane) park(c *chain, p core.Pending) {
-	at := len(c.next)
-	if at > 0 && c.next[at-1].Turn >= p.Turn {
-		var known bool
-		if at, known = slices.BinarySearchFunc(c.next, p.Turn, func(q core.Pending, turn int64) int { return cmp.Compare(q.Turn, turn) }); known {
-			return
-		}
-	}
-	if c.spill != 0 && p.Turn >= c.spill || l.parked >= laneParks && at == len(c.next) {
-		if c.spill == 0 {
-			c.spill = p.Turn
-		}
-		if c.dropped == 0 || p.Turn < c.dropped {
-			c.dropped = p.Turn
-		}
-		return
-	}
-	c.next = slices.Insert(c.next, at, l.keep(p))
-	l.parked++
-	if c.head != nil && c.head.at == gathering {
-		limit := c.head.since.Add(l.sub.Coalesce.Max)
-		if c.head.due = l.now().Add(l.sub.Coalesce.Quiet); c.head.due.After(limit) {
-			c.head.due = limit
-		}
-		heap.Fix(&l.waits, c.head.index)
-	}
-}
-
-// keep makes what is to be parked say when it is due since the lane was made: how long it stays there
-// is not known. due makes it from now again.
-func (l *lane) keep(p core.Pending) core.Pending {
-	if p.Due > 0 {
-		p.Due += l.now().Sub(l.born)
-	}
-	return p
-}
-
-func (l *lane) due(p core.Pending) time.Duration {
-	if p.Due <= 0 {
-		return 0
-	}
-	return max(p.Due-l.now().Sub(l.born), 0)
-}
-
-// advance lets the record's next delivery go ahead.
-func (l *lane) advance(record int64, from *item) {
-	c, ok := l.chains[record]
-	if !ok || c.head != from {
-		return
-	}
-	c.head = nil
-	switch {
-	case len(c.next) > 0:
-		p := c.next[0]
-		c.next = c.next[1:]
-		l.parked--
-		r := l.unready(c, p.Seq)
-		if _, twice := l.known[p.Seq]; twice {
-			l.advance(record, nil)
-			return
-		}
-		c.head = &item{Pending: p, epoch: l.engine.opts.Store.Epoch(p.Shard())}
-		l.known[p.Seq] = c.head
-		if r != nil {
-			c.head.Pending, c.head.epoch, c.head.event = r.delivery.Pending, r.epoch, &r.delivery.Event
-		}
-		c.head.Due = l.due(p)
-		l.admit(c.head)
-	case c.spill != 0:
-		l.fetches = append(l.fetches, record)
-		l.nudge()
-	default:
-		for seq := range c.ready {
-			l.unready(c, seq)
-		}
-		delete(l.chains, record)
-	}
-}
-
-// unready takes out what was read ahead of a delivery; nil when nothing was.
-func (l *lane) unready(c *chain, seq int64) *ready {
-	r := c.ready[seq]
-	if r != nil {
-		delete(c.ready, seq)
-		l.aheadBytes -= len(r.delivery.Event.Body)
-	}
-	return r
 }
 
 // forget drops a delivery that is not ours any more, or has ended elsewhere.
@@ -469,20 +286,20 @@ func (l *lane) forget(it *item) {
 	l.advance(it.Record, it)
 }
 
-// saved is told of results that are on disk.
-func (l *lane) saved(seq int64) {
+// saved is told of a result that is on disk.
+func (l *lane) saved(a *core.Attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it, ok := l.known[seq]
-	if !ok {
+	it, ok := l.known[a.Seq]
+	if !ok || it.epoch != a.Epoch {
 		return
 	}
 	if l.looking {
-		l.recent[seq] = true
+		l.recent[a.Seq] = true
 	}
 	switch it.at {
 	case waiting:
-		if seq != it.Seq {
+		if a.Seq != it.Seq {
 			return
 		}
 		if it.saved = true; it.edited {
@@ -490,30 +307,9 @@ func (l *lane) saved(seq int64) {
 		}
 		l.nudge()
 	case saving:
-		delete(l.known, seq)
-		if l.handled[it.Record].seq == seq {
+		delete(l.known, a.Seq)
+		if l.handled[it.Record].seq == a.Seq {
 			delete(l.handled, it.Record)
 		}
 	}
-}
-
-// waits is a heap by due.
-type waits []*item
-
-func (w waits) Len() int           { return len(w) }
-func (w waits) Less(i, j int) bool { return w[i].due.Before(w[j].due) }
-func (w waits) Swap(i, j int)      { w[i], w[j] = w[j], w[i]; w[i].index, w[j].index = i, j }
-
-func (w *waits) Push(x any) {
-	it := x.(*item)
-	it.index = len(*w)
-	*w = append(*w, it)
-}
-
-func (w *waits) Pop() any {
-	old := *w
-	it := old[len(old)-1]
-	old[len(old)-1] = nil
-	*w = old[:len(old)-1]
-	return it
 }

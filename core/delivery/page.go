@@ -14,6 +14,9 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 		l.mu.Unlock()
 		return false, nil
 	}
+	if l.rescope() {
+		l.rewind()
+	}
 	l.begin()
 	after, floor, rewinds := l.from, l.floor[1], l.rewinds
 	if after == 0 {
@@ -22,7 +25,7 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 		}
 	}
 	l.mu.Unlock()
-	page, below, err := l.page(ctx, after, floor)
+	page, below, err := l.page(ctx, after, floor, 0)
 	epochs := l.epochs(append(below, page...))
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -31,7 +34,7 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 		l.missed, l.late = true, true
 		return false, err
 	}
-	if l.widened(epochs) {
+	if l.rescope() {
 		l.rewind()
 	}
 	if l.rewinds != rewinds { // what was read is not what comes next any more
@@ -46,10 +49,10 @@ func (l *lane) read(ctx context.Context) (more bool, err error) {
 	l.settleFloor()
 	if full || len(page) == pageSize {
 		l.behind = true
-		return !full || len(l.unloaded) > 0, nil
+		return !full || l.loadable(), nil
 	}
 	l.finish()
-	return len(l.unloaded) > 0 || l.missed, nil
+	return l.loadable() || l.missed, nil
 }
 
 // begin says where the next look starts. One that has not yet come to the end goes on: begun anew
@@ -84,10 +87,10 @@ func (l *lane) finish() {
 }
 
 // page reads the next page, and with it what may have appeared before it since the last look there.
-func (l *lane) page(ctx context.Context, after, floor int64) (page, below []core.Pending, err error) {
-	page, err = l.scan(ctx, after, 0)
+func (l *lane) page(ctx context.Context, after, floor, record int64) (page, below []core.Pending, err error) {
+	page, err = l.scan(ctx, after, record)
 	if err == nil && len(page) > 0 && l.engine.opts.Store.Shared() {
-		below, err = l.below(ctx, floor, after)
+		below, err = l.below(ctx, floor, after, record)
 	}
 	return page, below, err
 }
@@ -95,9 +98,9 @@ func (l *lane) page(ctx context.Context, after, floor int64) (page, below []core
 // below reads again what stands before a page that was just read, as far back as a transaction may
 // take. Of two events that different processes took one after the other, the first may have the
 // lower number and yet appear only between the last look there and the one that found the second.
-func (l *lane) below(ctx context.Context, floor, after int64) (found []core.Pending, err error) {
+func (l *lane) below(ctx context.Context, floor, after, record int64) (found []core.Pending, err error) {
 	for floor < after {
-		page, err := l.engine.opts.Store.Scan(ctx, l.name, floor, 0, pageSize)
+		page, err := l.engine.opts.Store.Scan(ctx, l.name, floor, record, pageSize)
 		if err != nil {
 			return nil, err
 		}
@@ -126,15 +129,19 @@ func (l *lane) epochs(read []core.Pending) map[int]int64 {
 	return tokens
 }
 
-// widened reports whether something was read of a shard that came to this process after the look
-// at the beginning: more of it may stand before.
-func (l *lane) widened(epochs map[int]int64) bool {
-	for shard, epoch := range epochs {
-		if epoch != 0 && epoch != l.scope[shard] {
-			return true
+// rescope reports whether a shard has come to this process, or come back, since the look at the
+// beginning: more of it may stand before what was read. One that is not served now left out what it
+// has: that it was read counts no more.
+func (l *lane) rescope() (more bool) {
+	for shard := range l.scope {
+		switch epoch := l.engine.opts.Store.Epoch(shard); {
+		case epoch == 0:
+			l.scope[shard] = 0
+		case epoch != l.scope[shard]:
+			more = true
 		}
 	}
-	return false
+	return more
 }
 
 // addAll takes in what was read. false means that there is no room for all of it.

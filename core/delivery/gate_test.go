@@ -1,0 +1,54 @@
+package delivery_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipehook/pipehook/core/delivery"
+)
+
+func TestASkippedDeliveryDoesNotCloseTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.sub.DropStale, d.sub.Concurrency = true, 1
+		d.sub.Breaker = delivery.Breaker{Failures: 1, Pause: time.Minute}
+		d.handle = func(seq int64) error {
+			if seq == 2 {
+				return errors.New("down")
+			}
+			return nil
+		}
+		d.start(t)
+		now := time.Now()
+		d.commit(row{seq: 1, record: 1, occurred: now})
+		synctest.Wait()
+		d.commit(row{seq: 2, record: 2, occurred: now})
+		synctest.Wait()
+		d.commit(row{seq: 3, record: 1, occurred: now.Add(-time.Hour)})
+		pass(2 * time.Minute)
+		if d.check(t, "came to", d.told, "1 done 2 pending 3 skipped"); !d.Standing()["a"].Open {
+			t.Error("a delivery that did not reach the listener closed its breaker")
+		}
+	})
+}
+
+func TestTheBreakerCountsEventsThatAreNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.sub.Concurrency, d.sub.Retry.Attempts = 1, 1
+		d.sub.Breaker = delivery.Breaker{Failures: 3, Pause: time.Hour}
+		d.handle = func(int64) error { return errors.New("down") }
+		d.start(t)
+		for range 20 {
+			if err := d.Offer(*deal(), []string{"a"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if len(d.ran) != 3 {
+			t.Errorf("%d calls, want 3", len(d.ran))
+		}
+	})
+}

@@ -1,0 +1,44 @@
+package delivery
+
+import "context"
+
+// readByHand learns what somebody has changed: which listeners are paused, and that deliveries are
+// others now. A pause that ended after a change must not be seen without it, so they are read in
+// this order and heeded in the other.
+func (e *Engine) readByHand(ctx context.Context) {
+	paused, err := e.opts.Store.Paused(ctx)
+	var edits map[string]int64
+	if err == nil {
+		edits, err = e.opts.Store.Edits(ctx)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			e.opts.Log.Warn("what was changed by hand could not be read; what was paused stays so", "err", err)
+		}
+		return
+	}
+	e.mu.Lock()
+	before := e.edits
+	e.paused, e.edits = paused, edits
+	e.mu.Unlock()
+	for _, l := range e.all() {
+		if edits[l.name] != before[l.name] {
+			l.edited()
+		}
+	}
+	for _, l := range e.all() {
+		e.pause(l, paused)
+	}
+}
+
+func (e *Engine) pause(l *lane, paused map[string]string) {
+	_, pause := paused[l.name]
+	l.mu.Lock()
+	changed := l.gate.paused != pause
+	l.gate.paused = pause
+	l.work.Broadcast()
+	l.mu.Unlock()
+	if changed {
+		e.opts.Log.Info(map[bool]string{true: "listener paused", false: "listener resumed"}[pause], "listener", l.name, "reason", paused[l.name])
+	}
+}
