@@ -48,6 +48,7 @@ type disk struct {
 	newest  map[int64]time.Time
 	epoch   int64 // of every shard
 	down    error // of Load
+	broken  error // of Scan
 	slow    bool  // results wait for save
 	results []core.Attempt
 	ran     []string // what the listener was given, by number
@@ -158,11 +159,25 @@ func (d *disk) Scan(_ context.Context, _ string, after, record int64, limit int)
 			page = append(page, r.pending())
 		}
 	}
+	err := d.broken
 	d.mu.Unlock()
 	if d.scanned != nil {
 		d.scanned(after, record)
 	}
-	return page, nil
+	return page, err
+}
+
+// unreadable makes every look fail, or none for nil.
+func (d *disk) unreadable(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.broken = err
+}
+
+func (d *disk) looks() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.scans
 }
 
 func (d *disk) Load(ctx context.Context, _ string, seqs []int64, _ bool) (found []core.Delivery, _ error) {

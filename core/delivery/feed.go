@@ -11,22 +11,45 @@ import (
 func (l *lane) feed(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for wake := l.wake; ; {
 		select {
 		case <-ctx.Done():
 			l.mu.Lock()
 			l.work.Broadcast()
 			l.mu.Unlock()
 			return
-		case <-l.wake:
+		case <-wake:
 		case <-timer.C:
 		}
-		timer.Reset(l.round(ctx))
+		next, err := l.round(ctx)
+		if wake = l.wake; l.trouble(ctx, err) {
+			wake = nil // a store that can't be read is not asked for every event that comes
+		}
+		timer.Reset(next)
 	}
 }
 
+// trouble reports whether the store can't be read. It says so once a minute.
+func (l *lane) trouble(ctx context.Context, err error) bool {
+	log, now := l.engine.opts.Log.With("listener", l.name), l.now()
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case err == nil && !l.failing.IsZero():
+		log.Info("deliveries can be read again", "after", now.Sub(l.failing).Round(time.Millisecond))
+		l.failing = time.Time{}
+	case err != nil && l.failing.IsZero():
+		l.failing, l.told = now, now
+		log.Error("deliveries could not be read; trying again until they can", "err", err)
+	case err != nil && now.Sub(l.told) >= time.Minute:
+		l.told = now
+		log.Error("deliveries still can't be read", "since", l.failing.UTC().Format(time.RFC3339), "err", err)
+	}
+	return err != nil
+}
+
 // round does what is due and returns when to look again.
-func (l *lane) round(ctx context.Context) time.Duration {
+func (l *lane) round(ctx context.Context) (time.Duration, error) {
 	l.mu.Lock()
 	idle := l.sub == nil
 	if now := l.now(); !idle && now.Sub(l.polled) >= poll {
@@ -39,7 +62,7 @@ func (l *lane) round(ctx context.Context) time.Duration {
 	}
 	l.mu.Unlock()
 	if idle {
-		return poll
+		return poll, nil
 	}
 	var err error
 	for more := true; more && err == nil && ctx.Err() == nil; {
@@ -57,9 +80,8 @@ func (l *lane) round(ctx context.Context) time.Duration {
 			l.mu.Unlock()
 		}
 	}
-	if err != nil && ctx.Err() == nil {
-		l.engine.opts.Log.Error("deliveries could not be read; trying again", "listener", l.name, "err", err)
-		return poll
+	if err != nil {
+		return poll, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,7 +92,7 @@ func (l *lane) round(ctx context.Context) time.Duration {
 	if left := l.gate.left(l.now()); left > 0 {
 		next = min(next, left)
 	}
-	return max(next, 0)
+	return max(next, 0), nil
 }
 
 // scan reads a page; the caller, which then holds mu, ends looking.

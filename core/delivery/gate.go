@@ -75,8 +75,8 @@ func (g *gate) succeeded() (closed bool) {
 func (g *gate) failed(seq int64, err error, now time.Time) (time.Duration, bool) {
 	probe := g.probing
 	g.probing = false
-	if g.rule.Failures == 0 || core.KindOf(err) == core.Permanent {
-		return 0, false // the event's own fault says nothing of the next
+	if g.rule.Failures == 0 || core.KindOf(err) == core.Permanent || core.RetryAfter(err) > 0 {
+		return 0, false // the event's own fault, or a wait that is asked for, says nothing of the next
 	}
 	if g.failing == nil {
 		g.failing = map[int64]bool{}

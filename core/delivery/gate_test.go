@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/delivery"
 )
 
@@ -50,5 +51,25 @@ func TestTheBreakerCountsEventsThatAreNotStored(t *testing.T) {
 		if len(d.ran) != 3 {
 			t.Errorf("%d calls, want 3", len(d.ran))
 		}
+	})
+}
+
+func TestAListenerThatAsksForTimeIsNotLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.sub.Concurrency = 1
+		d.sub.Breaker = delivery.Breaker{Failures: 1, Pause: time.Hour}
+		d.handle = func(seq int64) error {
+			if seq < 3 {
+				return &core.Error{Kind: core.Unavailable, Msg: "at night", RetryAfter: 2 * time.Hour}
+			}
+			return nil
+		}
+		d.start(t)
+		for seq := int64(1); seq <= 3; seq++ {
+			d.commit(row{seq: seq, record: seq})
+			synctest.Wait()
+		}
+		d.hasRun(t, "1 2 3")
 	})
 }

@@ -354,3 +354,24 @@ func TestAFailureWhileTheListenerIsGoneKeepsItsPlace(t *testing.T) {
 		d.hasRun(t, "1 1 2")
 	})
 }
+
+// Every event that waits in a spool wakes the lanes while the database is away.
+func TestAStoreThatCannotBeReadIsNotAskedForEveryEventThatComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.start(t)
+		d.unreadable(errors.New("the database is away"))
+		before := d.looks()
+		for range 1000 {
+			d.Look(false)
+			pass(10 * time.Millisecond)
+		}
+		if n := d.looks() - before; n == 0 || n > 10 {
+			t.Errorf("it was asked %d times in 10 seconds", n)
+		}
+		d.unreadable(nil)
+		d.put(row{seq: 1, record: 1})
+		pass(3 * time.Second)
+		d.hasRun(t, "1")
+	})
+}

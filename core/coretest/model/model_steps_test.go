@@ -199,7 +199,7 @@ func (b *breaker) ended(d *dealing, came outcome, now time.Time) {
 	case came == succeeds:
 		*b = breaker{rule: b.rule}
 		return
-	case b.rule.Failures == 0 || came == hopeless:
+	case b.rule.Failures == 0 || came == hopeless || came == asksForTime:
 		return
 	}
 	if b.failing == nil {
