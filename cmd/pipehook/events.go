@@ -127,10 +127,18 @@ type deliveryJSON struct {
 
 type attemptJSON struct {
 	Number     int    `json:"number"`
+	Replay     int    `json:"replay,omitempty"` // which, when the delivery had been replayed before
 	StartedAt  string `json:"startedAt"`
 	DurationUS int64  `json:"durationUs"`
 	Error      string `json:"error,omitempty"`
 	Code       string `json:"code,omitempty"`
+}
+
+func attemptName(number, replay int) string {
+	if replay == 0 {
+		return fmt.Sprint("attempt ", number)
+	}
+	return fmt.Sprintf("replay %d, attempt %d", replay, number)
 }
 
 func eventView(ev *store.Event, attempts []store.Attempt, whys map[string]string) eventJSON {
@@ -150,7 +158,7 @@ func eventView(ev *store.Event, attempts []store.Attempt, whys map[string]string
 		}
 		for _, a := range attempts {
 			if a.Listener == d.Listener {
-				dv.History = append(dv.History, attemptJSON{a.Number, timeText(a.StartedAt), a.DurationUS, a.Error, a.Code})
+				dv.History = append(dv.History, attemptJSON{a.Number, a.Run, timeText(a.StartedAt), a.DurationUS, a.Error, a.Code})
 			}
 		}
 		v.Deliveries = append(v.Deliveries, dv)
@@ -213,7 +221,7 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 		fmt.Fprintf(w, "\nlistener %s\t%s%s\t%s\n", d.Listener, d.State, replayedText(d.Replays), plain(orWord(whys[d.Listener], d.LastError)))
 		for _, a := range attempts {
 			if a.Listener == d.Listener {
-				fmt.Fprintf(w, "  attempt %d\t%s\t%s\t%s\n", a.Number, timeText(a.StartedAt),
+				fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", attemptName(a.Number, a.Run), timeText(a.StartedAt),
 					time.Duration(a.DurationUS)*time.Microsecond, plain(orWord(a.Error, "ok")))
 			}
 		}

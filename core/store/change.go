@@ -128,18 +128,31 @@ const replayBatch = `WITH kept AS MATERIALIZED (
 ) UPDATE deliveries d SET ` + anew + `pipehook_now(), turn = placed.place FROM placed
 	WHERE d.event_seq = placed.seq AND d.listener = placed.name AND d.state <> 0`
 
+// keepSuccess writes down the attempt that succeeded, which stands with its delivery as long as that
+// is done.
+const keepSuccess = `INSERT INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code)
+	SELECT event_seq, listener, replays, attempts, finished_at - duration_us, duration_us, '', code FROM deliveries
+	WHERE state = 1 AND attempts > 0 AND `
+
 // again makes the deliveries pending, each with a turn behind all there are.
 func (m *Manager) again(ctx context.Context, tx bun.Tx, keys []core.DeliveryKey) (n int64, err error) {
 	if !m.sqlite {
 		seqs, listeners := arrays(keys)
+		_, err := tx.ExecContext(ctx, keepSuccess+"(event_seq, listener) IN (SELECT * FROM unnest(?::bigint[], ?::text[])) ON CONFLICT DO NOTHING", seqs, listeners)
+		if err != nil {
+			return 0, err
+		}
 		return affected(tx.ExecContext(ctx, replayBatch, seqs, listeners))
 	}
 	// Events are numbered above what is taken here; see sqlite.readTurn.
 	if _, err := tx.ExecContext(ctx, "UPDATE turns SET last = max(last, (SELECT COALESCE(max(seq), 0) FROM events))"); err != nil {
 		return 0, err
 	}
-	for i := range keys {
+	for i, k := range keys {
 		if _, err := tx.ExecContext(ctx, "UPDATE turns SET last = last + 1"); err != nil {
+			return n, err
+		}
+		if _, err := tx.ExecContext(ctx, keepSuccess+"event_seq = ? AND listener = ? ON CONFLICT DO NOTHING", k.Seq, k.Listener); err != nil {
 			return n, err
 		}
 		changed, err := m.set(ctx, tx, keys[i:i+1], anew+m.clock()+", turn = (SELECT last FROM turns)", "state <> 0")

@@ -202,9 +202,9 @@ func (s *Store) Crashed(ctx context.Context, crashes []Crash) error {
 		if err != nil {
 			return fmt.Errorf("count a crash: %w", err)
 		}
-		_, err = s.backend.edit().NewInsert().Model(&Attempt{
-			EventSeq: c.Seq, Listener: c.Listener, Number: c.Number, StartedAt: s.opts.Now().UnixMicro(), Error: text,
-		}).On("CONFLICT DO NOTHING").Exec(ctx)
+		_, err = s.backend.edit().ExecContext(ctx, `INSERT INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code)
+			SELECT event_seq, listener, replays, ?, ?, 0, ?, '' FROM deliveries WHERE event_seq = ? AND listener = ? ON CONFLICT DO NOTHING`,
+			c.Number, s.opts.Now().UnixMicro(), text, c.Seq, c.Listener)
 		if err != nil {
 			return fmt.Errorf("note a crash: %w", err)
 		}

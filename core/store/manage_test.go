@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"database/sql"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -101,6 +102,45 @@ func TestEveryChangeByHandIsCountedForItsListener(t *testing.T) {
 			if err != nil || edits["audit"] != int64(i+1) || edits["mirror"] != 0 {
 				t.Errorf("after %d changes the counts are %v (%v)", i+1, edits, err)
 			}
+		}
+	})
+}
+
+func TestAReplayKeepsWhatWasTriedBefore(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		f := open(t, url, &intake{full: true})
+		m := hands(t, f)
+		ev := f.event("", "audit")
+		f.commit(t, ev)
+		try := func(number int, state core.State) {
+			t.Helper()
+			d, epoch := f.begin(t, "audit")
+			a := finish(d, epoch, state, f.clock, map[core.State]string{core.Waiting: "no"}[state])
+			a.Number = number
+			f.Finish(a)
+			await(t, "the attempt is saved", func() bool {
+				got := f.delivered(t, ev.ID)
+				return got.Attempts == number && got.State == state
+			})
+		}
+		try(1, core.Waiting)
+		try(2, core.Done)
+		if n, err := m.Replay(t.Context(), store.Choice{Events: []string{ev.ID}}, nil); n != 1 || err != nil {
+			t.Fatalf("replayed %d: %v", n, err)
+		}
+		try(1, core.Waiting)
+		try(2, core.Done)
+		_, attempts, err := f.Reader().Event(t.Context(), ev.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, a := range attempts {
+			got = append(got, fmt.Sprint(a.Run, a.Number, a.Error))
+		}
+		slices.Sort(got)
+		if want := "[0 1no 0 2 1 1no 1 2]"; fmt.Sprint(got) != want {
+			t.Errorf("attempts %v, want %s", got, want)
 		}
 	})
 }

@@ -48,10 +48,10 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code
 	FROM results r, clock WHERE d.event_seq = r.seq AND d.listener = r.listener
 		AND d.state = 0 AND d.turn = r.turn AND (r.state <> 0 OR d.attempts < r.number)
-	RETURNING r.state, r.seq, r.listener, r.number, r.started_at, r.duration_us, r.error, r.code
+	RETURNING r.state, r.seq, r.listener, d.replays AS run, r.number, r.started_at, r.duration_us, r.error, r.code
 ), tried AS (
-	INSERT INTO attempts (event_seq, listener, number, started_at, duration_us, error, code)
-	SELECT seq, listener, number, started_at, duration_us, error, code FROM finished WHERE state <> 1 AND number > 0
+	INSERT INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code)
+	SELECT seq, listener, run, number, started_at, duration_us, error, code FROM finished WHERE state <> 1 AND number > 0
 	ON CONFLICT DO NOTHING
 ), marked AS (
 	INSERT INTO handled (listener, record, occurred_at)

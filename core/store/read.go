@@ -63,6 +63,7 @@ type Attempt struct {
 
 	EventSeq   int64  `bun:"event_seq,pk"`
 	Listener   string `bun:"listener,pk"`
+	Run        int    `bun:"run,pk"` // how often the delivery had been replayed before
 	Number     int    `bun:"number,pk"`
 	StartedAt  int64  `bun:"started_at"`
 	DurationUS int64  `bun:"duration_us"`
@@ -178,7 +179,7 @@ func (r *Reader) Event(ctx context.Context, id string) (Event, []Attempt, error)
 	for _, d := range ev.Deliveries {
 		if d.State == core.Done { // the attempt that succeeded stands with its delivery
 			attempts = append(attempts, Attempt{
-				EventSeq: d.EventSeq, Listener: d.Listener, Number: d.Attempts, StartedAt: d.FinishedAt - d.DurationUS, DurationUS: d.DurationUS, Code: d.Code,
+				EventSeq: d.EventSeq, Listener: d.Listener, Run: d.Replays, Number: d.Attempts, StartedAt: d.FinishedAt - d.DurationUS, DurationUS: d.DurationUS, Code: d.Code,
 			})
 		}
 	}

@@ -44,7 +44,8 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 			AND state = 0 AND turn = ?11 AND (?1 <> 0 OR attempts < ?2)`},
 		{&s.handled, `INSERT INTO handled (listener, record, occurred_at) VALUES (?, ?, ?)
 			ON CONFLICT (listener, record) DO UPDATE SET occurred_at = max(occurred_at, excluded.occurred_at)`},
-		{&s.insertAttempt, "INSERT OR REPLACE INTO attempts (event_seq, listener, number, started_at, duration_us, error, code) VALUES (?, ?, ?, ?, ?, ?, ?)"},
+		{&s.insertAttempt, `INSERT OR REPLACE INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code)
+			SELECT event_seq, listener, replays, ?3, ?4, ?5, ?6, ?7 FROM deliveries WHERE event_seq = ?1 AND listener = ?2`},
 		{&s.old, `SELECT seq, received_at, EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0),
 			coalesce(length(body), 0) + length(header) + length(trace) + 500
 			FROM events WHERE seq > ? ORDER BY seq LIMIT ?`},

@@ -10,6 +10,9 @@ ALTER TABLE deliveries DROP COLUMN owner,
     ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0,
     ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;
 UPDATE deliveries SET turn = event_seq;
+-- run is how often the delivery had been replayed before the attempt, whose numbers begin anew then.
+ALTER TABLE attempts ADD COLUMN run INTEGER NOT NULL DEFAULT 0, DROP CONSTRAINT attempts_pkey,
+    ADD PRIMARY KEY (event_seq, listener, run, number);
 CREATE INDEX deliveries_pending ON deliveries (listener, turn) WHERE state = 0;
 
 CREATE TABLE listeners (

@@ -10,6 +10,21 @@ ALTER TABLE deliveries ADD COLUMN record INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;
 UPDATE deliveries SET turn = event_seq;
+-- run is how often the delivery had been replayed before the attempt, whose numbers begin anew then.
+CREATE TABLE runs (
+    event_seq   INTEGER NOT NULL,
+    listener    TEXT    NOT NULL,
+    run         INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    duration_us INTEGER NOT NULL,
+    error       TEXT    NOT NULL,
+    code        TEXT    NOT NULL,
+    PRIMARY KEY (event_seq, listener, run, number)
+) STRICT, WITHOUT ROWID;
+INSERT INTO runs SELECT event_seq, listener, 0, number, started_at, duration_us, error, code FROM attempts;
+DROP TABLE attempts;
+ALTER TABLE runs RENAME TO attempts;
 CREATE INDEX deliveries_pending ON deliveries (listener, turn) WHERE state = 0;
 
 -- The highest turn that a replay has taken; events are numbered above it.
