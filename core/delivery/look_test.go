@@ -96,7 +96,7 @@ func TestAReloadInTheMiddleOfALookKeepsTheOrder(t *testing.T) {
 
 const keys = 1 << 18 // of deliveries that wait behind another, as many as a lane has room for
 
-// fill makes one delivery run that is about record 1, and the others take up all keys but one.
+// fill makes n deliveries of record 1: the first runs, the others wait behind it.
 func (d *disk) fill(t *testing.T, n int64) {
 	t.Helper()
 	for seq := int64(1); seq <= n; seq++ {
