@@ -206,6 +206,8 @@ func (l *lane) lost(a *core.Attempt) {
 	}
 }
 
+// abandon forgets a delivery as if it had not run. What comes after it goes with it, so that all is
+// read again in its order.
 func (l *lane) abandon(it *item) {
 	delete(l.known, it.Seq)
 	for _, o := range it.others {
