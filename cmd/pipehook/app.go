@@ -77,6 +77,7 @@ type parts struct {
 	see     watchers
 	from    *inheritance // nil when nothing was passed to the process
 	manager manager
+	again   bool // it served before with this configuration, and must do so again
 }
 
 // newApp opens and joins all parts. When it fails nothing stays open. The store comes last of what
@@ -108,7 +109,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
 	}
-	if err := a.openPlugins(ctx, conf); err != nil {
+	if err := a.openPlugins(ctx, conf, p.again); err != nil {
 		return nil, err
 	}
 	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {

@@ -43,7 +43,7 @@ type runningPlugin struct {
 
 // openPlugins starts the plugins. One that does not run is no reason not to serve; one that refuses
 // its configuration is, like any other mistake in it.
-func (a *app) openPlugins(ctx context.Context, conf *config.Config) error {
+func (a *app) openPlugins(ctx context.Context, conf *config.Config, again bool) error {
 	host, err := plughost.Open(plughost.Options{Dir: filepath.Join(a.seat.Dir, "plugins"), Log: a.log})
 	if err != nil {
 		return err
@@ -64,11 +64,11 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config) error {
 		if err == nil {
 			continue
 		}
-		if ctx.Err() != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("it was not ready within %s", firstStarts)
 		}
 		wrong := pluginMistakes(conf, r, err)
-		if _, ok := errors.AsType[plughost.Refused](err); ok {
+		if _, ok := errors.AsType[plughost.Refused](err); ok && !again {
 			mistakes = append(mistakes, wrong...)
 			continue
 		}

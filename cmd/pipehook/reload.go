@@ -46,12 +46,12 @@ func (k *keeper) Run(ctx context.Context) error {
 				continue
 			}
 			k.taken = stamp(k.path)
-			k.reload()
+			k.reload(ctx)
 		case <-tick.C:
 			now := stamp(k.path)
 			if now == seen && now != k.taken {
 				k.taken = now
-				k.reload()
+				k.reload(ctx)
 			}
 			seen = now
 		}
@@ -77,7 +77,7 @@ func stamp(path string) string {
 }
 
 // reload takes the new configuration at once, or keeps the old one and says what is wrong.
-func (k *keeper) reload() {
+func (k *keeper) reload(ctx context.Context) {
 	if k.instead != nil {
 		k.instead()
 		return
@@ -87,7 +87,7 @@ func (k *keeper) reload() {
 	defer a.manager.tell(stateReady)
 	conf, err := k.load()
 	if err == nil {
-		err = a.take(conf)
+		err = a.take(ctx, conf)
 	}
 	a.reloads.Done(err == nil)
 	if err != nil {
@@ -118,7 +118,7 @@ func complaintAttrs(one complaint) []any {
 
 // take puts a configuration in the place of the one that runs. All that can fail comes first, on
 // the side; when something does, nothing has changed.
-func (a *app) take(conf *config.Config) (err error) {
+func (a *app) take(ctx context.Context, conf *config.Config) (err error) {
 	a.loading.Lock()
 	defer a.loading.Unlock()
 	old := a.conf.Load()
@@ -139,7 +139,7 @@ func (a *app) take(conf *config.Config) (err error) {
 	if err != nil {
 		return errors.Join(err, sink.close())
 	}
-	plugins, err := a.plugins.prepare(context.Background(), conf) // a start has its own time-out
+	plugins, err := a.plugins.prepare(ctx, conf) // a stop does not wait for it
 	if err != nil {
 		return errors.Join(err, sink.close(), closeMoves(moves))
 	}

@@ -87,9 +87,9 @@ func (c *cli) serve(ctx context.Context, flags map[string]any, signals <-chan os
 	for _, cost := range warnings(conf) {
 		logs.logger().Warn(cost)
 	}
-	for {
+	for again := false; ; again = true {
 		k := &keeper{path: c.path, taken: taken, signals: signals, load: func() (*config.Config, error) { return c.loadServing(flags) }}
-		next, err := c.serveOnce(ctx, conf, parts{logs: logs, from: in, manager: managerOf(c.environ)}, k)
+		next, err := c.serveOnce(ctx, conf, parts{logs: logs, from: in, manager: managerOf(c.environ), again: again}, k)
 		if next == nil {
 			return err
 		}

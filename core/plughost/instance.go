@@ -77,6 +77,7 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		remove()
 		return nil, err
 	}
+	p.sockets = sockets
 	i := &instance{process: p, voice: v, limits: h.opts.Limits, remove: remove}
 	i.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,

@@ -292,7 +292,13 @@ func (p *Plugin) exit(event string, crashed bool) {
 	p.alone = false
 	if !crashed {
 		delete(p.suspects, event)
-	} else if len(p.suspects) < maxSuspects {
+	} else {
+		for old := range p.suspects { // most likely one that was given up and never comes again
+			if len(p.suspects) < maxSuspects {
+				break
+			}
+			delete(p.suspects, old)
+		}
 		p.suspects[event] = true
 	}
 	p.tell()

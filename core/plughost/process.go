@@ -6,11 +6,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +35,7 @@ type process struct {
 	outEnd, errEnd *os.File
 	said           *output // what it writes to its standard output after the handshake
 	complained     *output // and to its standard error
+	sockets        string  // where its socket must be
 	hello          *io.PipeReader
 	pass           *io.PipeWriter
 
@@ -173,6 +176,9 @@ func (p *process) Diagnose(context.Context) string { return "" }
 
 // PluginToHost is part of runner.Runner.
 func (p *process) PluginToHost(network, address string) (string, string, error) {
+	if network != "unix" || !strings.HasPrefix(address, p.sockets+"/") { // another's would not end with it
+		return "", "", fmt.Errorf("it serves at %s %s, and must serve at a socket in %s", network, address, p.sockets)
+	}
 	return network, address, nil
 }
 

@@ -1,6 +1,7 @@
 package plughost
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -27,7 +28,8 @@ func (p *process) reap() {
 	p.gone = true
 }
 
-// holders are the other processes that have the file open.
+// holders are the other processes that hold the file's lock. Who only reads it, as a backup does, is
+// none of them.
 func holders(f *os.File) (pids []int) {
 	own, err := f.Stat()
 	if err != nil {
@@ -40,10 +42,17 @@ func holders(f *os.File) (pids []int) {
 		if err != nil || pid == os.Getpid() || pid == last {
 			continue
 		}
-		if info, err := os.Stat(path); err == nil && os.SameFile(info, own) {
+		if info, err := os.Stat(path); err == nil && os.SameFile(info, own) && locks(path) {
 			pids = append(pids, pid)
 			last = pid
 		}
 	}
 	return pids
+}
+
+// locks reports whether an open file, by its path in /proc, has a lock of its own or an inherited one.
+func locks(path string) bool {
+	dir, fd := filepath.Split(path)
+	info, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Clean(dir)), "fdinfo", fd))
+	return err == nil && bytes.Contains(info, []byte("FLOCK"))
 }

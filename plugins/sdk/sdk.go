@@ -40,11 +40,17 @@ type Plugin struct {
 
 // Permanent says that another attempt would not help: the event is given up for this listener.
 func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
 	return &core.Error{Kind: core.Permanent, Msg: err.Error()}
 }
 
 // RetryAfter says when to try again, at most 30 days from now.
 func RetryAfter(wait time.Duration, err error) error {
+	if err == nil {
+		return nil
+	}
 	return &core.Error{Kind: core.Failed, Msg: err.Error(), RetryAfter: wait}
 }
 

@@ -25,7 +25,7 @@ var errAnswer = errors.New("the plugin broke the protocol")
 // Configure hands over the configuration. What the plugin finds wrong with it comes as ConfigErrors,
 // joined; any other error is one of the call.
 func (c *Client) Configure(ctx context.Context, config []byte) (Manifest, error) {
-	answer, err := c.plugin.Configure(ctx, &pluginv1.ConfigureRequest{Config: config})
+	answer, err := c.plugin.Configure(ctx, &pluginv1.ConfigureRequest{Config: config}, grpc.MaxCallRecvMsgSize(maxAnswer))
 	if err != nil {
 		return Manifest{}, callError(err)
 	}
@@ -43,7 +43,7 @@ func (c *Client) Handle(ctx context.Context, timeout time.Duration, events []cor
 	for i := range events {
 		req.Events[i] = sent(&events[i])
 	}
-	answer, err := c.listener.Handle(ctx, req, grpc.MaxCallSendMsgSize(maxMessage))
+	answer, err := c.listener.Handle(ctx, req, grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxAnswer))
 	if err != nil {
 		return nil, callError(err)
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -20,6 +21,9 @@ type serverEnd struct {
 
 func (s *serverEnd) Configure(ctx context.Context, req *pluginv1.ConfigureRequest) (*pluginv1.ConfigureResponse, error) {
 	m, err := s.server.Configure(ctx, req.GetConfig())
+	if _, wrong := errors.AsType[*ConfigError](err); err != nil && !wrong { // the configuration is not to blame
+		return nil, status.Error(codes.Unavailable, text(err.Error()))
+	}
 	return &pluginv1.ConfigureResponse{Name: m.Name, Version: m.Version, Does: m.Does, Mistakes: mistakesOf(err)}, nil
 }
 

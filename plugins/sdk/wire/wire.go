@@ -23,6 +23,9 @@ const Version = 1
 // sent beside it, and room for the header.
 const maxMessage = 192 << 20
 
+// maxAnswer is the most that a plugin may answer. go-plugin allows all that memory holds.
+const maxAnswer = 4 << 20
+
 const name = "pipehook"
 
 // Handshake is how the two know that they were made for each other. It keeps nobody out.
