@@ -75,6 +75,27 @@ func (l *limit) Set(text string) error {
 func (l *limit) String() string { return strconv.Itoa(int(*l)) }
 func (l *limit) Type() string   { return "number" }
 
+// refusal is a flag for the status of a refused request.
+type refusal int
+
+func (r *refusal) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 400 || n > 599 {
+		return errors.New("must be a status from 400 to 599")
+	}
+	*r = refusal(n)
+	return nil
+}
+
+func (r *refusal) String() string {
+	if *r == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*r))
+}
+
+func (r *refusal) Type() string { return "status" }
+
 // knownOnly refuses what is no command of a group, with the nearest that is.
 func knownOnly(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
