@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core"
-	"github.com/pipehook/pipehook/core/config"
 )
 
 // What a flag can't mean is refused when it is read. These commands change what is stored, and a
@@ -21,7 +20,7 @@ import (
 type ago time.Duration
 
 func (a *ago) Set(text string) error {
-	d, err := config.ParseDuration(text)
+	d, err := core.ParseDuration(text)
 	if err == nil && d <= 0 {
 		err = errors.New("must be above 0")
 	}
