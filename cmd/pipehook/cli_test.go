@@ -192,6 +192,25 @@ func TestCheckFindsThatThereIsNoPipeline(t *testing.T) {
 	}
 }
 
+func TestAnActionThatNobodySendsIsAWarning(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"moved\"\nscript = \"moved.js\"\nmatch = [\"update.deal\", \"change.deal\", \"*.deal\"]\n"})
+	p.write(t, "moved.js", `export const match = ["mrged.deal"]; export default () => {}`)
+	p.write(t, "scripts/new.js", `export const match = ["creatd.deal", "merged.person", "restored.deal"]; export default () => {}`)
+	code, out, errs := command(t, "check", "--config", p.config)
+	for _, want := range []string{
+		`warning: listener moved: match update.deal: update is no known action; did you mean "updated"?`,
+		`warning: listener new: match creatd.deal: creatd is no known action; did you mean "create"?`,
+		`warning: listener new: match restored.deal: restored is no known action; known here: added, change, create`,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if code != exitDone || strings.Count(out, "warning: ") != 3 {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}
+
 func TestAKeyThatIsAlmostUseIsNamed(t *testing.T) {
 	p := newProject(t, testdb.SQLite(t), fullChain, nil)
 	edit(t, p.config, `use = "persist"`, `uses = "persist"`)

@@ -140,7 +140,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			if conf == nil {
 				return c.checkFailed(err)
 			}
-			listeners, errs := checkScripts(conf)
+			listeners, strange, errs := checkScripts(conf)
 			plugins, wrong := checkPlugins(conf)
 			listeners, errs = append(listeners, plugins...), append(errs, wrong...)
 			slices.Sort(listeners)
@@ -150,7 +150,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			if len(errs) > 0 {
 				return c.checkFailed(several(errs))
 			}
-			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, warnings(conf))
+			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, append(warnings(conf), strange...))
 		},
 	}
 }
