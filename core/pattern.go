@@ -2,6 +2,8 @@ package core
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +35,14 @@ func CanonicalAction(action string) string {
 	}
 	return action
 }
+
+// Actions are all words for an action that a pattern may use and a sender is known to mean.
+func Actions() []string {
+	return append(slices.Sorted(maps.Keys(actionAliases)), Added, Updated, Deleted, Merged)
+}
+
+// KnownAction reports whether the pattern's action is * or one of Actions.
+func (p Pattern) KnownAction() bool { return p.action == "*" || slices.Contains(Actions(), p.action) }
 
 // Match reports whether the pattern chooses ev.
 func (p Pattern) Match(ev *Event) bool {

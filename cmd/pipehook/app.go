@@ -279,6 +279,7 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	defer stop()
 	a.stop = stop
 	defer context.AfterFunc(ctx, func() {
+		a.log.Info("stopping; a second signal ends it at once")
 		a.manager.tell(stateStopping)
 		if a.doors[hooksDoor].socket().managed {
 			a.quiesce() // whoever connects from now on waits for the next process

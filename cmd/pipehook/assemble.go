@@ -98,7 +98,22 @@ func checkAdmin(conf *config.Config) config.Mistakes {
 
 // warnings are what is allowed and may be meant, but weakens something.
 func warnings(conf *config.Config) []string {
-	return append(costs(conf), missingFolder(conf)...)
+	all := append(costs(conf), missingFolder(conf)...)
+	for _, l := range conf.Listeners {
+		all = append(all, strangeActions(l.Name, l.Match)...)
+	}
+	return all
+}
+
+// strangeActions warns of patterns whose action no sender is known to use: most are a slip, and a
+// listener that is never called says nothing of it.
+func strangeActions(listener string, match []core.Pattern) (all []string) {
+	for _, p := range match {
+		if !p.KnownAction() {
+			all = append(all, fmt.Sprintf("listener %s: match %s: %s is no known action; %s", listener, p, p.Action(), config.Suggest(p.Action(), core.Actions())))
+		}
+	}
+	return all
 }
 
 // missingFolder warns of a scripts folder that was asked for and is not there: none of its listeners

@@ -62,6 +62,12 @@ func TestWrongUsageIsExitCode2WithAHint(t *testing.T) {
 		"a state that is none":          {[]string{"deliveries", "retry", "--state", "bogus"}, exitUsage, []string{"it is one of pending, done"}},
 		"a limit below 1":               {[]string{"events", "list", "--limit", "-1"}, exitUsage, []string{"must be a number above 0"}},
 		"no limit":                      {[]string{"deliveries", "list", "--limit", "0"}, exitUsage, []string{"must be a number above 0"}},
+		"to retry what is dead":         {[]string{"deliveries", "retry", "--state", "dead"}, exitUsage, []string{"what is dead can't be retried", "pipehook: hint: pipehook events replay --state dead"}},
+		"to cancel what is done":        {[]string{"deliveries", "cancel", "--state", "done"}, exitUsage, []string{"what is done can't be cancelled"}},
+		"to replay what is pending":     {[]string{"events", "replay", "--state", "pending"}, exitUsage, []string{"what is pending can't be replayed", "pipehook: hint: pipehook deliveries retry --state pending"}},
+		"a limit of refused requests":   {[]string{"events", "refused", "--limit", "-1"}, exitUsage, []string{"must be a number above 0"}},
+		"a status that refuses nothing": {[]string{"events", "refused", "--status", "99"}, exitUsage, []string{"must be a status from 400 to 599"}},
+		"refused requests of days":      {[]string{"events", "refused", "--since", "7d"}, exitFailed, []string{"there is no database at"}},
 		"a pattern that is none":        {[]string{"events", "list", "--match", "deal"}, exitUsage, []string{`--match: pattern "deal" is not action.object`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -172,6 +178,37 @@ func TestAScriptsFolderThatIsNotThereIsAWarning(t *testing.T) {
 	pr = launch(t, p, exec.Command(pr.cmd.Path, "serve", "--config", p.config))
 	pr.says(t, warning, 1)
 	pr.stop(t, p, pr.cmd.Process.Pid)
+}
+
+func TestCheckFindsThatThereIsNoPipeline(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	const none = "pipeline: there is none"
+	for text, mistakes := range map[string]int{"": 1, "[log]\nlevle = \"info\"\n": 2, "[pipeline]\nname = \"crm\"\n": 1} {
+		p.write(t, "pipeline.toml", text)
+		code, out, errs := command(t, "check", "--config", p.config)
+		if code != exitUsage || strings.Count(errs, "pipehook: error: ") != mistakes || strings.Contains(errs, none) == strings.Contains(text, "pipeline") {
+			t.Errorf("%q: exit code %d\n%s%s", text, code, out, errs)
+		}
+	}
+}
+
+func TestAnActionThatNobodySendsIsAWarning(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"moved\"\nscript = \"moved.js\"\nmatch = [\"update.deal\", \"change.deal\", \"*.deal\"]\n"})
+	p.write(t, "moved.js", `export const match = ["mrged.deal"]; export default () => {}`)
+	p.write(t, "scripts/new.js", `export const match = ["creatd.deal", "merged.person", "restored.deal"]; export default () => {}`)
+	code, out, errs := command(t, "check", "--config", p.config)
+	for _, want := range []string{
+		`warning: listener moved: match update.deal: update is no known action; did you mean "updated"?`,
+		`warning: listener new: match creatd.deal: creatd is no known action; did you mean "create"?`,
+		`warning: listener new: match restored.deal: restored is no known action; known here: added, change, create`,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if code != exitDone || strings.Count(out, "warning: ") != 3 {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
 }
 
 func TestAKeyThatIsAlmostUseIsNamed(t *testing.T) {

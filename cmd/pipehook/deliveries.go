@@ -47,6 +47,22 @@ func (f *choiceFlags) named(events []string) bool {
 	return f.all || len(events) > 0 || f.match != "" || f.state != "" || f.listener != "" || f.since > 0 || f.until > 0
 }
 
+// fits refuses a state whose deliveries the command does not change: it would choose nothing, and
+// look as if there were none.
+func (f *choiceFlags) fits(cmd *cobra.Command, ended bool) error {
+	pending := string(f.state) == core.Waiting.String()
+	switch {
+	case f.state == "" || pending != ended:
+		return nil
+	case ended:
+		return usagef("pipehook deliveries retry --state pending", "what is pending can't be replayed: it has not ended")
+	case cmd.Name() == "retry":
+		return usagef("pipehook events replay --state "+string(f.state), "what is %s can't be retried: it has ended", f.state)
+	default:
+		return usagef("leave --state out", "what is %s can't be cancelled: it has ended", f.state)
+	}
+}
+
 func (c *cli) deliveriesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "deliveries", Short: "Look at deliveries, and retry or cancel them"}
 	cmd.AddCommand(c.deliveriesListCommand(),
@@ -146,6 +162,9 @@ func (c *cli) changeCommand(use, short, done string, ended bool, change func(*st
 			}
 			if !f.named(args) {
 				return usagef("name events, or choose with --listener, --state, --match, --since or --until; --all means every delivery", "nothing is chosen")
+			}
+			if err := f.fits(cmd, ended); err != nil {
+				return err
 			}
 			url, err := c.readURL()
 			if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -98,19 +97,15 @@ func explain(ev *store.Event, attempts []store.Attempt, whys map[string]string, 
 	if conf == nil {
 		return x, nil
 	}
-	wanted, err := wantedScripts(conf)
+	known, err := knownListeners(conf)
 	if err != nil {
 		return x, nil // check tells what is wrong with the scripts
 	}
-	for _, w := range wanted {
-		if told[w.Name] {
-			continue
+	for _, l := range known {
+		if !told[l.Name] {
+			why := l.whyNot(&core.Event{Action: ev.Action, Object: ev.Object})
+			x.Listeners = append(x.Listeners, verdictJSON{Listener: l.Name, Outcome: "no match", Why: why})
 		}
-		v := verdictJSON{Listener: w.Name, Outcome: "no match", Why: "it was not there, or had other rules, when the event was accepted"}
-		if len(w.Match) > 0 && !slices.ContainsFunc(w.Match, func(p core.Pattern) bool { return p.Match(&core.Event{Action: ev.Action, Object: ev.Object}) }) {
-			v.Why = fmt.Sprintf("match is %v, and the event is %s", patternTexts(w.Match), x.Type)
-		}
-		x.Listeners = append(x.Listeners, v)
 	}
 	return x, nil
 }

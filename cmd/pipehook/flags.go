@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core"
-	"github.com/pipehook/pipehook/core/config"
 )
 
 // What a flag can't mean is refused when it is read. These commands change what is stored, and a
@@ -21,7 +20,7 @@ import (
 type ago time.Duration
 
 func (a *ago) Set(text string) error {
-	d, err := config.ParseDuration(text)
+	d, err := core.ParseDuration(text)
 	if err == nil && d <= 0 {
 		err = errors.New("must be above 0")
 	}
@@ -74,6 +73,27 @@ func (l *limit) Set(text string) error {
 
 func (l *limit) String() string { return strconv.Itoa(int(*l)) }
 func (l *limit) Type() string   { return "number" }
+
+// refusal is a flag for the status of a refused request.
+type refusal int
+
+func (r *refusal) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 400 || n > 599 {
+		return errors.New("must be a status from 400 to 599")
+	}
+	*r = refusal(n)
+	return nil
+}
+
+func (r *refusal) String() string {
+	if *r == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*r))
+}
+
+func (r *refusal) Type() string { return "status" }
 
 // knownOnly refuses what is no command of a group, with the nearest that is.
 func knownOnly(cmd *cobra.Command, args []string) error {

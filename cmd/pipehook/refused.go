@@ -32,15 +32,15 @@ func (a *app) keepRefused(o ingress.Outcome) {
 
 func (c *cli) eventsRefusedCommand() *cobra.Command {
 	var f store.RefusedFilter
-	var since time.Duration
+	var since ago
+	var status refusal
+	most := limit(50)
 	cmd := &cobra.Command{
 		Use: "refused", Short: "List the newest requests that were refused", Args: cobra.NoArgs,
 		Long:    "List the newest requests that were refused at a hook's path, with the reason. Of each pipeline and\nstatus the newest 200 are kept, without bodies and credentials; explain tells the rest of one.",
 		Example: "  pipehook events refused --status 401 --since 1h\n  pipehook events explain 0197a000-0000-7000-8000-000000000001",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if since > 0 {
-				f.Since = time.Now().Add(-since)
-			}
+			f.Since, f.Status, f.Limit = since.from(time.Now()), int(status), int(most)
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
 				found, err := r.Refused(cmd.Context(), f)
 				if err != nil {
@@ -51,10 +51,10 @@ func (c *cli) eventsRefusedCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&f.Pipeline, "pipeline", "", "only requests to this pipeline")
-	cmd.Flags().IntVar(&f.Status, "status", 0, "only requests answered with this status, such as 401")
+	cmd.Flags().Var(&status, "status", "only requests answered with this status, such as 401")
 	cmd.Flags().StringVar(&f.Code, "code", "", "only requests answered with this error code, such as invalid")
-	cmd.Flags().DurationVar(&since, "since", 0, "only requests received in the last …, such as 24h")
-	cmd.Flags().IntVar(&f.Limit, "limit", 50, "how many")
+	cmd.Flags().Var(&since, "since", "only requests received in the last …, such as 24h or 7d")
+	cmd.Flags().Var(&most, "limit", "how many")
 	return cmd
 }
 
@@ -89,6 +89,12 @@ func refusedView(r *store.Refused) refusedJSON {
 	return v
 }
 
+// reason is the error without the places that a list has in columns of their own.
+func (v *refusedJSON) reason() string {
+	text := strings.TrimPrefix(v.Error, "pipeline "+v.Pipeline+": ")
+	return strings.TrimPrefix(text, "stage "+v.Stage+": ")
+}
+
 func (c *cli) printRefused(found []store.Refused) error {
 	if c.json {
 		views := make([]refusedJSON, len(found))
@@ -105,7 +111,7 @@ func (c *cli) printRefused(found []store.Refused) error {
 	fmt.Fprintln(w, "REQUEST ID\tRECEIVED\tPIPELINE\tFROM\tSTATUS\tSTAGE\tREASON")
 	for i := range found {
 		v := refusedView(&found[i])
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d %s\t%s\t%s\n", v.ID, localTime(found[i].At), v.Pipeline, v.Remote, v.Status, plain(v.Code), plain(v.Stage), shortened(plain(v.Error), 80))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d %s\t%s\t%s\n", v.ID, localTime(found[i].At), v.Pipeline, v.Remote, v.Status, plain(v.Code), plain(v.Stage), shortened(plain(v.reason()), 80))
 	}
 	return w.Flush()
 }

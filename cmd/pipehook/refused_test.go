@@ -111,6 +111,9 @@ func TestARefusedRequestIsExplainedByTheIDItsSenderWasTold(t *testing.T) {
 				t.Errorf("%s: %d lines, want %d\n%s", args, got, lines, out)
 			}
 		}
+		if _, out, _ := command(t, "events", "refused", "--status", "422", "--config", p.config); strings.Contains(out, "pipeline crm") || strings.Contains(out, "stage validate") {
+			t.Errorf("the reason repeats its place:\n%s", out)
+		}
 		_, out, _ = command(t, "events", "explain", all[3].ID, "--config", p.config)
 		for _, want := range []string{"request " + all[3].ID, "401 unauthenticated", "basic: wrong", "stage authenticate", "refused"} {
 			if !strings.Contains(out, want) {

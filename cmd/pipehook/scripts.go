@@ -210,8 +210,8 @@ func subscriptionOf(l config.Listener, runner core.Listener, code func() string)
 	}
 }
 
-// checkScripts compiles everything once, for check. It returns what is wrong, sorted.
-func checkScripts(conf *config.Config) (listeners []string, errs []error) {
+// checkScripts compiles everything once, for check. It returns what is wrong, and what may be.
+func checkScripts(conf *config.Config) (listeners, warnings []string, errs []error) {
 	wanted, err := wantedScripts(conf)
 	if err != nil {
 		errs = append(errs, err)
@@ -224,12 +224,15 @@ func checkScripts(conf *config.Config) (listeners []string, errs []error) {
 		case program.Handles():
 			listeners = append(listeners, w.Name)
 			errs = append(errs, never(conf, w, program)...)
+			if len(w.Match) == 0 {
+				warnings = append(warnings, strangeActions(w.Name, program.Match())...)
+			}
 		case w.key != "":
 			errs = append(errs, &jshost.CompileError{File: w.path, Msg: "it exports no function: write export default function (event, ctx) { … }"})
 		}
 	}
 	slices.Sort(listeners)
-	return listeners, errs
+	return listeners, warnings, errs
 }
 
 // never are the rules that no event can fulfil because of what the script matches. What no event at

@@ -54,18 +54,17 @@ func (c *cli) serveCommand() *cobra.Command {
 	return cmd
 }
 
-// loadServing reads a configuration that something can be served with.
+// loadServing reads a configuration that something can be served with. With mistakes comes what
+// could be read all the same, as from load.
 func (c *cli) loadServing(flags map[string]any) (*config.Config, error) {
 	conf, err := c.loadWhole(flags)
-	if err != nil {
-		return nil, err
+	if conf == nil || len(conf.Pipelines) > 0 || concerns(err, "pipeline") {
+		return conf, err
 	}
-	if len(conf.Pipelines) == 0 {
-		return nil, &usageError{err: config.Mistakes{{
-			File: conf.Path, Line: 1, Column: 1, Key: "pipeline", Msg: "there is none", Hint: "add a [[pipeline]], or run pipehook init in an empty folder",
-		}}}
-	}
-	return conf, nil
+	mistakes, _ := errors.AsType[config.Mistakes](err)
+	return conf, &usageError{err: append(mistakes, config.Mistake{
+		File: conf.Path, Line: 1, Column: 1, Key: "pipeline", Msg: "there is none", Hint: "add a [[pipeline]], or run pipehook init in an empty folder",
+	}).Err()}
 }
 
 // serve serves until ctx ends or a successor has taken over.
@@ -137,11 +136,11 @@ func (c *cli) checkCommand() *cobra.Command {
 		Use: "check", Short: "Check the configuration, the scripts and the plugins", Args: cobra.NoArgs,
 		Long: "Check the configuration and the scripts without serving, and that the plugins are the files\nthey should be; none is started. Every mistake is listed with its place; then what the order of the stages costs, in words. Exit code 2 when something is wrong.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			conf, err := c.loadWhole(nil)
+			conf, err := c.loadServing(nil)
 			if conf == nil {
 				return c.checkFailed(err)
 			}
-			listeners, errs := checkScripts(conf)
+			listeners, strange, errs := checkScripts(conf)
 			plugins, wrong := checkPlugins(conf)
 			listeners, errs = append(listeners, plugins...), append(errs, wrong...)
 			slices.Sort(listeners)
@@ -151,7 +150,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			if len(errs) > 0 {
 				return c.checkFailed(several(errs))
 			}
-			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, warnings(conf))
+			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, append(warnings(conf), strange...))
 		},
 	}
 }

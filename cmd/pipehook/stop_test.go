@@ -24,6 +24,7 @@ func TestAStopDoesNotFailBecauseAnAttemptTakesLong(t *testing.T) {
 		eventually(t, "the attempt runs", func() bool { return noted(t, p) })
 		begun := time.Now()
 		pr.signal(t, pr.cmd.Process.Pid, syscall.SIGTERM)
+		pr.says(t, "stopping; a second signal ends it at once", 1)
 		<-pr.exit
 		if took := time.Since(begun); took > 3*time.Second {
 			t.Errorf("the stop took %s", took)

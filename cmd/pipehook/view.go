@@ -57,7 +57,7 @@ func (v *liveView) banner(conf *config.Config, example bool, address string) {
 		fmt.Fprintf(v.w, "  store     %s   the example configuration; pipehook init makes one of your own\n", devFolder)
 	}
 	for _, cost := range warnings(conf) {
-		fmt.Fprintf(v.w, "  %s %s\n", v.paint(yellow, "order"), cost)
+		fmt.Fprintf(v.w, "  %s %s\n", v.paint(yellow, "warning"), cost)
 	}
 	fmt.Fprintf(v.w, "  try       pipehook trigger added.person     stop with Ctrl-C\n\n")
 }

@@ -20,23 +20,6 @@ func (c *cli) listenersConf() *config.Config {
 	return conf
 }
 
-// listenersOf are the listeners of the configuration and its scripts folder by name, or nil when
-// they are not known.
-func listenersOf(conf *config.Config) map[string]config.Listener {
-	if conf == nil {
-		return nil
-	}
-	wanted, err := wantedScripts(conf)
-	if err != nil {
-		return nil
-	}
-	all := make(map[string]config.Listener, len(wanted))
-	for _, w := range wanted {
-		all[w.Name] = w.Listener
-	}
-	return all
-}
-
 // pendingWhys tells for each pending delivery of an event what it waits for, by listener. A process
 // may know more: what it holds in memory and its circuit breakers are not stored.
 func pendingWhys(ctx context.Context, r *store.Reader, conf *config.Config, ev *store.Event) (map[string]string, error) {

@@ -40,7 +40,7 @@ func (d *decoder) table(key string, in map[string]any, into reflect.Value, elsew
 		at := join(key, name)
 		i, known := fields[name]
 		if !known {
-			d.wrong(at, "unknown key", suggest(name, slices.Concat(elsewhere, slices.Collect(maps.Keys(fields)))))
+			d.wrong(at, "unknown key", Suggest(name, slices.Concat(elsewhere, slices.Collect(maps.Keys(fields)))))
 			continue
 		}
 		d.value(at, in[name], into.Field(i))

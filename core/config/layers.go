@@ -85,9 +85,9 @@ func (l *loader) above(key, origin string, known []string) bool {
 	case table == pipelineKey || table == listenerKey:
 		m.Msg = "pipelines and listeners are read from the file only"
 	case names != nil:
-		m.Hint = suggest(name, names)
+		m.Hint = Suggest(name, names)
 	default:
-		m.Hint = suggest(table, tables)
+		m.Hint = Suggest(table, tables)
 	}
 	l.mistakes = append(l.mistakes, m)
 	return false

@@ -172,7 +172,7 @@ func (l *loader) stage(key string, table map[string]any) Stage {
 // meant may be.
 func (l *loader) withoutUse(key string, table map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(table)) {
-		if hint := suggest(name, []string{"use"}); strings.HasPrefix(hint, "did you mean") {
+		if hint := Suggest(name, []string{"use"}); strings.HasPrefix(hint, "did you mean") {
 			l.wrong(join(key, name), "unknown key", hint)
 			return
 		}

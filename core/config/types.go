@@ -52,32 +52,6 @@ func (s Size) String() string {
 	return fmt.Sprintf("%dB", int64(s))
 }
 
-// ParseDuration reads a duration as it is written in the file: Go's syntax, and d for days of 24
-// hours.
-func ParseDuration(text string) (time.Duration, error) {
-	days, rest, hasDays := strings.Cut(text, "d")
-	if !hasDays {
-		days, rest = "0", text
-	}
-	n, err := strconv.ParseUint(days, 10, 16)
-	if err != nil || text == "" {
-		return 0, durationError(text)
-	}
-	total := time.Duration(n) * 24 * time.Hour
-	if rest != "" {
-		d, err := time.ParseDuration(rest)
-		if err != nil || hasDays && (d < 0 || d > math.MaxInt64-total) {
-			return 0, durationError(text)
-		}
-		total += d
-	}
-	return total, nil
-}
-
-func durationError(text string) error {
-	return fmt.Errorf("%q is not a duration such as \"5s\", \"1h30m\" or \"30d\"", text)
-}
-
 // durationText is a duration as a user would write it: 30d, not 720h0m0s.
 func durationText(d time.Duration) string {
 	const day = 24 * time.Hour
@@ -124,7 +98,7 @@ var (
 func textValue(t reflect.Type, text string) (v any, ok bool, err error) {
 	switch t {
 	case durationType:
-		v, err = ParseDuration(text)
+		v, err = core.ParseDuration(text)
 	case prefixType:
 		v, err = parsePrefix(text)
 	case patternType:

@@ -60,8 +60,8 @@ func found(v any) string {
 	}
 }
 
-// suggest names the known key that the unknown one was probably meant to be, or all of them.
-func suggest(name string, known []string) string {
+// Suggest names the known key that the unknown one was probably meant to be, or all of them.
+func Suggest(name string, known []string) string {
 	known = sorted(known)
 	best, distance := "", 3
 	for _, k := range known {

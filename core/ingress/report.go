@@ -45,14 +45,17 @@ func (h *Handler) report(o Outcome) {
 	h.warn(ctx, level, o.Code, "event refused", append(attrs, slog.String("err", clip(o.Err.Error(), most))))
 }
 
-// reportStray tells that something sends to the wrong place: a mistyped address at the sender
-// looks like this and like nothing else.
+// reportStray tells that something sends to the wrong place, or by the wrong method: a mistyped
+// address at the sender looks like this and like nothing else.
 func (h *Handler) reportStray(r *http.Request, id string, status int, code string) {
-	ctx := context.Background()
+	ctx, msg := context.Background(), "no such hook"
+	if status == http.StatusMethodNotAllowed {
+		msg = "method not allowed"
+	}
 	if !h.opts.Log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	h.warn(ctx, slog.LevelInfo, code, "no such hook", []slog.Attr{
+	h.warn(ctx, slog.LevelInfo, code, msg, []slog.Attr{
 		slog.String("request", id), slog.Int("status", status), slog.String("code", code),
 		slog.String("method", clip(r.Method, 16)), slog.String("path", clip(r.URL.Path, maxText)),
 	})

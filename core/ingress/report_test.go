@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestWhatIsLoggedAtWhichLevel(t *testing.T) {
 		{"refused", &core.Error{Kind: core.Invalid, Msg: "m", Err: errors.New("why")}, crmPath, "WARN", "event refused"},
 		{"ours", errors.New("why"), crmPath, "ERROR", "event refused"},
 		{"another path", nil, "/other", "INFO", "no such hook"},
-		{"health", nil, crmPath + "/health", "INFO", "no such hook"}, // by POST
+		{"health", nil, crmPath + "/health", "INFO", "method not allowed"}, // by POST
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -61,6 +62,17 @@ func TestWhatIsLoggedAtWhichLevel(t *testing.T) {
 				t.Errorf("the cause is not told: %v", all[0])
 			}
 		})
+	}
+}
+
+func TestAWrongMethodIsNotLoggedAsAWrongPath(t *testing.T) {
+	var log bytes.Buffer
+	h := storing(Options{Log: slog.New(slog.NewJSONHandler(&log, nil))}, &shelf{})
+	r := crmPost("{}")
+	r.Method = http.MethodGet
+	a := ask(t, h, r)
+	if all := logged(t, &log); a.Code != 405 || len(all) != 1 || all[0]["msg"] != "method not allowed" || all[0]["path"] != crmPath {
+		t.Errorf("answer %d, log %s", a.Code, log.String())
 	}
 }
 

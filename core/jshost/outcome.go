@@ -23,9 +23,9 @@ func (rt *runtime) retryAfter(call goja.FunctionCall) goja.Value {
 	var wait time.Duration
 	switch given := call.Argument(0).Export().(type) {
 	case string:
-		d, err := time.ParseDuration(given)
+		d, err := core.ParseDuration(given)
 		if err != nil {
-			panic(rt.vm.NewTypeError("ctx.retryAfter: %q is not a duration such as \"90s\", \"5m\" or \"1h30m\"", given))
+			panic(rt.vm.NewTypeError("ctx.retryAfter: %s", err.Error()))
 		}
 		wait = d
 	case int64:

@@ -21,6 +21,8 @@ func TestAScriptSaysWhatItsFailureMeans(t *testing.T) {
 		{name: "in seconds", code: `ctx.retryAfter(90, "busy")`, kind: core.Failed, wait: 90 * time.Second, want: "TryAgain: busy"},
 		{name: "in parts of a second", code: `ctx.retryAfter(0.25)`, kind: core.Failed, wait: 250 * time.Millisecond, want: "again in 250ms"},
 		{name: "as a duration", code: `ctx.retryAfter("1h30m")`, kind: core.Failed, wait: 90 * time.Minute, want: "1h30m0s"},
+		{name: "in days", code: `ctx.retryAfter("1d12h")`, kind: core.Failed, wait: 36 * time.Hour, want: "36h0m0s"},
+		{name: "the longest", code: `ctx.retryAfter("30d")`, kind: core.Failed, wait: 30 * 24 * time.Hour, want: "720h0m0s"},
 		{name: "after an await", code: `await null; ctx.retryAfter(5, "later")`, kind: core.Failed, wait: 5 * time.Second, want: "later"},
 		{name: "taken off ctx", code: `const { fail } = ctx; fail("x")`, kind: core.Permanent, want: "x"},
 		{name: "no wait", code: `ctx.retryAfter(0)`, want: "longer than nothing"},
