@@ -36,7 +36,7 @@ type verdictJSON struct {
 func (c *cli) eventsExplainCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "explain ID", Short: "Tell stage by stage and listener by listener what happened, and why", Args: cobra.ExactArgs(1),
-		Long: "Tell what each stage did with an event and how long it took, and for each listener what became of\nit: the state of its delivery, the rule that kept the event from it with the value the rule saw, or\nthat no pattern fits. Patterns are those of the configuration as it is now.\n\nOf a request that was refused, whose id is in its answer and its X-Request-Id, it tells which stage\nrefused it, and why.",
+		Long: "Tell what each stage did with an event and how long it took, and for each listener what became of\nit: the state of its delivery, the rule that kept the event from it with the value the rule saw, or\nthat no pattern fits. Patterns are those of the configuration and the scripts as they are now.\n\nOf a request that was refused, whose id is in its answer and its X-Request-Id, it tells which stage\nrefused it, and why.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			conf := c.listenersConf()
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {

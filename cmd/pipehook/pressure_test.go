@@ -35,7 +35,9 @@ type pressure struct {
 func (p *project) press(t *testing.T, perSecond int, prepare func(*http.Request) (done func())) (_ *pressure, stop func()) {
 	t.Helper()
 	l := &pressure{ids: map[string]bool{}, refused: map[int]int{}}
-	kept := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	// It does not use a connection that it has left alone for long: nobody can promise that such a one is
+	// not being closed at that moment.
+	kept := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 200 * time.Millisecond}}
 	fresh := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
