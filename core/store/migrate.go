@@ -29,7 +29,9 @@ func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect) error {
 	}
 	opts := []goose.ProviderOption{goose.WithTableName(migrationTable), goose.WithDisableGlobalRegistry(true)}
 	if dialect == goose.DialectPostgres {
-		locker, err := lock.NewPostgresSessionLocker()
+		// Who waits for another's migration looks every second, for five minutes: goose's own five seconds
+		// keep the third of three processes that start together away for ten.
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 		if err != nil {
 			return err
 		}
