@@ -191,7 +191,7 @@ func TestANetworkOfIPv6IsOneSender(t *testing.T) {
 			kept++
 		}
 	}
-	if _, ok := thin.allow("crm", 401, netip.MustParseAddr("2001:db8:1::1")); !ok || kept != int(ofAddress.burst) {
+	if _, ok := thin.allow("crm", 401, netip.MustParseAddr("2001:db8:1::1")); !ok || kept != addressBurst {
 		t.Errorf("%d of one network, another %v", kept, ok)
 	}
 }

@@ -4,22 +4,19 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // One address may have a burst of requests kept, and then one more every few seconds; so may all
 // addresses together, of one pipeline and status.
-var (
-	ofAddress = rate{burst: 20, every: 6 * time.Second}
-	ofShare   = rate{burst: 50, every: time.Second / 2}
+const (
+	addressBurst, addressEvery = 20, 6 * time.Second
+	shareBurst, shareEvery     = 50, time.Second / 2
 )
 
 // mostAddresses bounds the memory. The addresses beyond it count as one.
 const mostAddresses = 4096
-
-type rate struct {
-	burst float64
-	every time.Duration // until there is one more
-}
 
 // share is what has a ring of its own in the store.
 type share struct {
@@ -36,21 +33,10 @@ type sender struct {
 
 var everybody = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 
-// bucket holds tokens: each lets one request through.
-type bucket struct {
-	tokens float64
-	at     time.Time // when they were counted
-	missed int       // refused since the last that was let through
-}
-
-// fill counts the tokens now.
-func (b *bucket) fill(r rate, now time.Time) {
-	if b.at.IsZero() {
-		b.tokens = r.burst
-	} else {
-		b.tokens = min(r.burst, b.tokens+float64(now.Sub(b.at))/float64(r.every))
-	}
-	b.at = now
+// counted is one sender's share, and how many were refused since the last that was let through.
+type counted struct {
+	*rate.Limiter
+	missed int
 }
 
 // thinner lets a bounded number of requests through, such that neither one address, nor one kind of
@@ -59,13 +45,13 @@ type thinner struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	shares  map[share]*bucket // as many as there are pipelines and statuses
-	senders map[sender]*bucket
+	shares  map[share]*rate.Limiter // as many as there are pipelines and statuses
+	senders map[sender]*counted
 	swept   time.Time
 }
 
 func newThinner(now func() time.Time) *thinner {
-	return &thinner{now: now, shares: map[share]*bucket{}, senders: map[sender]*bucket{}}
+	return &thinner{now: now, shares: map[share]*rate.Limiter{}, senders: map[sender]*counted{}}
 }
 
 // allow reports whether to keep a request, and how many of its sender were not kept since the last
@@ -76,23 +62,21 @@ func (t *thinner) allow(pipeline string, status int, from netip.Addr) (missed in
 	now, of := t.now(), share{pipeline, status}
 	all := t.shares[of]
 	if all == nil {
-		all = &bucket{}
+		all = rate.NewLimiter(rate.Every(shareEvery), shareBurst)
 		t.shares[of] = all
 	}
 	one := t.bucketOf(sender{of, network(from)}, now)
-	all.fill(ofShare, now)
-	one.fill(ofAddress, now)
-	if one.tokens < 1 || all.tokens < 1 {
+	if one.TokensAt(now) < 1 || all.TokensAt(now) < 1 { // what one has left is not used up by the other
 		one.missed++
 		return 0, false
 	}
-	one.tokens--
-	all.tokens--
+	one.AllowN(now, 1)
+	all.AllowN(now, 1)
 	missed, one.missed = one.missed, 0
 	return missed, true
 }
 
-func (t *thinner) bucketOf(who sender, now time.Time) *bucket {
+func (t *thinner) bucketOf(who sender, now time.Time) *counted {
 	if b := t.senders[who]; b != nil {
 		return b
 	}
@@ -103,7 +87,7 @@ func (t *thinner) bucketOf(who sender, now time.Time) *bucket {
 	}
 	b := t.senders[who]
 	if b == nil {
-		b = &bucket{}
+		b = &counted{Limiter: rate.NewLimiter(rate.Every(addressEvery), addressBurst)}
 		t.senders[who] = b
 	}
 	return b
@@ -117,7 +101,7 @@ func (t *thinner) sweep(now time.Time) {
 	}
 	t.swept = now
 	for who, b := range t.senders {
-		if b.fill(ofAddress, now); b.tokens >= ofAddress.burst {
+		if b.TokensAt(now) >= addressBurst {
 			delete(t.senders, who)
 		}
 	}
