@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/seat"
 	"github.com/pipehook/pipehook/core/spool"
@@ -28,6 +29,7 @@ func (a *app) adopt(ctx context.Context) error {
 	tick := time.NewTicker(lookForLeft)
 	defer tick.Stop()
 	told := map[string]bool{}
+	var trouble core.Trouble
 	for {
 		conf := a.conf.Load()
 		mine := store.Identity(storeURL(conf))
@@ -42,8 +44,8 @@ func (a *app) adopt(ctx context.Context) error {
 			}
 			return left.Drain(ctx)
 		})
-		if err != nil && ctx.Err() == nil {
-			a.log.Warn("events of a process that no longer runs could not all be stored; trying again", "err", err)
+		if ctx.Err() == nil {
+			trouble.Note(a.log, time.Now(), err, "events of a process that no longer runs could not all be stored; trying again", "all events of processes that no longer run are stored")
 		}
 		select {
 		case <-tick.C:

@@ -120,6 +120,7 @@ type Engine struct {
 	opts    Options
 	watches watches
 	offered atomic.Int64  // events that are not stored, so far
+	trouble core.Trouble  // with reading what was changed by hand; Run's own
 	byHand  chan struct{} // asks Run to read what was changed by hand
 
 	mu      sync.RWMutex

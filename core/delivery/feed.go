@@ -22,30 +22,14 @@ func (l *lane) feed(ctx context.Context) {
 		case <-timer.C:
 		}
 		next, err := l.round(ctx)
-		if wake = l.wake; l.trouble(ctx, err) {
+		if ctx.Err() == nil {
+			l.trouble.Note(l.engine.opts.Log, l.now(), err, "deliveries could not be read; trying again until they can", "deliveries can be read again", "listener", l.name)
+		}
+		if wake = l.wake; err != nil {
 			wake = nil // a store that can't be read is not asked for every event that comes
 		}
 		timer.Reset(next)
 	}
-}
-
-// trouble reports whether the store can't be read. It says so once a minute.
-func (l *lane) trouble(ctx context.Context, err error) bool {
-	log, now := l.engine.opts.Log.With("listener", l.name), l.now()
-	switch {
-	case ctx.Err() != nil:
-		return false
-	case err == nil && !l.failing.IsZero():
-		log.Info("deliveries can be read again", "after", now.Sub(l.failing).Round(time.Millisecond))
-		l.failing = time.Time{}
-	case err != nil && l.failing.IsZero():
-		l.failing, l.told = now, now
-		log.Error("deliveries could not be read; trying again until they can", "err", err)
-	case err != nil && now.Sub(l.told) >= time.Minute:
-		l.told = now
-		log.Error("deliveries still can't be read", "since", l.failing.UTC().Format(time.RFC3339), "err", err)
-	}
-	return err != nil
 }
 
 // round does what is due and returns when to look again.

@@ -11,10 +11,10 @@ func (e *Engine) readByHand(ctx context.Context) {
 	if err == nil {
 		edits, err = e.opts.Store.Edits(ctx)
 	}
+	if ctx.Err() == nil {
+		e.trouble.Note(e.opts.Log, e.opts.Now(), err, "what was changed by hand could not be read; what was paused stays so", "what is changed by hand can be read again")
+	}
 	if err != nil {
-		if ctx.Err() == nil {
-			e.opts.Log.Warn("what was changed by hand could not be read; what was paused stays so", "err", err)
-		}
 		return
 	}
 	e.mu.Lock()

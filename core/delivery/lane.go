@@ -42,7 +42,7 @@ type lane struct {
 	wake   chan struct{} // tells the feeder to look again
 	born   time.Time
 
-	failing, told time.Time // since when the store can't be read, and when that was last said; the feeder's own
+	trouble core.Trouble // with reading the store; the feeder's own
 
 	mu       sync.Mutex
 	work     *sync.Cond // something can run, or a worker should look whether to end

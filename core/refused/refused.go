@@ -43,7 +43,7 @@ type Keeper struct {
 	thin  *thinner
 	queue chan core.Rejected
 
-	failing bool // the last batch was not written; belongs to Run
+	trouble core.Trouble // with writing; belongs to Run
 }
 
 // New makes a Keeper. What it is given waits until it runs.
@@ -125,9 +125,6 @@ func (k *Keeper) write(ctx context.Context, batch []core.Rejected) {
 	err := k.opts.Store.KeepRefused(ctx, batch)
 	if err != nil {
 		k.opts.Dropped(NoStore, len(batch))
-		if !k.failing {
-			k.opts.Log.Warn("refused requests can't be kept for now; they are in the log alone", "err", err)
-		}
 	}
-	k.failing = err != nil
+	k.trouble.Note(k.opts.Log, time.Now(), err, "refused requests can't be kept for now; they are in the log alone", "refused requests are kept again")
 }

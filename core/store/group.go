@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -185,33 +184,9 @@ func (s *Store) flush(b *batch) {
 	} else {
 		s.settle(b.plans, false, err)
 	}
-	s.failing.note(s.opts.Log, b, err)
+	s.trouble.Note(s.opts.Log, time.Now(), err, "the store could not write", "the store writes again", "plans", len(b.plans), "results", len(b.attempts))
 	clear(b.plans)
 	b.plans, b.bytes = b.plans[:0], 0
-}
-
-// failing is how long writes have failed. A database that is away for a night must not fill the
-// log, so what is the same is said once a minute. It belongs to the write loop.
-type failing struct {
-	since, told time.Time
-	batches     int
-}
-
-func (f *failing) note(log *slog.Logger, b *batch, err error) {
-	switch now := time.Now(); {
-	case err == nil && !f.since.IsZero():
-		log.Info("the store writes again", "after", now.Sub(f.since).Round(time.Millisecond), "failed", f.batches)
-		*f = failing{}
-	case err == nil:
-	case f.since.IsZero():
-		*f = failing{since: now, told: now, batches: 1}
-		log.Error("the store could not write", "plans", len(b.plans), "results", len(b.attempts), "err", err)
-	default:
-		if f.batches++; now.Sub(f.told) >= time.Minute {
-			f.told = now
-			log.Error("the store still can't write", "since", f.since.UTC().Format(time.RFC3339), "failed", f.batches, "err", err)
-		}
-	}
 }
 
 // write runs the transaction and, when it succeeded, hands its deliveries over.

@@ -32,9 +32,10 @@ const (
 type keeper struct {
 	*postgres
 	s           *Store
-	incarnation int64     // tells this process from another that has its number, as a copied machine does
-	first       bool      // what this process held before it was started again is under an old token
-	failing     bool      // the last round failed
+	incarnation int64 // tells this process from another that has its number, as a copied machine does
+	first       bool  // what this process held before it was started again is under an old token
+	failing     bool  // the last round failed
+	trouble     core.Trouble
 	patient     time.Time // until then nothing is taken from others that look dead
 }
 
@@ -80,11 +81,8 @@ func (k *keeper) round(ctx context.Context) (next time.Duration) {
 		k.renumber()
 		return 0
 	}
-	if err != nil && ctx.Err() == nil && !k.failing {
-		k.s.opts.Log.Error("the lease could not be renewed; others take over when it ends", "err", err)
-	}
-	if err == nil && k.failing {
-		k.s.opts.Log.Info("the lease is renewed again")
+	if ctx.Err() == nil {
+		k.trouble.Note(k.s.opts.Log, time.Now(), err, "the lease could not be renewed; others take over when it ends", "the lease is renewed again")
 	}
 	k.failing = err != nil
 	if err != nil {

@@ -47,10 +47,10 @@ type Store struct {
 	pending  atomic.Int64
 	intake   core.Intake
 	holds    holds
-	failing  failing
-	alone    bool        // the last transaction saw no other process; belongs to the write loop
-	ready    atomic.Bool // prepare succeeded
-	shared   atomic.Bool // the last transaction or look at the lease saw another process; false with SQLite
+	trouble  core.Trouble // of the write loop
+	alone    bool         // the last transaction saw no other process; belongs to the write loop
+	ready    atomic.Bool  // prepare succeeded
+	shared   atomic.Bool  // the last transaction or look at the lease saw another process; false with SQLite
 
 	closeOnce sync.Once
 	closeErr  error
