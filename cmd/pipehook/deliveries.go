@@ -149,13 +149,29 @@ func (c *cli) eventsReplayCommand() *cobra.Command {
 	return cmd
 }
 
+// mustBeThere refuses ids that no event has.
+func mustBeThere(ctx context.Context, r *store.Reader, ids []string) error {
+	missing, err := r.Missing(ctx, ids)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	var all several
+	for _, id := range missing {
+		all = append(all, &hinted{fmt.Errorf("there is no event %q", id), "pipehook events list"})
+	}
+	return all
+}
+
+// change is one of the Manager's: it changes what is chosen and returns how many those were.
+type change func(m *store.Manager, ctx context.Context, choice store.Choice, told func(int)) (int, error)
+
 // changeCommand makes a command that changes the deliveries its flags choose.
-func (c *cli) changeCommand(use, short, done string, ended bool, change func(*store.Manager, context.Context, store.Choice, func(int)) (int, error)) *cobra.Command {
+func (c *cli) changeCommand(use, short, done string, ended bool, do change) *cobra.Command {
 	var f choiceFlags
 	var dry bool
 	cmd := &cobra.Command{
 		Use: use, Short: short,
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			choice, err := f.choice(args)
 			if err != nil {
 				return err
@@ -166,42 +182,39 @@ func (c *cli) changeCommand(use, short, done string, ended bool, change func(*st
 			if err := f.fits(cmd, ended); err != nil {
 				return err
 			}
-			url, err := c.readURL()
-			if err != nil {
-				return err
-			}
-			m, err := store.OpenManager(cmd.Context(), url)
-			if err != nil {
-				return err
-			}
-			defer func() { err = joinClose(err, m.Close) }()
-			if err := mustBeThere(cmd.Context(), &m.Reader, args); err != nil {
-				return err
-			}
 			choice.Ended = &ended
-			total, err := m.Count(cmd.Context(), choice)
-			if dry && err == nil {
-				return c.printCount("chosen", total)
-			}
-			if dry {
-				return err
-			}
-			if err != nil {
-				total = 0 // so many that counting takes too long are worth changing all the same
-			}
-			shown := c.newProgress(done, total)
-			n, err := change(m, cmd.Context(), choice, shown.at)
-			shown.end()
-			if err != nil {
-				return fmt.Errorf("after %d: %w", n, err)
-			}
-			return c.printCount(done, n)
+			return c.withManager(cmd.Context(), func(m *store.Manager) error {
+				if err := mustBeThere(cmd.Context(), &m.Reader, args); err != nil {
+					return err
+				}
+				return c.change(cmd.Context(), m, choice, done, dry, do)
+			})
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.all, "all", false, "every delivery")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only count what is chosen")
 	return cmd
+}
+
+// change changes what is chosen, or only counts it.
+func (c *cli) change(ctx context.Context, m *store.Manager, choice store.Choice, done string, dry bool, do change) error {
+	total, err := m.Count(ctx, choice)
+	switch {
+	case dry && err != nil:
+		return err
+	case dry:
+		return c.printCount("chosen", total)
+	case err != nil:
+		total = 0 // so many that counting takes too long are worth changing all the same
+	}
+	shown := c.newProgress(done, total)
+	n, err := do(m, ctx, choice, shown.at)
+	shown.end()
+	if err != nil {
+		return fmt.Errorf("after %d: %w", n, err)
+	}
+	return c.printCount(done, n)
 }
 
 func (c *cli) printCount(what string, n int) error {

@@ -168,16 +168,3 @@ func (c *cli) tellPaused(ctx context.Context, r *store.Reader, name, done string
 	_, err = fmt.Fprintf(c.stdout, "listener %s %s, %d pending\n", name, done, now.Pending)
 	return err
 }
-
-// mustBeThere refuses ids that no event has.
-func mustBeThere(ctx context.Context, r *store.Reader, ids []string) error {
-	missing, err := r.Missing(ctx, ids)
-	if err != nil || len(missing) == 0 {
-		return err
-	}
-	var all several
-	for _, id := range missing {
-		all = append(all, &hinted{fmt.Errorf("there is no event %q", id), "pipehook events list"})
-	}
-	return all
-}
