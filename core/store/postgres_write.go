@@ -115,6 +115,10 @@ func (w *pgWriter) write(b *batch, replica int64) error {
 	}
 	plans, repeats := splitRepeats(b.plans)
 	b.others = false
+	if err := w.freeKeys(ctx, plans); err != nil {
+		w.drop()
+		return err
+	}
 	seqs, err := w.run(ctx, plans, b, replica, keyed)
 	if err != nil {
 		w.drop()
@@ -135,6 +139,29 @@ func (w *pgWriter) write(b *batch, replica int64) error {
 		}
 	}
 	return nil
+}
+
+// freeKeys takes the keys whose window is over from the events that hold them, where events come in
+// an order: an insert that conflicts is made again behind the rest of its batch.
+func (w *pgWriter) freeKeys(ctx context.Context, plans []*plan) error {
+	var pipeline, key, window array
+	n := 0
+	for _, p := range plans {
+		if p.failed == nil || p.ev.Plan.Key == nil || p.ev.Plan.Window == 0 {
+			continue
+		}
+		pipeline.text(p.ev.Pipeline)
+		key.bytes(p.ev.Plan.Key)
+		window.int(p.ev.Plan.Window.Microseconds())
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	_, err := w.conn.ExecContext(ctx, `UPDATE events e SET dedupe_key = NULL FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS k (pipeline, key, age)
+		WHERE e.pipeline = k.pipeline AND e.dedupe_key = k.key AND pipehook_now() - e.received_at > k.age`,
+		pipeline.literal(), key.literal(), window.literal())
+	return err
 }
 
 // splitRepeats takes out the plans whose key stands in the batch already: one statement can't see

@@ -167,3 +167,19 @@ func TestNothingIsRememberedOfWhatIsAboutNoRecord(t *testing.T) {
 		}
 	})
 }
+
+func TestAnEventWhoseKeyIsFreeAgainKeepsItsPlaceInASequence(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		f := open(t, url, &intake{full: true})
+		f.commit(t, f.event("k", "audit"))
+		f.clock.advance(2 * time.Hour)
+		testdb.SetClock(t, url, f.clock.now())
+		again, next := f.event("k", "audit"), f.event("", "audit")
+		if settled, err := f.CommitAll(t.Context(), []*core.Event{again, next}); err != nil || settled[0].Duplicate {
+			t.Fatalf("%+v, %v", settled, err)
+		}
+		if first, second := f.delivered(t, again.ID).Turn, f.delivered(t, next.ID).Turn; first >= second {
+			t.Errorf("the first has turn %d, the second %d", first, second)
+		}
+	})
+}

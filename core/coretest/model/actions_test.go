@@ -172,9 +172,6 @@ func (w *world) send(t *rapid.T) {
 		return
 	}
 	for _, ev := range evs {
-		if _, ok := w.clock.(bubble); !ok {
-			ev.Plan.Window = 0 // PostgreSQL stores an event whose key became free behind the others of its batch
-		}
 		w.accept(ev, w.clock.now())
 	}
 	if settled, err := w.p.store.CommitAll(t.Context(), evs); err != nil || len(settled) != len(evs) {
