@@ -291,6 +291,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
+func (e *Engine) stopped() bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.running.Err() != nil
+}
+
 // Standing is why a listener's deliveries may not run.
 type Standing struct {
 	Paused bool // somebody said so

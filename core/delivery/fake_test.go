@@ -53,6 +53,7 @@ type disk struct {
 	results []core.Attempt
 	ran     []string // what the listener was given, by number
 	told    []string // what came of each attempt
+	open    int      // attempts that were begun and have not ended
 	scans   int
 	loaded  map[int64]int // how often
 }
@@ -195,7 +196,21 @@ func (d *disk) Load(ctx context.Context, _ string, seqs []int64, _ bool) (found 
 	return found, errors.Join(d.down, ctx.Err())
 }
 
-func (d *disk) Begin(_ int, epoch int64) bool { return epoch != 0 && epoch == d.Epoch(0) }
+func (d *disk) Begin(_ int, epoch int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if epoch == 0 || epoch != d.epoch {
+		return false
+	}
+	d.open++
+	return true
+}
+
+func (d *disk) Abandon(int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open--
+}
 
 func (d *disk) Epoch(int) int64 {
 	d.mu.Lock()
@@ -205,6 +220,7 @@ func (d *disk) Epoch(int) int64 {
 
 func (d *disk) Finish(a core.Attempt) {
 	d.mu.Lock()
+	d.open--
 	d.told = append(d.told, fmt.Sprint(a.Seq, " ", a.State))
 	d.results = append(d.results, a)
 	slow := d.slow
@@ -244,6 +260,5 @@ func (d *disk) save() {
 }
 
 func (d *disk) Shared() bool                                      { return d.shared }
-func (d *disk) Abandon(int)                                       {}
 func (d *disk) Paused(context.Context) (map[string]string, error) { return nil, nil }
 func (d *disk) Edits(context.Context) (map[string]int64, error)   { return nil, nil }
