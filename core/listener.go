@@ -22,11 +22,12 @@ func (f ListenerFunc) Handle(ctx context.Context, ev Event) error { return f(ctx
 // because they have to be carried somewhere.
 type BatchListener interface {
 	Listener
-	// HandleBatch handles the events one after another, each within timeout from when it begins, and
-	// says what came of each as soon as it has ended. done is called in the order of the events, never
-	// twice at a time, and not after HandleBatch has returned. When ctx ends no other event is begun, and
-	// what runs is let end. Events without an outcome are taken as not begun, and are given again.
-	HandleBatch(ctx context.Context, timeout time.Duration, evs []Event, done func(Outcome))
+	// HandleBatch handles the events one after another. It asks begin before each, in their order: if
+	// that says no, the event is left out, for it was called back meanwhile. Each has timeout from then
+	// on, and done is told what came of it as soon as it has ended. Where asking would cost more than it
+	// saves, begin may be asked ahead. ctx leaves time for all of them and for as long a wait before the
+	// first. After HandleBatch has returned it calls neither.
+	HandleBatch(ctx context.Context, timeout time.Duration, evs []Event, begin func(i int) bool, done func(i int, out Outcome))
 }
 
 // Outcome is what came of one event.

@@ -42,9 +42,10 @@ func (r Retry) Wait(number int) time.Duration {
 
 // try is an attempt that is being made.
 type try struct {
-	it  *item
-	a   core.Attempt
-	end func() // of its note in the journal, once its turn has come
+	it    *item
+	a     core.Attempt
+	end   func() // of its note in the journal, once its turn has come
+	ended bool
 }
 
 // open begins an attempt under the shard's token. What comes to nothing, or to something without

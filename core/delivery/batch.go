@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -12,35 +13,43 @@ import (
 // errSilent is what an attempt came to about which the listener has said nothing.
 var errSilent = errors.New("the listener did not say what came of the event")
 
-// batch are attempts that a listener makes one after another. What it has not begun can be called back.
+// batch are attempts that a listener makes one after another. Those that have not begun can be
+// called back. Its fields belong to who holds the lane's mu.
 type batch struct {
 	lane   *lane
 	share  *share
-	tries  []try
-	ended  int // how many of them have
-	ctx    context.Context
-	cancel context.CancelFunc
+	tries  []try // nil when the listener has returned
+	begun  int   // how many of them have
+	closed bool  // no other may
 }
 
-// attemptAll lets the listener make the attempts. What it has not begun when the batch is called
-// back, or takes longer than was expected, has not been attempted.
+// attemptAll lets the listener make the attempts.
 func (l *lane) attemptAll(ctx context.Context, s *share, listener core.BatchListener) {
 	b := &batch{lane: l, share: s, tries: s.tries}
-	b.ctx, b.cancel = context.WithCancel(ctx)
-	defer b.cancel()
 	if len(b.tries) > 1 {
-		late := time.AfterFunc(batchWithin, b.cancel)
-		defer late.Stop()
 		b.lend()
+		late := time.AfterFunc(batchWithin, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			b.close()
+		})
+		defer late.Stop()
 	}
-	err := b.handle(listener)
-	if err == nil && b.ended == 0 && b.ctx.Err() == nil {
-		err = errSilent // as it is, it would be given the same for ever
+	err := b.handle(ctx, listener)
+	if err == nil {
+		err = errSilent
 	}
-	if b.cancel(); err != nil {
-		b.done(core.Outcome{Err: err, Code: codeOf(s.sub)})
+	b.begin(0) // with none begun it would be the same again, for ever
+	l.mu.Lock()
+	b.close()
+	begun := b.begun
+	l.mu.Unlock()
+	for i := range begun {
+		b.done(i, core.Outcome{Err: err, Code: codeOf(s.sub)})
 	}
-	b.handBack()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b.tries = nil
 }
 
 // lend makes the batch one that can be called back, which may have been wanted since it was taken.
@@ -50,78 +59,96 @@ func (b *batch) lend() {
 	defer l.mu.Unlock()
 	l.batches[b] = struct{}{}
 	if l.sub != b.share.sub || l.rewinds != b.share.rewinds || l.gate.shut() {
-		b.cancel()
+		b.close()
 	}
 }
 
-func (b *batch) handle(listener core.BatchListener) (err error) {
-	defer recovered(&err)
+func (b *batch) handle(ctx context.Context, listener core.BatchListener) (err error) {
 	evs := make([]core.Event, len(b.tries))
-	for i, t := range b.tries {
-		evs[i] = *t.it.event
+	for i := range b.tries {
+		evs[i] = *b.tries[i].it.event
 	}
-	b.lane.turn(&b.tries[0])
-	listener.HandleBatch(b.ctx, b.share.sub.Timeout, evs, b.done)
+	timeout, within := b.share.sub.Timeout, time.Duration(math.MaxInt64)
+	if shares := time.Duration(len(evs) + 1); timeout < within/shares {
+		within = timeout * shares
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+	defer cancel()
+	defer recovered(&err)
+	listener.HandleBatch(ctx, timeout, evs, b.begin, b.done)
 	return nil
 }
 
-// done takes the outcome of the attempt whose turn it was. Then it is the turn of the next, unless
-// the batch was called back.
-func (b *batch) done(out core.Outcome) {
-	if b.ended == len(b.tries) {
-		return
+// begin is asked whether an attempt may begin.
+func (b *batch) begin(i int) bool {
+	b.lane.mu.Lock()
+	ok := !b.closed && i == b.begun && i < len(b.tries)
+	var t *try
+	if ok {
+		t = &b.tries[i]
+		b.begun++
 	}
-	t := &b.tries[b.ended]
-	if b.ended++; t.end == nil { // the listener had begun before it heard that it should not
+	b.lane.mu.Unlock()
+	if ok {
 		b.lane.turn(t)
 	}
-	b.lane.conclude(b.share.sub, t, out)
-	if b.ended < len(b.tries) && b.ctx.Err() == nil {
-		b.lane.turn(&b.tries[b.ended])
+	return ok
+}
+
+// done takes the outcome of an attempt, once.
+func (b *batch) done(i int, out core.Outcome) {
+	b.begin(i) // where it went wrong before
+	b.lane.mu.Lock()
+	ok := i < b.begun && i < len(b.tries) && !b.tries[i].ended
+	var t *try
+	if ok {
+		t = &b.tries[i]
+		t.ended = true
+	}
+	b.lane.mu.Unlock()
+	if ok {
+		b.lane.conclude(b.share.sub, t, out)
 	}
 }
 
 // recall calls back what has not begun of all batches.
 func (l *lane) recall() {
 	for b := range l.batches {
-		b.cancel()
+		b.close()
 	}
 }
 
-// handBack takes back what has not begun. It is again the first to run, unless the lane has begun
-// to read anew meanwhile: then it will be found on disk, as it is there by now.
-func (b *batch) handBack() {
-	l, left := b.lane, b.tries[b.ended:]
-	b.tries = b.tries[:b.ended] // nothing that is said now counts
-	for _, t := range left {
-		if t.end != nil {
-			t.end()
-		}
-		if !t.it.fleeting {
-			l.engine.release(t.a.Shard, 1+len(t.it.others))
-		}
+// close takes back what has not begun. It is again the first to run, unless the lane has begun to
+// read anew meanwhile: then it is read again, as it is on disk by now.
+func (b *batch) close() {
+	l := b.lane
+	if b.closed {
+		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	b.closed = true
 	delete(l.batches, b)
+	left := b.tries[b.begun:]
 	if len(left) == 0 {
 		return
 	}
-	if b.ended == 0 { // the next may take the time that none had here
+	if b.begun == 0 { // the next may take all the time that was too long here
 		l.pace.slow()
 	}
 	fresh := l.rewinds == b.share.rewinds
 	items := make([]*item, 0, len(left))
-	for _, t := range left {
-		if l.unprobe(t.it); fresh || t.it.fleeting && l.sub != nil {
-			items = append(items, t.it)
+	for i := range left {
+		it := left[i].it
+		if !it.fleeting {
+			l.engine.release(left[i].a.Shard, 1+len(it.others))
+		}
+		if fresh || it.fleeting {
+			items = append(items, it)
+		} else {
+			l.drop(it)
 		}
 	}
 	l.runAgain(items)
 	if !fresh {
-		for _, t := range left {
-			l.drop(t.it)
-		}
 		l.reset()
 		l.nudge()
 	}

@@ -282,6 +282,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			for _, l := range e.all() {
 				l.mu.Lock()
+				l.recall()
 				l.work.Broadcast()
 				l.mu.Unlock()
 			}

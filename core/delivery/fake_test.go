@@ -22,10 +22,11 @@ type row struct {
 	due         time.Time // zero for at once
 	occurred    time.Time
 	tried       int
+	crashes     int
 }
 
 func (r *row) pending() core.Pending {
-	p := core.Pending{Seq: r.seq, Turn: r.seq, Record: r.record, Tried: r.tried}
+	p := core.Pending{Seq: r.seq, Turn: r.seq, Record: r.record, Tried: r.tried, Crashes: r.crashes}
 	if !r.due.IsZero() {
 		p.Due = time.Until(r.due)
 	}
@@ -36,12 +37,14 @@ func (r *row) pending() core.Pending {
 type disk struct {
 	*delivery.Engine
 	sub     delivery.Subscription
+	stop    func()
 	now     func() time.Time          // nil for time.Now
 	handle  func(seq int64) error     // nil succeeds
 	scanned func(after, record int64) // what happens once a page was read and before it is handed over
 	loading func()                    // and before events are
 	fresh   func() []byte             // makes a body; nil for empty ones
 	shared  bool
+	journal delivery.Journal // nil for none
 
 	mu      sync.Mutex
 	rows    []row // by number
@@ -50,6 +53,8 @@ type disk struct {
 	down    error // of Load
 	broken  error // of Scan
 	slow    bool  // results wait for save
+	paused  bool  // the listener is
+	edits   int64 // how often somebody has changed deliveries
 	results []core.Attempt
 	ran     []string // what the listener was given, by number
 	told    []string // what came of each attempt
@@ -79,10 +84,11 @@ func newDisk() *disk {
 func (d *disk) start(t *testing.T) {
 	t.Helper()
 	d.Engine = delivery.New(delivery.Options{
-		Store: d, Now: d.now, Log: slog.New(slog.DiscardHandler), Restore: func(*core.Event) error { return nil },
+		Store: d, Journal: d.journal, Now: d.now, Log: slog.New(slog.DiscardHandler), Restore: func(*core.Event) error { return nil },
 	})
 	d.Subscribe([]delivery.Subscription{d.sub})
 	ctx, cancel := context.WithCancel(context.Background())
+	d.stop = cancel
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
 	t.Cleanup(func() {
@@ -259,6 +265,19 @@ func (d *disk) save() {
 	d.Lost(lost)
 }
 
-func (d *disk) Shared() bool                                      { return d.shared }
-func (d *disk) Paused(context.Context) (map[string]string, error) { return nil, nil }
-func (d *disk) Edits(context.Context) (map[string]int64, error)   { return nil, nil }
+func (d *disk) Shared() bool { return d.shared }
+
+func (d *disk) Paused(context.Context) (map[string]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.paused {
+		return map[string]string{"a": "for a test"}, nil
+	}
+	return nil, nil
+}
+
+func (d *disk) Edits(context.Context) (map[string]int64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return map[string]int64{"a": d.edits}, nil
+}

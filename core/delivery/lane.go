@@ -136,6 +136,7 @@ func (l *lane) now() time.Time { return l.engine.opts.Now() }
 func (l *lane) subscribe(sub *Subscription) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.recall()
 	old := l.sub
 	l.sub = sub
 	if old == nil || sub == nil || old.Order != sub.Order || old.OnFailure != sub.OnFailure || old.Coalesce != sub.Coalesce || old.DropStale != sub.DropStale {
@@ -143,7 +144,6 @@ func (l *lane) subscribe(sub *Subscription) {
 	}
 	l.gate.policy(sub)
 	l.pace = pace{}
-	l.recall()
 	l.work.Broadcast()
 	l.nudge()
 }

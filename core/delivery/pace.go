@@ -11,8 +11,8 @@ const (
 	// than that for calls that it could have gone ahead of.
 	batchFor = 2 * time.Millisecond
 
-	// batchWithin is when calls turn out to be longer than was expected: then no other is begun, and
-	// what is left goes back to where every worker can take it.
+	// batchWithin is when calls turn out to be longer than was expected: then what has not begun goes
+	// back to where every worker can take it.
 	batchWithin = 10 * batchFor
 )
 
