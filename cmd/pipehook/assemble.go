@@ -21,7 +21,9 @@ import (
 var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}}
 
 // restore names a stored event again.
-func restore(ev *core.Event) error {
+func restore(ev *core.Event) error { return ev.Restore(nameAgain) }
+
+func nameAgain(ev *core.Event) error {
 	source, ok := sources[ev.Source]
 	if !ok {
 		return fmt.Errorf("there is no source %q any more", ev.Source)

@@ -77,7 +77,7 @@ func (l *lane) next(ctx context.Context) (*item, *Subscription) {
 	}
 	it.at = running
 	l.used--
-	l.bytes -= len(it.event.Body)
+	l.bytes -= it.event.Bytes()
 	if l.used == laneQueue/2 && (l.behind || l.missed || len(l.waits) > 0) || len(l.unloaded) > 0 && len(l.runnable) == 0 {
 		l.nudge()
 	}

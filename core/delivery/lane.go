@@ -175,7 +175,7 @@ func (l *lane) reset() {
 			continue
 		}
 		l.used--
-		l.bytes -= len(it.event.Body)
+		l.bytes -= it.event.Bytes()
 	}
 	l.used -= len(l.unloaded)
 	l.aheadBytes = 0
@@ -274,7 +274,7 @@ func (l *lane) admit(it *item) {
 
 func (l *lane) run(it *item) {
 	it.at = toRun
-	l.bytes += len(it.event.Body)
+	l.bytes += it.event.Bytes()
 	l.runnable = append(l.runnable, it)
 	l.work.Signal()
 }
