@@ -40,19 +40,19 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 	SELECT shard, epoch FROM shards WHERE holder = $19 AND shard = ANY($20::int[]) FOR SHARE
 ), results AS MATERIALIZED (
 	SELECT r.* FROM unnest($20::int[], $21::bigint[], $22::bigint[], $23::text[], $24::int[], $25::int[], $26::bigint[], $27::bigint[], $28::bigint[],
-		$29::bigint[], $30::text[], $31::text[], $32::int[], $33::bigint[], $34::bigint[], $35::bigint[])
-		AS r (shard, epoch, seq, listener, state, number, wait, started_at, finished_at, duration_us, error, code, crashed, record, occurred, turn)
+		$29::bigint[], $30::text[], $31::text[], $32::int[], $33::bigint[], $34::bigint[], $35::bigint[], $36::text[])
+		AS r (shard, epoch, seq, listener, state, number, wait, started_at, finished_at, duration_us, error, code, crashed, record, occurred, turn, output)
 	JOIN held ON held.shard = r.shard AND held.epoch = r.epoch
 ), finished AS (
 	UPDATE deliveries d SET state = r.state, attempts = CASE WHEN r.number > 0 THEN r.number ELSE d.attempts END,
 		next_at = CASE WHEN r.state = 0 THEN clock.now + r.wait ELSE 0 END, crashes = d.crashes + r.crashed,
-		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code
+		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code, output = r.output
 	FROM results r, clock WHERE d.event_seq = r.seq AND d.listener = r.listener
 		AND d.state = 0 AND d.turn = r.turn AND (r.state <> 0 OR d.attempts < r.number)
-	RETURNING r.state, r.seq, r.listener, d.replays AS run, r.number, r.started_at, r.duration_us, r.error, r.code
+	RETURNING r.state, r.seq, r.listener, d.replays AS run, r.number, r.started_at, r.duration_us, r.error, r.code, r.output
 ), tried AS (
-	INSERT INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code)
-	SELECT seq, listener, run, number, started_at, duration_us, error, code FROM finished WHERE state <> 1 AND number > 0
+	INSERT INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code, output)
+	SELECT seq, listener, run, number, started_at, duration_us, error, code, output FROM finished WHERE state <> 1 AND number > 0
 	ON CONFLICT DO NOTHING
 ), marked AS (
 	INSERT INTO handled (listener, record, occurred_at)
@@ -62,7 +62,7 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 	SELECT count(*) AS n FROM replicas, clock WHERE id <> $19 AND lease_until > clock.now
 ) SELECT 0, seq, id FROM stored
 UNION ALL SELECT 1, epoch, shard::text FROM held
-UNION ALL SELECT 2, n, CASE WHEN n > 0 AND $36::bool THEN pg_notify('pipehook', '')::text ELSE '' END FROM others`
+UNION ALL SELECT 2, n, CASE WHEN n > 0 AND $37::bool THEN pg_notify('pipehook', '')::text ELSE '' END FROM others`
 
 // What a row of the answer to writeBatch says.
 const (
@@ -343,7 +343,7 @@ func encodeOverlays(plans []*plan) (labels, overlays string) {
 }
 
 func encodeAttempts(attempts []core.Attempt) []any {
-	var shard, epoch, seq, listener, state, number, wait, started, finished, took, text, code, crashed, record, occurred, turn array
+	var shard, epoch, seq, listener, state, number, wait, started, finished, took, text, code, crashed, record, occurred, turn, output array
 	for i := range attempts {
 		a := &attempts[i]
 		shard.int(int64(a.Shard))
@@ -362,8 +362,9 @@ func encodeAttempts(attempts []core.Attempt) []any {
 		record.int(a.Record)
 		occurred.int(micros(a.Occurred))
 		turn.int(a.Turn)
+		output.text(a.Output)
 	}
-	return literals(&shard, &epoch, &seq, &listener, &state, &number, &wait, &started, &finished, &took, &text, &code, &crashed, &record, &occurred, &turn)
+	return literals(&shard, &epoch, &seq, &listener, &state, &number, &wait, &started, &finished, &took, &text, &code, &crashed, &record, &occurred, &turn, &output)
 }
 
 // array builds PostgreSQL's text form of an array.

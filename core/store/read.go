@@ -57,6 +57,7 @@ type Delivery struct {
 	DurationUS int64      `bun:"duration_us"`
 	LastError  string     `bun:"last_error"`
 	Code       string     `bun:"code"`
+	Output     string     `bun:"output"`
 }
 
 // Attempt is one try of a delivery.
@@ -71,6 +72,7 @@ type Attempt struct {
 	DurationUS int64  `bun:"duration_us"`
 	Error      string `bun:"error"`
 	Code       string `bun:"code"`
+	Output     string `bun:"output"`
 }
 
 // Filter chooses events; its zero value chooses all.
@@ -181,7 +183,7 @@ func (r *Reader) Event(ctx context.Context, id string) (Event, []Attempt, error)
 	for _, d := range ev.Deliveries {
 		if d.State == core.Done { // the attempt that succeeded stands with its delivery
 			attempts = append(attempts, Attempt{
-				EventSeq: d.EventSeq, Listener: d.Listener, Run: d.Replays, Number: d.Attempts, StartedAt: d.FinishedAt - d.DurationUS, DurationUS: d.DurationUS, Code: d.Code,
+				EventSeq: d.EventSeq, Listener: d.Listener, Run: d.Replays, Number: d.Attempts, StartedAt: d.FinishedAt - d.DurationUS, DurationUS: d.DurationUS, Code: d.Code, Output: d.Output,
 			})
 		}
 	}

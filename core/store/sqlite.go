@@ -311,7 +311,7 @@ func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {
 		crashed = 1
 	}
 	changed, err := s.stmts.finish.exec(int64(a.State), int64(a.Number), next, ended(a), a.Took.Microseconds(), a.Err, a.Code,
-		crashed, a.Seq, a.Listener, a.Turn)
+		crashed, a.Seq, a.Listener, a.Turn, plainText(a.Output))
 	if err != nil {
 		return err
 	}
@@ -323,7 +323,7 @@ func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {
 	if changed == 0 || a.State == core.Done || a.Number == 0 { // 0: cancelled or replayed meanwhile, or written before
 		return nil
 	}
-	return s.stmts.insertAttempt.run(a.Seq, a.Listener, int64(a.Number), a.Started.UnixMicro(), a.Took.Microseconds(), a.Err, a.Code)
+	return s.stmts.insertAttempt.run(a.Seq, a.Listener, int64(a.Number), a.Started.UnixMicro(), a.Took.Microseconds(), a.Err, a.Code, plainText(a.Output))
 }
 
 // scan and load use the readers, so they never stand in the way of a commit.

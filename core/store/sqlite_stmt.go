@@ -40,12 +40,12 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 		{&s.freeKey, "UPDATE events SET dedupe_key = NULL WHERE seq = ?"},
 		{&s.insertDelivery, "INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, turn, record) VALUES (?, ?, 0, 0, ?, ?, ?)"},
 		{&s.finish, `UPDATE deliveries SET state = ?1, attempts = CASE WHEN ?2 > 0 THEN ?2 ELSE attempts END, next_at = ?3, finished_at = ?4,
-			duration_us = ?5, last_error = ?6, code = ?7, crashes = crashes + ?8 WHERE event_seq = ?9 AND listener = ?10
+			duration_us = ?5, last_error = ?6, code = ?7, crashes = crashes + ?8, output = ?12 WHERE event_seq = ?9 AND listener = ?10
 			AND state = 0 AND turn = ?11 AND (?1 <> 0 OR attempts < ?2)`},
 		{&s.handled, `INSERT INTO handled (listener, record, occurred_at) VALUES (?, ?, ?)
 			ON CONFLICT (listener, record) DO UPDATE SET occurred_at = max(occurred_at, excluded.occurred_at)`},
-		{&s.insertAttempt, `INSERT OR REPLACE INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code)
-			SELECT event_seq, listener, replays, ?3, ?4, ?5, ?6, ?7 FROM deliveries WHERE event_seq = ?1 AND listener = ?2`},
+		{&s.insertAttempt, `INSERT OR REPLACE INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code, output)
+			SELECT event_seq, listener, replays, ?3, ?4, ?5, ?6, ?7, ?8 FROM deliveries WHERE event_seq = ?1 AND listener = ?2`},
 		{&s.old, `SELECT seq, received_at, EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0),
 			coalesce(length(body), 0) + length(header) + length(trace) + length(labels) + length(overlay) + 500
 			FROM events WHERE seq > ? ORDER BY seq LIMIT ?`},
