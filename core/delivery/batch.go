@@ -160,7 +160,7 @@ func (l *lane) runAgain(items []*item) {
 	for _, it := range items {
 		it.at = toRun
 		l.used++
-		l.bytes += len(it.event.Body)
+		l.bytes += it.event.Bytes()
 		l.work.Signal()
 	}
 }

@@ -181,7 +181,7 @@ func (l *lane) reset() {
 			continue
 		}
 		l.used--
-		l.bytes -= len(it.event.Body)
+		l.bytes -= it.event.Bytes()
 	}
 	l.used -= len(l.unloaded)
 	l.aheadBytes = 0
@@ -280,7 +280,7 @@ func (l *lane) admit(it *item) {
 
 func (l *lane) run(it *item) {
 	it.at = toRun
-	l.bytes += len(it.event.Body)
+	l.bytes += it.event.Bytes()
 	l.runnable = append(l.runnable, it)
 	l.work.Signal()
 }

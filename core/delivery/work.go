@@ -45,7 +45,7 @@ func (l *lane) next(ctx context.Context, s *share) bool {
 	s.items, s.sub, s.rewinds = s.items[:0], l.sub, l.rewinds
 	for most, bytes := l.most(), 0; len(s.items) < most; {
 		it := l.runnable[0]
-		if bytes += len(it.event.Body); bytes > batchBytes && len(s.items) > 0 {
+		if bytes += it.event.Bytes(); bytes > batchBytes && len(s.items) > 0 {
 			break
 		}
 		l.takeOut(it)
@@ -72,7 +72,7 @@ func (l *lane) takeOut(it *item) {
 	}
 	it.at, it.probe = running, l.gate.probing
 	l.used--
-	l.bytes -= len(it.event.Body)
+	l.bytes -= it.event.Bytes()
 	if l.used == laneQueue/2 && (l.behind || l.missed || len(l.waits) > 0) || len(l.unloaded) > 0 && len(l.runnable) == 0 {
 		l.nudge()
 	}
