@@ -12,13 +12,15 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/ingress"
+	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
 	"github.com/pipehook/pipehook/core/store"
 	"github.com/pipehook/pipehook/stages"
 )
 
-// sources are the senders there are, by the name that a pipeline gives.
-var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}}
+// sources are the senders there are, by the name that a pipeline gives, and what makes events of
+// itself, which none can give.
+var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}, derived.SourceName: derived.Source{}}
 
 // restore names a stored event again.
 func restore(ev *core.Event) error {
@@ -38,10 +40,11 @@ func assemble(conf *config.Config, deps stages.Deps) ([]ingress.Hook, error) {
 	var mistakes config.Mistakes
 	mistakes = conf.Collect(mistakes, "store.url", store.Check(string(conf.Store.URL)))
 	mistakes = append(mistakes, checkAdmin(conf)...)
+	mistakes = append(mistakes, checkHosts(conf)...)
 	var hooks []ingress.Hook
 	for i, p := range conf.Pipelines {
 		source, ok := sources[p.Source]
-		if !ok {
+		if !ok || p.Source == derived.SourceName {
 			key, msg := fmt.Sprintf("pipeline[%d].source", i), "there is no such source"
 			if conf.Shows(key) {
 				msg = fmt.Sprintf("there is no source %q", p.Source)
