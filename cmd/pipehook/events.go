@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -110,6 +111,7 @@ type eventJSON struct {
 	ReceivedAt string          `json:"receivedAt"`
 	Remote     string          `json:"remote,omitempty"`
 	Header     json.RawMessage `json:"header,omitempty"`
+	Cause      *derived.Cause  `json:"cause,omitempty"` // of an event that a listener emitted
 	Deliveries []deliveryJSON  `json:"deliveries"`
 	Raw        string          `json:"raw,omitempty"`
 }
@@ -148,6 +150,9 @@ func eventView(ev *store.Event, attempts []store.Attempt, whys map[string]string
 		ID: ev.ID, Pipeline: ev.Pipeline, Source: ev.Source, Action: ev.Action, Object: ev.Object, ObjectID: ev.ObjectID,
 		OccurredAt: timeText(ev.OccurredAt), ReceivedAt: timeText(ev.ReceivedAt), Remote: ev.Remote,
 		Raw: string(ev.Body), Deliveries: []deliveryJSON{},
+	}
+	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
+		v.Cause = &cause
 	}
 	if ev.Header != "" {
 		v.Header = json.RawMessage(ev.Header)
@@ -219,6 +224,9 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
 	}
+	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
+		fmt.Fprintf(w, "emitted by\t%s\n", plain(causeText(&cause)))
+	}
 	for _, d := range ev.Deliveries {
 		fmt.Fprintf(w, "\nlistener %s\t%s%s\t%s\n", d.Listener, d.State, replayedText(d.Replays), plain(orWord(whys[d.Listener], d.LastError)))
 		for _, a := range attempts {
@@ -244,6 +252,11 @@ func printOutput(w io.Writer, output string) {
 	for line := range strings.Lines(output) {
 		fmt.Fprintf(w, "    %s\n", plain(strings.TrimRight(line, "\n")))
 	}
+}
+
+// causeText says where an event comes from that a listener emitted.
+func causeText(c *derived.Cause) string {
+	return fmt.Sprintf("listener %s, of event %s (%d deep)", c.Listener, c.Event, c.Depth)
 }
 
 func replayedText(times int) string {

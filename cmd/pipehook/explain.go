@@ -10,6 +10,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -19,6 +20,7 @@ type explanation struct {
 	Event     string           `json:"event,omitempty"`
 	Type      string           `json:"type,omitempty"`
 	ObjectID  string           `json:"objectId,omitempty"`
+	Cause     *derived.Cause   `json:"cause,omitempty"` // of an event that a listener emitted
 	Refused   *refusedJSON     `json:"refused,omitempty"`
 	Stages    []core.StepTrace `json:"stages"`
 	Listeners []verdictJSON    `json:"listeners"`
@@ -85,6 +87,9 @@ func explain(ev *store.Event, attempts []store.Attempt, whys map[string]string, 
 		return explanation{}, fmt.Errorf("event %s: its trace: %w", ev.ID, err)
 	}
 	x := explanation{Event: ev.ID, Type: ev.Action + "." + ev.Object, ObjectID: ev.ObjectID, Stages: trace.Steps, Listeners: []verdictJSON{}}
+	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
+		x.Cause = &cause
+	}
 	told := map[string]bool{}
 	for _, d := range eventView(ev, attempts, whys).Deliveries {
 		told[d.Listener] = true
@@ -117,6 +122,9 @@ func (c *cli) printExplanation(x explanation) error {
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	if x.Event != "" {
 		fmt.Fprintf(w, "event %s\t%s\t%s\n", x.Event, plain(x.Type), plain(x.ObjectID))
+	}
+	if x.Cause != nil {
+		fmt.Fprintf(w, "emitted by\t%s\n", plain(causeText(x.Cause)))
 	}
 	if x.Refused != nil {
 		fmt.Fprintf(w, "request %s\trefused\n", x.Refused.ID)
