@@ -5,12 +5,13 @@ import "strings"
 // set changes one part as the class URL does, and reports whether the value was taken. What can't be
 // is left as it was.
 func (a *address) set(part, value string) bool {
+	if part == "username" || part == "password" {
+		return a.setUser(part, value) // the only ones that keep tabs and line ends
+	}
 	value = withoutBreaks(value)
 	switch part {
 	case "protocol":
 		return a.setProtocol(value)
-	case "username", "password":
-		return a.setUser(part, value)
 	case "host", "hostname":
 		return !a.isOpaque && a.setHostPort(value, part == "host")
 	case "port":

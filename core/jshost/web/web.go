@@ -169,16 +169,25 @@ func (w *World) part(name string) *goja.Object {
 		w.isView, _ = goja.AssertFunction(w.vm.Get("ArrayBuffer").ToObject(w.vm).Get("isView"))
 		w.made = map[string]*goja.Object{}
 	}
-	host := w.vm.NewObject()
-	for name, native := range w.natives(name) {
-		must(host.Set(name, native))
-	}
-	must(host.Set("need", func(call goja.FunctionCall) goja.Value { return w.part(call.Argument(0).String()) }))
 	make, _ := goja.AssertFunction(w.run(name))
-	exports, err := make(goja.Undefined(), host, w.seal)
+	exports, err := make(goja.Undefined(), w.host(name), w.seal)
 	must(err)
 	w.made[name] = exports.ToObject(w.vm)
 	return w.made[name]
+}
+
+// host is the one native function that a part is given: host("digest", …). Each more would cost as
+// much memory as all that a script sees of some parts.
+func (w *World) host(part string) goja.Value {
+	natives := w.natives(part)
+	return w.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		name := call.Argument(0).String()
+		call.Arguments = call.Arguments[1:]
+		if name == "need" { // what another part exports
+			return w.part(call.Argument(0).String())
+		}
+		return natives[name](call)
+	})
 }
 
 func (w *World) run(name string) goja.Value {

@@ -94,7 +94,7 @@
       const wait = Number(milliseconds);
       if (!(wait >= 0 && wait <= Number.MAX_SAFE_INTEGER)) throw new TypeError("AbortSignal.timeout: give the milliseconds, from 0 up");
       const signal = new AbortSignal(token);
-      host.after(wait, () => signal.#abort(new DOMException(`The operation took longer than ${wait} ms`, "TimeoutError")));
+      host("after", wait, () => signal.#abort(new DOMException(`The operation took longer than ${wait} ms`, "TimeoutError")));
       return signal;
     }
     static any(signals) {

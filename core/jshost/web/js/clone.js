@@ -7,7 +7,7 @@
   };
   const viewKind = Reflect.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag).get;
   const refuse = (what) => {
-    const { DOMException } = host.need("abort");
+    const { DOMException } = host("need", "abort");
     throw new DOMException(`structuredClone: ${what} can't be cloned`, "DataCloneError");
   };
   const define = (object, key, value, enumerable = true) =>
@@ -31,7 +31,7 @@
   };
 
   function emptyError(from) {
-    const { DOMException, isException } = host.need("abort");
+    const { DOMException, isException } = host("need", "abort");
     const text = (key) => {
       const { value } = Reflect.getOwnPropertyDescriptor(from, key) ?? {};
       return value === undefined ? undefined : `${value}`;
@@ -61,10 +61,10 @@
       return to;
     };
     const shell = (from) => {
-      const kind = host.kind(from);
+      const kind = host("kind", from);
       if (kind === "View") return [view(from)];
       if (!Object.hasOwn(kinds, kind)) refuse(`a value of the kind ${kind}`);
-      const ours = kind === "Object" && Object.getPrototypeOf(from) !== Object.prototype ? host.ours(from) : "";
+      const ours = kind === "Object" && Object.getPrototypeOf(from) !== Object.prototype ? host("ours", from) : "";
       if (ours !== "") refuse(`a value of the class ${ours}`);
       return kinds[kind](from);
     };

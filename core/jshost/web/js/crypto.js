@@ -1,7 +1,7 @@
 (function (host, seal) {
   "use strict";
   const fail = (message, name) => {
-    const { DOMException } = host.need("abort");
+    const { DOMException } = host("need", "abort");
     throw new DOMException(message, name);
   };
   const hashes = ["SHA-1", "SHA-256", "SHA-384", "SHA-512"];
@@ -19,7 +19,7 @@
   // What encoded(bytes) is: text in the encoding, or the bytes themselves.
   function encoded(buffer, encoding) {
     if (encoding === undefined) return new Uint8Array(buffer);
-    return host.encode(buffer, `${encoding}`);
+    return host("encode", buffer, `${encoding}`);
   }
 
   let open;
@@ -46,7 +46,7 @@
   }
 
   const subtle = {
-    async digest(algorithm, data) { return host.digest(hashOf(algorithm), host.bytes(data)); },
+    async digest(algorithm, data) { return host("digest", hashOf(algorithm), host("bytes", data)); },
     async importKey(format, data, algorithm, extractable, usages) {
       if (format !== "raw" || nameOf(algorithm) !== "HMAC") {
         fail('crypto.subtle.importKey: only importKey("raw", bytes, { name: "HMAC", hash }, false, usages) is known', "NotSupportedError");
@@ -55,33 +55,33 @@
       if (wanted.length === 0 || wanted.some((usage) => usage !== "sign" && usage !== "verify")) {
         fail('crypto.subtle.importKey: the usages of an HMAC key are "sign" and "verify"', "SyntaxError");
       }
-      const bytes = host.bytes(data);
+      const bytes = host("bytes", data);
       if (bytes.byteLength === 0) fail("crypto.subtle.importKey: the key is empty", "DataError");
       return new CryptoKey({ token: open, bytes, hash: hashOf(algorithm.hash), usages: wanted });
     },
     async sign(algorithm, key, data) {
       const { hash, bytes } = keyFor("sign", algorithm, key);
-      return host.hmac(hash, bytes, host.bytes(data));
+      return host("hmac", hash, bytes, host("bytes", data));
     },
     async verify(algorithm, key, signature, data) {
       const { hash, bytes } = keyFor("verify", algorithm, key);
-      const given = host.bytes(signature);
-      return host.equal(given, host.hmac(hash, bytes, host.bytes(data)));
+      const given = host("bytes", signature);
+      return host("equal", given, host("hmac", hash, bytes, host("bytes", data)));
     },
   };
 
   const crypto = {
     subtle,
-    randomUUID() { return host.uuid(); },
+    randomUUID() { return host("uuid"); },
     getRandomValues(array) {
       if (!integers.some((type) => array instanceof type)) fail("crypto.getRandomValues: give an array of integers, such as a Uint8Array", "TypeMismatchError");
       if (array.byteLength > 65536) fail("crypto.getRandomValues: at most 65536 bytes at once", "QuotaExceededError");
-      host.random(array);
+      host("random", array);
       return array;
     },
-    digest(algorithm, data, encoding) { return encoded(host.digest(algorithm, data), encoding); },
-    hmac(algorithm, key, data, encoding) { return encoded(host.hmac(algorithm, key, data), encoding); },
-    timingSafeEqual(a, b) { return host.equal(a, b); },
+    digest(algorithm, data, encoding) { return encoded(host("digest", algorithm, data), encoding); },
+    hmac(algorithm, key, data, encoding) { return encoded(host("hmac", algorithm, key, data), encoding); },
+    timingSafeEqual(a, b) { return host("equal", a, b); },
   };
 
   seal(crypto, CryptoKey);

@@ -112,11 +112,11 @@
   // The bytes of a body, and the content type that it has by itself.
   function bodyOf(body) {
     if (body === undefined || body === null) return [null, null];
-    if (typeof body === "string") return [host.body(body), "text/plain;charset=UTF-8"];
-    if (host.isBytes(body)) return [host.body(body), null];
-    const { isParams } = host.need("url");
-    if (isParams(body)) return [host.body(body.toString()), "application/x-www-form-urlencoded;charset=UTF-8"];
-    if (typeof body === "number" || typeof body === "boolean" || typeof body === "bigint") return [host.body(`${body}`), "text/plain;charset=UTF-8"];
+    if (typeof body === "string") return [host("body", body), "text/plain;charset=UTF-8"];
+    if (host("isBytes", body)) return [host("body", body), null];
+    const { isParams } = host("need", "url");
+    if (isParams(body)) return [host("body", body.toString()), "application/x-www-form-urlencoded;charset=UTF-8"];
+    if (typeof body === "number" || typeof body === "boolean" || typeof body === "bigint") return [host("body", `${body}`), "text/plain;charset=UTF-8"];
     throw new TypeError("a body must be text, bytes (Uint8Array, ArrayBuffer) or URLSearchParams: use JSON.stringify(value) to send JSON");
   }
 
@@ -134,7 +134,7 @@
     static {
       bytesOf = (body, what) => { // for a copy
         if (body.#used) throw new TypeError(`${what}: its body was already read`);
-        return body.#bytes === null ? null : host.body(body.#bytes);
+        return body.#bytes === null ? null : host("body", body.#bytes);
       };
     }
     #take() {
@@ -146,8 +146,8 @@
     }
     get headers() { return this.#headers; }
     get bodyUsed() { return this.#used; }
-    async text() { return host.text(this.#take()); }
-    async json() { return JSON.parse(host.json(this.#take())); }
+    async text() { return host("text", this.#take()); }
+    async json() { return JSON.parse(host("json", this.#take())); }
     async arrayBuffer() { return this.#take(); }
     async bytes() { return new Uint8Array(this.#take()); }
   }
@@ -161,13 +161,13 @@
       const options = init ?? {};
       if (typeof options !== "object") throw new TypeError("Request: the options must be an object");
       const { method, headers, body, signal, redirect } = options;
-      const { isSignal } = host.need("abort");
+      const { isSignal } = host("need", "abort");
       const verb = methodOf(method ?? from?.method ?? "GET");
       const listed = new Headers(headers ?? from?.headers);
       const [bytes, type] = body === undefined && from ? [bytesOf(from, "Request"), null] : bodyOf(body);
       if (bytes !== null && (verb === "GET" || verb === "HEAD")) throw new TypeError(`Request: ${verb} has no body; say method: "POST"`);
       super(bytes, type, listed);
-      this.#url = from ? from.#url : host.url(`${input}`);
+      this.#url = from ? from.#url : host("url", `${input}`);
       this.#method = verb;
       this.#redirect = `${redirect ?? from?.redirect ?? "follow"}`;
       if (!redirects.includes(this.#redirect)) throw new TypeError('Request: redirect must be "follow", "error" or "manual"');
@@ -260,7 +260,7 @@
     const request = new Request(input, init);
     const { url, method, signal, redirect } = requestParts(request);
     if (signal !== null) signal.throwIfAborted();
-    const sent = host.send(method, url, sentHeaders(request.headers), bytesOf(request, "fetch"), redirect);
+    const sent = host("send", method, url, sentHeaders(request.headers), bytesOf(request, "fetch"), redirect);
     const answer = await (signal === null ? sent.promise : aborting(signal, sent));
     if (answer.message === undefined) return answered(answer);
     const set = (object, key, value) => Object.defineProperty(object, key, { value, configurable: true, writable: true });
@@ -274,7 +274,7 @@
     throw failure;
   }
   function aborting(signal, sent) {
-    const { listen } = host.need("abort");
+    const { listen } = host("need", "abort");
     return new Promise((resolve, reject) => {
       const leave = listen(signal, (reason) => {
         sent.abort();

@@ -5,10 +5,10 @@
   class TextEncoder {
     get [Symbol.toStringTag]() { return "TextEncoder"; }
     get encoding() { return "utf-8"; }
-    encode(text = "") { return new Uint8Array(host.encode(`${text}`)); }
+    encode(text = "") { return new Uint8Array(host("encode", `${text}`)); }
     encodeInto(text, target) {
       if (!(target instanceof Uint8Array)) throw new TypeError("encodeInto: the second argument must be a Uint8Array");
-      const [read, written] = host.encodeInto(`${text}`, target);
+      const [read, written] = host("encodeInto", `${text}`, target);
       return { read, written };
     }
   }
@@ -34,7 +34,7 @@
       const more = Boolean(options?.stream);
       const rest = this.#rest;
       this.#rest = new Uint8Array(0);
-      const [decoded, left] = host.decode(rest, input, this.#fatal, more);
+      const [decoded, left] = host("decode", rest, input, this.#fatal, more);
       let text = decoded;
       if (text !== "") {
         if (!this.#begun && !this.#ignoreBOM && text.charCodeAt(0) === 0xfeff) text = text.slice(1);
@@ -47,14 +47,14 @@
   }
 
   function broken(what) {
-    const { DOMException } = host.need("abort");
+    const { DOMException } = host("need", "abort");
     throw new DOMException(what, "InvalidCharacterError");
   }
   function atob(text) {
-    return host.atob(`${text}`) ?? broken("atob: the text is not base64");
+    return host("atob", `${text}`) ?? broken("atob: the text is not base64");
   }
   function btoa(text) {
-    return host.btoa(`${text}`) ?? broken("btoa: the text has characters above U+00FF; make bytes of it with TextEncoder and use their toBase64()");
+    return host("btoa", `${text}`) ?? broken("btoa: the text has characters above U+00FF; make bytes of it with TextEncoder and use their toBase64()");
   }
 
   seal(TextEncoder, TextDecoder, atob, btoa);

@@ -24,14 +24,14 @@
       }
     }
     #fill(text) {
-      const flat = host.parseForm(text.startsWith("?") ? text.slice(1) : text, most);
+      const flat = host("parseForm", text.startsWith("?") ? text.slice(1) : text, most);
       const pairs = [];
       for (let i = 0; i < flat.length; i += 2) pairs.push([flat[i], flat[i + 1]]);
       this.#pairs = pairs;
     }
     #add(name, value) {
       if (this.#pairs.length === most) throw new RangeError(`URLSearchParams: at most ${most} parameters`);
-      this.#pairs.push([host.text(`${name}`), host.text(`${value}`)]);
+      this.#pairs.push([host("text", `${name}`), host("text", `${value}`)]);
     }
     #tell() {
       if (this.#changed) this.#changed(this.toString());
@@ -65,7 +65,7 @@
       return this.#pairs.some(([n, v]) => n === wanted && (only === undefined || v === only));
     }
     set(name, value) {
-      const wanted = host.text(`${name}`), text = host.text(`${value}`);
+      const wanted = host("text", `${name}`), text = host("text", `${value}`);
       const first = this.#pairs.findIndex(([n]) => n === wanted);
       if (first < 0) {
         this.#add(wanted, text);
@@ -87,7 +87,7 @@
     entries() { return this.#pairs.map(([name, value]) => [name, value]).values(); }
     [Symbol.iterator]() { return this.entries(); }
     toString() {
-      return this.#pairs.map(([name, value]) => host.formEncode(name) + "=" + host.formEncode(value)).join("&");
+      return this.#pairs.map(([name, value]) => host("formEncode", name) + "=" + host("formEncode", value)).join("&");
     }
   }
 
@@ -99,7 +99,7 @@
     #parts;
     #params;
 
-    constructor(url, base) { this.#parts = host.parse(`${url}`, optional(base)); }
+    constructor(url, base) { this.#parts = host("parse", `${url}`, optional(base)); }
     static canParse(url, base) { return URL.parse(url, base) !== null; }
     static parse(url, base) {
       const text = `${url}`, from = optional(base);
@@ -110,7 +110,7 @@
       }
     }
     #set(part, value) {
-      const parts = host.set(this.#parts[HREF], part, `${value}`);
+      const parts = host("set", this.#parts[HREF], part, `${value}`);
       if (parts !== null) this.#parts = parts;
       if (this.#params && (part === "href" || part === "search")) refill(this.#params, this.#parts[SEARCH]);
     }
@@ -140,7 +140,7 @@
     get searchParams() {
       if (!this.#params) {
         this.#params = new URLSearchParams(this.#parts[SEARCH]);
-        attach(this.#params, (query) => { this.#parts = host.set(this.#parts[HREF], "search", query) ?? this.#parts; });
+        attach(this.#params, (query) => { this.#parts = host("set", this.#parts[HREF], "search", query) ?? this.#parts; });
       }
       return this.#params;
     }
