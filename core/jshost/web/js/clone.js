@@ -10,6 +10,14 @@
     const { DOMException } = host("need", "abort");
     throw new DOMException(`structuredClone: ${what} can't be cloned`, "DataCloneError");
   };
+  const isWeak = (v) => [WeakMap, WeakSet].some(({ prototype: { has } }) => {
+    if (Object.getPrototypeOf(v) === Object.prototype) return false;
+    try {
+      return [true, false].includes(has.call(v, v));
+    } catch {
+      return false; // what has no such slot
+    }
+  });
   const define = (object, key, value, enumerable = true) =>
     Object.defineProperty(object, key, { value, enumerable, configurable: true, writable: true });
 
@@ -64,6 +72,7 @@
       const kind = host("kind", from);
       if (kind === "View") return [view(from)];
       if (!Object.hasOwn(kinds, kind)) refuse(`a value of the kind ${kind}`);
+      if (kind === "Object" && isWeak(from)) refuse("a WeakMap or WeakSet");
       const ours = kind === "Object" && Object.getPrototypeOf(from) !== Object.prototype ? host("ours", from) : "";
       if (ours !== "") refuse(`a value of the class ${ours}`);
       return kinds[kind](from);
