@@ -45,19 +45,6 @@ type Blind interface{ Blind() }
 // still passes through Process, which judges everything again.
 type Gate interface{ Admit(ev *Event) error }
 
-// Listener handles stored events: a Go function, a script, a plugin. The context always has a
-// deadline. It may be called again for the same event; ev.ID then is the same. An Error of Kind
-// Permanent says that another attempt would not help.
-type Listener interface {
-	Handle(ctx context.Context, ev Event) error
-}
-
-// ListenerFunc makes a Listener of a function.
-type ListenerFunc func(ctx context.Context, ev Event) error
-
-// Handle calls f.
-func (f ListenerFunc) Handle(ctx context.Context, ev Event) error { return f(ctx, ev) }
-
 // Source knows one sender's bodies. Name fills the second block of an Event from its Header and
 // Body and nothing else, so that it gives the same for a stored event again. It keeps objects and
 // actions it does not know, and notes a body of another shape than documented as the event's Flaw;

@@ -33,6 +33,8 @@ type sqlite struct {
 	other *bun.DB // a second writing connection, for what is rare
 	now   func() time.Time
 	turn  int64 // the highest that is taken
+
+	changes kvQueue
 }
 
 // sqliteDSN opens the file so that a commit is on disk when it returns. busy_timeout comes first:
@@ -46,7 +48,7 @@ func openSQLite(ctx context.Context, loc location, now func() time.Time) (_ back
 	if err := os.MkdirAll(filepath.Dir(loc.path), 0o750); err != nil {
 		return nil, nil, err
 	}
-	s := &sqlite{now: now}
+	s := &sqlite{now: now, changes: kvQueue{turn: make(chan struct{}, 1)}}
 	defer func() {
 		if err != nil {
 			s.close()
