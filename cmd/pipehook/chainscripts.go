@@ -24,8 +24,9 @@ import (
 // chainScripts are the scripts that are stages and sources. Like listeners they are compiled anew when
 // they change, and the last good version of one that no longer compiles goes on.
 type chainScripts struct {
-	opts jshost.Options
-	log  *slog.Logger
+	effects *effects
+	opts    jshost.Options
+	log     *slog.Logger
 
 	mu      sync.Mutex
 	live    map[string]*chainScript // by everything that they are run with
@@ -33,26 +34,21 @@ type chainScripts struct {
 	closed  chan struct{}           // nobody waits for requests any more
 }
 
-func newChainScripts(opts jshost.Options, log *slog.Logger) *chainScripts {
-	return &chainScripts{opts: opts, log: log, live: map[string]*chainScript{}, closed: make(chan struct{})}
+func newChainScripts(e *effects, opts jshost.Options, log *slog.Logger) *chainScripts {
+	return &chainScripts{effects: e, opts: opts, log: log, live: map[string]*chainScript{}, closed: make(chan struct{})}
 }
 
 // chainSpec is what a script in a chain is run with.
 type chainSpec struct {
-	kind        engine.Kind
-	path        string
-	concurrency int
-	allowHosts  []string
-	secrets     map[string]core.Secret
+	kind  engine.Kind
+	path  string
+	terms terms
 }
 
 // key is equal for those that one runner can serve.
 func (s *chainSpec) key() string {
-	plain := map[string]string{}
-	for name, secret := range s.secrets {
-		plain[name] = string(secret)
-	}
-	text, err := json.Marshal([]any{s.kind, s.path, s.concurrency, s.allowHosts, plain})
+	t := s.terms
+	text, err := json.Marshal([]any{s.kind, s.path, t.isolated, t.memory, t.size, t.allowHosts, t.allowPrivate, t.secrets})
 	if err != nil { // texts and numbers always encode
 		panic(err)
 	}
@@ -202,7 +198,7 @@ type chainScript struct {
 	broken string
 
 	mu     sync.Mutex
-	script *jshost.Script // nil until a version has compiled
+	script *runningScript // nil until a version has compiled
 	wrong  error          // why there is none
 }
 
@@ -215,7 +211,10 @@ func (s *chainScript) caller() string { return s.word() + ":" + s.name }
 // load compiles the file when it has changed; all.mu is held.
 func (s *chainScript) load() (changed bool) {
 	log := s.all.log.With(s.word(), s.name, "file", s.path)
-	program, err := compileHandler(s.path)
+	code, err := compileHandler(s.terms.isolated, s.path)
+	if err == nil && s.hash != code.Hash {
+		err = s.set(code)
+	}
 	if err != nil {
 		if s.broken != err.Error() {
 			s.broken = err.Error()
@@ -225,46 +224,53 @@ func (s *chainScript) load() (changed bool) {
 				log.Error("a script in a chain does not compile; until it does it fails for every event", "err", err)
 			}
 		}
-		s.set(nil, err)
+		s.fail(err)
 		return false
 	}
 	switch {
-	case s.hash == program.Hash() && s.broken != "":
+	case s.hash == code.Hash && s.broken != "":
 		log.Info(s.word() + " compiles again")
 	case s.hash == "":
 		log.Info(s.word() + " loaded")
-	case s.hash != program.Hash():
+	case s.hash != code.Hash:
 		log.Info(s.word() + " reloaded")
 	}
-	changed = s.hash != program.Hash()
-	s.broken, s.hash = "", program.Hash()
-	if changed {
-		s.set(program, nil)
-	}
+	changed = s.hash != code.Hash
+	s.broken, s.hash = "", code.Hash
 	return changed
 }
 
 // compileHandler refuses a file that has no function to call.
-func compileHandler(path string) (*jshost.Program, error) {
-	program, err := jshost.Compile(path)
-	if err == nil && !program.Handles() {
-		err = &jshost.CompileError{File: path, Msg: "it exports no function: write export default function (event, ctx) { … }"}
+func compileHandler(isolated bool, path string) (engine.Code, error) {
+	built, err := jshost.Build(context.Background(), isolated, path) // bounded by itself
+	switch {
+	case err != nil:
+		return engine.Code{}, err
+	case built[0].Err == nil && !built[0].Handles:
+		return engine.Code{}, noFunction(path)
 	}
-	return program, err
+	return built[0].Code, built[0].Err
 }
 
-// set gives the script what runs from now on. Without a program the one before goes on.
-func (s *chainScript) set(program *jshost.Program, err error) {
+// set gives the script what runs from now on.
+func (s *chainScript) set(code engine.Code) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case program == nil:
-		s.wrong = err
-	case s.script == nil:
-		s.script = jshost.NewScript(s.caller(), program, s.concurrency, s.all.opts)
-	default:
-		s.script.Swap(program)
+	if s.script != nil {
+		return s.script.Swap(code)
 	}
+	script, err := s.all.effects.start(code, role{name: s.caller(), steady: true}, s.terms, s.all.opts)
+	if err == nil {
+		s.script = script
+	}
+	return err
+}
+
+// fail notes why there is no version, or no newer one.
+func (s *chainScript) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrong = err
 }
 
 func (s *chainScript) close() {
@@ -305,7 +311,7 @@ func (s stageRunner) Run(ctx context.Context, ev *core.Event, timeout time.Durat
 
 // openStage is what stages are given to open their scripts with.
 func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
-	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path, concurrency: spec.Concurrency, allowHosts: spec.AllowHosts, secrets: spec.Secrets})
+	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path, terms: termsOf(d.conf, spec.Concurrency, spec.AllowHosts, spec.Secrets)})
 	if err != nil {
 		return nil, err
 	}
@@ -315,7 +321,7 @@ func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
 // checkChainScripts compiles the scripts of all chains once, for check.
 func checkChainScripts(conf *config.Config) (errs []error) {
 	for _, path := range chainFiles(conf) {
-		if _, err := compileHandler(path); err != nil {
+		if _, err := compileHandler(isolated(conf), path); err != nil {
 			errs = append(errs, err)
 		}
 	}
