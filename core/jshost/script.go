@@ -1,83 +1,161 @@
+// Package jshost makes listeners of files in JavaScript or TypeScript: it finds them, compiles them
+// and says when they have changed. What a script is made of and runs in are packages of their own,
+// bundle and engine; this one joins them.
 package jshost
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/failpoint"
+	"github.com/pipehook/pipehook/core/jshost/bundle"
+	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
-// Script is a listener that a program runs. It keeps at most size runtimes and never runs more
-// calls than that at a time.
-type Script struct {
-	name  string
-	opts  Options
-	slots chan struct{}
+// What users of scripts need of the engine.
+type (
+	Program      = engine.Program
+	CompileError = engine.CompileError
+	Line         = engine.Line
+)
 
-	mu      sync.Mutex
-	program *Program
-	idle    []*runtime // the last used last, so that few stay warm when there is little to do
+// Compile reads, bundles and compiles a file with the files it imports, and runs its top level once
+// to see what it exports. The error is a CompileError.
+func Compile(path string) (*Program, error) {
+	code, err := bundle.Make(path)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Compile(code)
 }
 
-// NewScript makes a listener of a program that Handles.
+// Options are what the scripts say things to. The zero value is silence.
+type Options struct {
+	Log *slog.Logger
+	// Said sees every line that a script logs, after it was logged; may be nil. It is called from
+	// many calls at once and must not block.
+	Said func(Line)
+}
+
+// Engine is the part of an engine's options that says where lines go.
+func (o Options) Engine(name string) engine.Options {
+	e := engine.Options{Name: name, Log: o.Log}
+	if o.Log == nil && o.Said == nil {
+		return e
+	}
+	e.Level = leveler(o)
+	e.Said = func(l Line) {
+		if o.Log != nil {
+			o.Log.LogAttrs(context.Background(), l.Level, l.Msg, l.LogAttrs()...)
+		}
+		failpoint.Pass(failpoint.InHandler)
+		if o.Said != nil {
+			o.Said(l)
+		}
+	}
+	return e
+}
+
+// leveler is the lowest level that anybody listens to.
+type leveler Options
+
+func (o leveler) Level() slog.Level {
+	for level := slog.LevelDebug; level < slog.LevelError; level += 4 {
+		if o.Said != nil || o.Log.Enabled(context.Background(), level) {
+			return level
+		}
+	}
+	return slog.LevelError
+}
+
+// Script is a listener that a Runner runs. The Runner can be another at any time.
+type Script struct {
+	name string
+	opts Options
+	size int
+
+	mu      sync.Mutex
+	now     *version
+	closing sync.WaitGroup // of versions that are not needed any more
+}
+
+// version is a Runner and who uses it.
+type version struct {
+	hash    string
+	runner  engine.Runner
+	users   sync.WaitGroup
+	retired bool // to be closed when nobody uses it
+}
+
+// NewScript makes a listener of a program that Handles. It runs in this process, with at most size
+// runtimes, until it is given another Runner.
 func NewScript(name string, p *Program, size int, opts Options) *Script {
-	return &Script{name: name, opts: opts, program: p, slots: make(chan struct{}, max(size, 1))}
+	s := &Script{name: name, opts: opts, size: size}
+	s.Swap(p)
+	return s
 }
 
 // Swap replaces the program at once. Calls that run finish on the old one.
 func (s *Script) Swap(p *Program) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.program, s.idle = p, nil
+	o := s.opts.Engine(s.name)
+	o.Size = s.size
+	s.SwapRunner(p.Hash(), engine.NewPool(p, o))
 }
 
-// Hash is that of the program that the next call runs.
+// SwapRunner replaces what runs the calls. The script owns it from now on; hash is that of its code.
+func (s *Script) SwapRunner(hash string, r engine.Runner) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retire()
+	s.now = &version{hash: hash, runner: r}
+}
+
+// retire needs the lock.
+func (s *Script) retire() {
+	if s.now == nil || s.now.retired {
+		return
+	}
+	old := s.now
+	old.retired = true
+	s.closing.Go(func() {
+		old.users.Wait()
+		old.runner.Close()
+	})
+}
+
+// Hash is that of the code that the next call runs.
 func (s *Script) Hash() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.program.hash
+	return s.now.hash
+}
+
+// Run makes the calls as engine.Runner says. All of them run on one version, which the results name.
+func (s *Script) Run(ctx context.Context, calls []engine.Call, done func(i int, r engine.Result)) {
+	s.mu.Lock()
+	v := s.now
+	if !v.retired { // else Close was called, and the runner says so
+		v.users.Add(1)
+		defer v.users.Done()
+	}
+	s.mu.Unlock()
+	v.runner.Run(ctx, calls, done)
 }
 
 // Handle calls the script's function. It waits for a runtime as long as ctx allows. The error says
 // where in the source it went wrong.
 func (s *Script) Handle(ctx context.Context, ev core.Event) error {
-	allowed := remaining(ctx) // the wait for a runtime counts
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return fmt.Errorf("script %s: no runtime was free, all %d are busy: %w", s.name, cap(s.slots), context.Cause(ctx))
-	}
-	if ctx.Err() != nil { // both were ready
-		return fmt.Errorf("script %s: no time was left: %w", s.name, context.Cause(ctx))
-	}
-	rt, err := s.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.put(rt)
-	return rt.handle(ctx, allowed, &ev)
+	var err error
+	s.Run(ctx, []engine.Call{{Event: &ev}}, func(_ int, r engine.Result) { err = r.Err })
+	return err
 }
 
-func (s *Script) take(ctx context.Context) (*runtime, error) {
+// Close waits for the calls that run and ends what runs them. Later calls fail.
+func (s *Script) Close() {
 	s.mu.Lock()
-	if last := len(s.idle) - 1; last >= 0 {
-		rt := s.idle[last]
-		s.idle = s.idle[:last]
-		s.mu.Unlock()
-		return rt, nil
-	}
-	program := s.program
+	s.retire()
 	s.mu.Unlock()
-	return newRuntime(ctx, program, s.name, s.opts)
-}
-
-// put keeps a runtime for the next call, unless it can't be trusted or the program is another now.
-func (s *Script) put(rt *runtime) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !rt.broken && rt.program == s.program {
-		s.idle = append(s.idle, rt)
-	}
+	s.closing.Wait()
 }

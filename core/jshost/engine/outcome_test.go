@@ -1,4 +1,4 @@
-package jshost_test
+package engine_test
 
 import (
 	"fmt"
@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
-	"github.com/pipehook/pipehook/core/jshost"
 )
 
 func TestAScriptSaysWhatItsFailureMeans(t *testing.T) {
@@ -34,11 +33,11 @@ func TestAScriptSaysWhatItsFailureMeans(t *testing.T) {
 		{name: "nothing", code: `ctx.retryAfter()`, want: "wants seconds"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, p, err := script(t, "it.js", "export default async (event, ctx) => { if (event.id) { "+test.code+" } }")
+			_, p, err := compile(t, "it.js", "export default async (event, ctx) => { if (event.id) { "+test.code+" } }")
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = jshost.NewScript("it", p, 1, jshost.Options{}).Handle(t.Context(), sample(t))
+			err = newScript("it", p, 1, options{}).Handle(t.Context(), sample(t))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
@@ -50,12 +49,12 @@ func TestAScriptSaysWhatItsFailureMeans(t *testing.T) {
 }
 
 func TestAScriptSeesWhatWasGathered(t *testing.T) {
-	_, p, err := script(t, "it.js", `export default (event, ctx) => ctx.fail(event.gathered.join())`)
+	_, p, err := compile(t, "it.js", `export default (event, ctx) => ctx.fail(event.gathered.join())`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ev := sample(t)
-	s := jshost.NewScript("it", p, 1, jshost.Options{})
+	s := newScript("it", p, 1, options{})
 	if err := s.Handle(t.Context(), ev); err == nil || !strings.Contains(err.Error(), ": "+ev.ID) {
 		t.Errorf("error %v", err)
 	}

@@ -1,8 +1,12 @@
-package jshost
+// Package bundle makes one text of a script and the files it imports, in the language that the engine
+// knows, with a source map that leads back to the files. It reads files and runs nothing of them.
+package bundle
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,22 +16,24 @@ import (
 	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
+
+	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
-// bundle makes one CommonJS function of the file and its imports, in the language that goja knows.
-// Places in it are those of the bundle; its source map leads back to the files.
-func bundle(path string) (code []byte, inputs []string, err error) {
+// Make makes one CommonJS function of the file and its imports. Places in it are those of the
+// bundle; its source map leads back to the files. The error is an engine.CompileError.
+func Make(path string) (engine.Code, error) {
 	if _, err := os.Stat(path); err != nil {
-		return nil, nil, &CompileError{File: path, Msg: "can't be read: " + plainCause(err)}
+		return engine.Code{}, &engine.CompileError{File: path, Msg: "can't be read: " + plainCause(err)}
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		return nil, nil, &CompileError{File: path, Msg: err.Error()}
+		return engine.Code{}, &engine.CompileError{File: path, Msg: err.Error()}
 	}
 	// The bundler follows links; from a linked folder its names would lead out and in again.
 	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
 	if err != nil {
-		return nil, nil, &CompileError{File: path, Msg: err.Error()}
+		return engine.Code{}, &engine.CompileError{File: path, Msg: err.Error()}
 	}
 	result := api.Build(api.BuildOptions{
 		EntryPoints: []string{filepath.Join(dir, filepath.Base(abs))}, AbsWorkingDir: dir, Outdir: dir,
@@ -44,7 +50,7 @@ func bundle(path string) (code []byte, inputs []string, err error) {
 		Banner: map[string]string{"js": "(function (exports, require, module) {"}, Footer: map[string]string{"js": "})"},
 	})
 	if len(result.Errors) > 0 {
-		return nil, nil, bundleError(path, result.Errors[0])
+		return engine.Code{}, bundleError(path, result.Errors[0])
 	}
 	var text, places []byte
 	for _, file := range result.OutputFiles {
@@ -54,10 +60,12 @@ func bundle(path string) (code []byte, inputs []string, err error) {
 			text = file.Contents
 		}
 	}
-	if code, err = withPlaces(text, places); err != nil {
-		return nil, nil, &CompileError{File: path, Msg: err.Error()}
+	code, err := withPlaces(text, places)
+	if err != nil {
+		return engine.Code{}, &engine.CompileError{File: path, Msg: err.Error()}
 	}
-	return code, inputsOf(result.Metafile, filepath.Dir(path)), nil
+	sum := sha256.Sum256(code)
+	return engine.Code{Path: path, Hash: hex.EncodeToString(sum[:6]), Text: code, Inputs: inputsOf(result.Metafile, filepath.Dir(path))}, nil
 }
 
 // withPlaces puts the source map at the end of the code. The last place is repeated at the last
@@ -102,7 +110,7 @@ func loadPlain(args api.OnLoadArgs) (api.OnLoadResult, error) {
 }
 
 func bundleError(path string, m api.Message) error {
-	e := &CompileError{File: path, Msg: m.Text}
+	e := &engine.CompileError{File: path, Msg: m.Text}
 	for _, note := range m.Notes {
 		if strings.Contains(note.Text, "built into node") {
 			e.Msg = strings.Replace(m.Text, "Could not resolve", "there is no module", 1) + ": scripts don't run in Node.js and have none of its modules"

@@ -1,4 +1,4 @@
-package jshost
+package engine
 
 import (
 	"context"
@@ -47,7 +47,7 @@ func (e *ScriptError) place() string {
 // explain gives goja's errors the form that people are shown. After an interrupt or an overflow the
 // runtime may have been left in the middle of anything, so it is not used again.
 func (rt *runtime) explain(err error) error {
-	e := &ScriptError{File: rt.program.path}
+	e := &ScriptError{File: rt.program.code.Path}
 	if interrupted, ok := errors.AsType[*goja.InterruptedError](err); ok {
 		rt.broken = true
 		e.Err, _ = interrupted.Value().(error)
@@ -82,7 +82,7 @@ func (rt *runtime) stopped(cause error) string {
 
 // rejection is an error for a value that a promise was rejected with.
 func (rt *runtime) rejection(v goja.Value, prefix string) error {
-	e := &ScriptError{File: rt.program.path, Msg: prefix + rt.describe(v)}
+	e := &ScriptError{File: rt.program.code.Path, Msg: prefix + rt.describe(v)}
 	if object, ok := v.(*goja.Object); ok && object.ClassName() == "Error" {
 		if stack := object.Get("stack"); stack != nil {
 			e.fromText(rt, stack.String())
@@ -179,9 +179,9 @@ func (e *ScriptError) add(rt *runtime, name string, line, column int) bool {
 	file := rt.program.source(name)
 	if e.Line == 0 {
 		e.File, e.Line, e.Column = file, line, column
-		return file != rt.program.path
+		return file != rt.program.code.Path
 	}
-	if file != rt.program.path {
+	if file != rt.program.code.Path {
 		return true
 	}
 	e.Via = fmt.Sprintf("%s:%d:%d", file, line, column)
@@ -193,8 +193,8 @@ func (p *Program) source(name string) string {
 	if plain, err := url.PathUnescape(name); err == nil {
 		name = plain
 	}
-	if name == filepath.ToSlash(filepath.Clean(p.path)) {
-		return p.path
+	if name == filepath.ToSlash(filepath.Clean(p.code.Path)) {
+		return p.code.Path
 	}
 	return name
 }

@@ -1,10 +1,9 @@
-package jshost_test
+package engine_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,12 +13,36 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pipehook/pipehook/core"
-	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/jshost/bundle"
+	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/samples"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// options and script are one pool that is called as a listener.
+type options struct{ Said func(engine.Line) }
+
+type script struct{ *engine.Pool }
+
+func newScript(name string, p *engine.Program, size int, o options) *script {
+	return &script{engine.NewPool(p, engine.Options{Name: name, Size: size, Said: o.Said})}
+}
+
+func (s *script) Handle(ctx context.Context, ev core.Event) error {
+	var err error
+	s.Run(ctx, []engine.Call{{Event: &ev}}, func(_ int, r engine.Result) { err = r.Err })
+	return err
+}
+
+func compileFile(path string) (*engine.Program, error) {
+	code, err := bundle.Make(path)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Compile(code)
+}
 
 func event(t testing.TB, body string) core.Event {
 	t.Helper()
@@ -35,8 +58,8 @@ func sample(t testing.TB) core.Event {
 	return event(t, string(body))
 }
 
-// script compiles files; the first is the handler.
-func script(t testing.TB, files ...string) (string, *jshost.Program, error) {
+// compile compiles files; the first is the handler.
+func compile(t testing.TB, files ...string) (string, *engine.Program, error) {
 	t.Helper()
 	dir := t.TempDir()
 	for i := 0; i < len(files); i += 2 {
@@ -45,19 +68,19 @@ func script(t testing.TB, files ...string) (string, *jshost.Program, error) {
 		}
 	}
 	path := filepath.Join(dir, files[0])
-	p, err := jshost.Compile(path)
+	p, err := compileFile(path)
 	return path, p, err
 }
 
 // run calls a handler once and returns what it said.
 func run(t testing.TB, ev core.Event, files ...string) ([]string, error) {
 	t.Helper()
-	_, p, err := script(t, files...)
+	_, p, err := compile(t, files...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var said []string
-	s := jshost.NewScript("it", p, 1, jshost.Options{Log: slog.New(slog.DiscardHandler), Said: func(l jshost.Line) { said = append(said, l.Text) }})
+	s := newScript("it", p, 1, options{Said: func(l engine.Line) { said = append(said, l.Text) }})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	return said, errors.Join(s.Handle(ctx, ev))
@@ -65,12 +88,12 @@ func run(t testing.TB, ev core.Event, files ...string) ([]string, error) {
 
 func runSaid(t testing.TB, ev core.Event, code string) string {
 	t.Helper()
-	_, p, err := script(t, "it.js", code)
+	_, p, err := compile(t, "it.js", code)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var said []string
-	s := jshost.NewScript("it", p, 1, jshost.Options{Log: slog.New(slog.DiscardHandler), Said: func(l jshost.Line) { said = append(said, l.Text) }})
+	s := newScript("it", p, 1, options{Said: func(l engine.Line) { said = append(said, l.Text) }})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := s.Handle(ctx, ev); err != nil {
@@ -90,7 +113,7 @@ func TestEveryFormOfModuleIsAHandler(t *testing.T) {
 		"a file and JSON imported": {"a.js", `import { say } from "./lib"; import conf from "./conf.json"; export const match = conf.match; export default say`, "lib.ts", `export const say = (event: any, ctx: any) => ctx.log.info(event.action)`, "conf.json", `{"match":["updated.deal","added.*"]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, p, err := script(t, files...)
+			_, p, err := compile(t, files...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +121,7 @@ func TestEveryFormOfModuleIsAHandler(t *testing.T) {
 				t.Errorf("match %s, handles %v", got, p.Handles())
 			}
 			var said string
-			s := jshost.NewScript("a", p, 1, jshost.Options{Log: slog.New(slog.DiscardHandler), Said: func(l jshost.Line) { said = l.Text }})
+			s := newScript("a", p, 1, options{Said: func(l engine.Line) { said = l.Text }})
 			if err := s.Handle(t.Context(), sample(t)); err != nil || said != "updated" {
 				t.Errorf("said %q (%v)", said, err)
 			}
@@ -120,8 +143,8 @@ func TestAFileThatDoesNotCompileNamesThePlace(t *testing.T) {
 		"a pattern that is not":    {"export const match = ['deal']; export default () => 1", `: match: pattern "deal" is not action.object`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path, _, err := script(t, "it.js", test.code)
-			failure, ok := errors.AsType[*jshost.CompileError](err)
+			path, _, err := compile(t, "it.js", test.code)
+			failure, ok := errors.AsType[*engine.CompileError](err)
 			if !ok || !strings.HasPrefix(err.Error(), path) || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("error %v, want %s%s", err, path, test.want)
 			}
@@ -130,7 +153,7 @@ func TestAFileThatDoesNotCompileNamesThePlace(t *testing.T) {
 			}
 		})
 	}
-	if _, p, err := script(t, "lib.js", "export const x = 1"); err != nil || p.Handles() {
+	if _, p, err := compile(t, "lib.js", "export const x = 1"); err != nil || p.Handles() {
 		t.Errorf("a library: handles %v (%v)", p.Handles(), err)
 	}
 }
@@ -245,24 +268,8 @@ func TestTheDataBehavesLikePlainObjects(t *testing.T) {
 	}
 }
 
-func TestTheExampleTellsOfADealThatMoved(t *testing.T) {
-	p, err := jshost.Compile("../../scripts/deal-moved.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var said []string
-	s := jshost.NewScript(p.Name(), p, 1, jshost.Options{Said: func(l jshost.Line) { said = append(said, l.Listener+": "+l.Text) }})
-	if err := s.Handle(t.Context(), sample(t)); err != nil {
-		t.Fatal(err)
-	}
-	want := `deal-moved: "Annual licence, 40 seats" moved from stage 3 to 4`
-	if got := strings.Join(said, "\n"); got != want || fmt.Sprint(p.Match()) != "[updated.deal]" {
-		t.Errorf("said %q for %v, want %q", got, p.Match(), want)
-	}
-}
-
 func TestAProgramKnowsTheFilesItIsMadeOf(t *testing.T) {
-	path, p, err := script(t, "it.js", `import { a } from "./lib"; import "./c.json"; export default () => a`, "lib.ts", "export const a = 1", "c.json", "{}", "other.js", "1")
+	path, p, err := compile(t, "it.js", `import { a } from "./lib"; import "./c.json"; export default () => a`, "lib.ts", "export const a = 1", "c.json", "{}", "other.js", "1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +281,7 @@ func TestAProgramKnowsTheFilesItIsMadeOf(t *testing.T) {
 }
 
 func TestASourceMapIsNotReadFromElsewhere(t *testing.T) {
-	path, _, err := script(t, "it.js", "export default () => 1\nconst a = null; a.b;\n//# sourceMappingURL=/etc/hostname")
+	path, _, err := compile(t, "it.js", "export default () => 1\nconst a = null; a.b;\n//# sourceMappingURL=/etc/hostname")
 	if err == nil || !strings.HasPrefix(err.Error(), path+":2:") {
 		t.Errorf("error %v", err)
 	}

@@ -1,17 +1,16 @@
-// Package jshost runs listeners written in JavaScript or TypeScript: a file is bundled and compiled
-// once, loaded once for each runtime of a small pool, and its exported function is called for every
-// event. It knows goja and the file system, no store and no HTTP.
+// Package engine is the world of a script: a program of JavaScript is compiled once, loaded once for
+// each runtime of a small pool, and its exported function is called for every event. It knows goja,
+// and neither files, processes, stores nor the network: what a script does to the outside goes
+// through a Host, and the time comes from a Clock.
 //
 // A runtime is stopped at its deadline wherever the script's own code runs, and recursion of every
 // kind has a limit. Native functions that work for long (filling a huge array, a regular expression
-// that backtracks) end only by themselves, and nothing here bounds memory: one line of a script can
-// take the process down. Scripts are therefore trusted not to attack; what an event holds is not.
-package jshost
+// that backtracks) end only by themselves, and nothing here bounds memory: whoever needs that runs
+// the engine in a process of its own.
+package engine
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -37,22 +36,35 @@ const regexTime = 30 * time.Second
 
 func init() { regexp2.DefaultMatchTimeout = regexTime } // the library has no other setting
 
-// Program is a compiled file. It is immutable and may be shared.
+// Code is a script ready to be compiled: one text with its source map inside.
+type Code struct {
+	Path   string   `json:"path"`   // as the user named the file
+	Hash   string   `json:"hash"`   // 12 hex digits; changes when the file or an import does
+	Text   []byte   `json:"text"`   // an expression: function (exports, require, module) { … }
+	Inputs []string `json:"inputs"` // files it was built from, itself included, sorted
+}
+
+// Name is the listener that the file is when nothing else names it: its name without the extension.
+func (c Code) Name() string {
+	base := filepath.Base(c.Path)
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}
+
+// Program is compiled code. It is immutable and may be shared.
 type Program struct {
-	path     string
-	hash     string
-	inputs   []string
+	code     Code
 	compiled *goja.Program
 	match    []core.Pattern
 	handler  bool
 }
 
-// CompileError is a file that can't be a listener, with the place of the mistake.
+// CompileError is a file that can't be a script, with the place of the mistake.
 type CompileError struct {
-	File         string
-	Line, Column int // from 1; 0 when not known
-	Msg          string
-	Frame        string // the line of code, empty when not known
+	File   string `json:"file"`
+	Line   int    `json:"line,omitempty"` // from 1; 0 when not known
+	Column int    `json:"column,omitempty"`
+	Msg    string `json:"msg"`
+	Frame  string `json:"frame,omitempty"` // the line of code, empty when not known
 }
 
 func (e *CompileError) Error() string {
@@ -63,19 +75,14 @@ func (e *CompileError) Error() string {
 	return place + ": " + e.Msg
 }
 
-// Compile reads, bundles and compiles a file with the files it imports, and runs its top level once
-// to see what it exports. The error is a CompileError.
-func Compile(path string) (*Program, error) {
-	code, inputs, err := bundle(path)
-	if err != nil {
-		return nil, err
+// Compile compiles code and runs its top level once to see what it exports. The error is a
+// CompileError.
+func Compile(code Code) (*Program, error) {
+	if len(code.Text) > maxBundle {
+		return nil, &CompileError{File: code.Path, Msg: fmt.Sprintf("with its imports it has %d bytes; at most %d are taken", len(code.Text), maxBundle)}
 	}
-	if len(code) > maxBundle {
-		return nil, &CompileError{File: path, Msg: fmt.Sprintf("with its imports it has %d bytes; at most %d are taken", len(code), maxBundle)}
-	}
-	sum := sha256.Sum256(code)
-	p := &Program{path: path, hash: hex.EncodeToString(sum[:6]), inputs: inputs}
-	ast, err := goja.Parse(path, string(code), parser.WithSourceMapLoader(func(name string) ([]byte, error) {
+	p := &Program{code: code}
+	ast, err := goja.Parse(code.Path, string(code.Text), parser.WithSourceMapLoader(func(name string) ([]byte, error) {
 		return nil, fmt.Errorf("the source map %s is not part of the file", name) // goja would read any file
 	}))
 	if err != nil {
@@ -84,13 +91,16 @@ func Compile(path string) (*Program, error) {
 	if p.compiled, err = goja.CompileAST(ast, false); err != nil {
 		return nil, p.refused(err)
 	}
-	return p, p.inspect()
+	if err := p.inspect(); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // refused is code that the bundler takes and goja does not, such as a regular expression of a kind
 // that it doesn't know.
 func (p *Program) refused(err error) error {
-	e := &CompileError{File: p.path, Msg: err.Error()}
+	e := &CompileError{File: p.code.Path, Msg: err.Error()}
 	if list, ok := errors.AsType[parser.ErrorList](err); ok && len(list) > 0 {
 		e.Msg = list[0].Message // its place is one in the bundle
 	}
@@ -103,7 +113,7 @@ func (p *Program) refused(err error) error {
 
 // inspect loads the program into a runtime of its own, where logging goes nowhere.
 func (p *Program) inspect() error {
-	rt, err := newRuntime(context.Background(), p, "", Options{})
+	rt, err := newRuntime(context.Background(), p, Options{}, 0)
 	if err != nil {
 		return p.loadError(err)
 	}
@@ -114,12 +124,12 @@ func (p *Program) inspect() error {
 	}
 	texts, ok := matchTexts(match.Export())
 	if !ok {
-		return &CompileError{File: p.path, Msg: "match must be a pattern or a list of patterns, such as [\"updated.deal\"]"}
+		return &CompileError{File: p.code.Path, Msg: "match must be a pattern or a list of patterns, such as [\"updated.deal\"]"}
 	}
 	for _, text := range texts {
 		pattern, err := core.ParsePattern(text)
 		if err != nil {
-			return &CompileError{File: p.path, Msg: "match: " + err.Error()}
+			return &CompileError{File: p.code.Path, Msg: "match: " + err.Error()}
 		}
 		p.match = append(p.match, pattern)
 	}
@@ -144,7 +154,7 @@ func matchTexts(match any) (texts []string, ok bool) {
 }
 
 func (p *Program) loadError(err error) error {
-	e := &CompileError{File: p.path, Msg: err.Error()}
+	e := &CompileError{File: p.code.Path, Msg: err.Error()}
 	if failure, ok := errors.AsType[*ScriptError](err); ok {
 		e.Msg, e.File, e.Line, e.Column = failure.Msg, failure.File, failure.Line, failure.Column
 	}
@@ -157,20 +167,17 @@ func (p *Program) Match() []core.Pattern { return p.match }
 // Handles reports whether the file exports a function to call, by default or as the module itself.
 func (p *Program) Handles() bool { return p.handler }
 
+// Code is what the program was compiled from.
+func (p *Program) Code() Code { return p.code }
+
 // Hash names the version of the code: it changes when the file or one of its imports does.
-func (p *Program) Hash() string { return p.hash }
+func (p *Program) Hash() string { return p.code.Hash }
 
-// Path is the file as it was given to Compile.
-func (p *Program) Path() string { return p.path }
+// Path is the file as its code names it.
+func (p *Program) Path() string { return p.code.Path }
 
-// Name is the listener that the file is when nothing else names it.
-func (p *Program) Name() string { return nameOf(p.path) }
+// Name is that of its code.
+func (p *Program) Name() string { return p.code.Name() }
 
 // Inputs are the files that the program was built from, itself included, sorted.
-func (p *Program) Inputs() []string { return slices.Clone(p.inputs) }
-
-// nameOf is the listener that a file is: its name without the extension.
-func nameOf(path string) string {
-	base := filepath.Base(path)
-	return strings.TrimSuffix(base, filepath.Ext(base))
-}
+func (p *Program) Inputs() []string { return slices.Clone(p.code.Inputs) }

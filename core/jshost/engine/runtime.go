@@ -1,11 +1,10 @@
-package jshost
+package engine
 
 import (
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -29,20 +28,11 @@ const (
 
 var errLoadTime = fmt.Errorf("the file's top level ran for more than %s", loadTime)
 
-// Options are what the scripts say things to. The zero value is silence.
-type Options struct {
-	Log *slog.Logger
-	// Said sees every line that a script logs, after it was logged; may be nil. It is called from
-	// many calls at once and must not block.
-	Said func(Line)
-}
-
 // runtime is one JavaScript world with the module loaded. It belongs to one goroutine at a time.
 type runtime struct {
-	vm       *goja.Runtime
-	program  *Program
-	listener string
-	opts     Options
+	vm      *goja.Runtime
+	program *Program
+	opts    Options
 
 	exports   *goja.Object
 	handler   goja.Callable // nil when the module exports none
@@ -61,8 +51,9 @@ type runtime struct {
 	broken   bool            // not to be used again
 }
 
-func newRuntime(ctx context.Context, p *Program, listener string, opts Options) (*runtime, error) {
-	rt := &runtime{vm: goja.New(), program: p, listener: listener, opts: opts, allowed: remaining(ctx)}
+// newRuntime makes one within ctx; allowed is what ctx began with, for people.
+func newRuntime(ctx context.Context, p *Program, opts Options, allowed time.Duration) (*runtime, error) {
+	rt := &runtime{vm: goja.New(), program: p, opts: opts, allowed: allowed}
 	rt.vm.SetMaxCallStackSize(maxStack)
 	rt.vm.SetPromiseRejectionTracker(func(promise *goja.Promise, op goja.PromiseRejectionOperation) {
 		if op == goja.PromiseRejectionReject {
@@ -156,9 +147,9 @@ func (rt *runtime) bounded(ctx context.Context, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			rt.broken = true
-			err = fmt.Errorf("%s: the host panicked: %v", rt.program.path, p)
+			err = fmt.Errorf("%s: the host panicked: %v", rt.program.code.Path, p)
 			if rt.opts.Log != nil { // the stack is for us: the error goes to whoever wrote the script
-				rt.opts.Log.Error("panic in a script's runtime", "listener", rt.listener, "err", p, "stack", string(debug.Stack()))
+				rt.opts.Log.Error("panic in a script's runtime", "listener", rt.opts.Name, "err", p, "stack", string(debug.Stack()))
 			}
 		}
 	}()
@@ -168,11 +159,21 @@ func (rt *runtime) bounded(ctx context.Context, f func() error) (err error) {
 	return nil
 }
 
-// handle calls the handler with the event and waits for the promise it may return.
-func (rt *runtime) handle(ctx context.Context, allowed time.Duration, ev *core.Event) error {
+// handle calls the handler with the event and waits for the promise it may return. allowed is what
+// ctx began with.
+func (rt *runtime) handle(ctx context.Context, call Call, allowed time.Duration) Result {
+	began, ev := time.Now(), call.Event
+	if call.Timeout > 0 {
+		var cancel context.CancelFunc
+		if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > call.Timeout {
+			allowed = call.Timeout
+		}
+		ctx, cancel = context.WithTimeout(ctx, call.Timeout)
+		defer cancel()
+	}
 	rt.event, rt.allowed, rt.lines, rt.rejected = ev, allowed, 0, rt.rejected[:0]
 	defer func() { rt.event = nil }()
-	return rt.bounded(ctx, func() error {
+	err := rt.bounded(ctx, func() error {
 		result, err := rt.handler(goja.Undefined(), rt.eventObject(ev), rt.ctx)
 		if err != nil {
 			return err
@@ -182,6 +183,7 @@ func (rt *runtime) handle(ctx context.Context, allowed time.Duration, ev *core.E
 		}
 		return rt.unhandled()
 	})
+	return Result{Err: err, Hash: rt.program.Hash(), Took: time.Since(began)}
 }
 
 // settled is the outcome of an async handler. Promise jobs have run when the outermost call has
@@ -209,7 +211,7 @@ func (rt *runtime) settled(result goja.Value) error {
 		rt.handled(promise)
 		return rt.rejection(promise.Result(), "")
 	default:
-		return &ScriptError{File: rt.program.path, Msg: "the handler's promise never settled: nothing it waits for can happen (timers and fetch are not available yet)"}
+		return &ScriptError{File: rt.program.code.Path, Msg: "the handler's promise never settled: nothing it waits for can happen (timers and fetch are not available yet)"}
 	}
 }
 

@@ -1,11 +1,9 @@
-package jshost_test
+package engine_test
 
 import (
 	"context"
 	"testing"
 	"time"
-
-	"github.com/pipehook/pipehook/core/jshost"
 )
 
 // BenchmarkHandle is one call with an event of 2.3 kB, the runtime warm.
@@ -19,11 +17,11 @@ func BenchmarkHandle(b *testing.B) {
 		{"JSON.parse of the body", `export default (event) => JSON.parse(event.raw).data.title`},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			_, p, err := script(b, "it.js", bench.code)
+			_, p, err := compile(b, "it.js", bench.code)
 			if err != nil {
 				b.Fatal(err)
 			}
-			s := jshost.NewScript("it", p, 1, jshost.Options{})
+			s := newScript("it", p, 1, options{})
 			ev := sample(b)
 			ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
 			defer cancel()
@@ -39,14 +37,14 @@ func BenchmarkHandle(b *testing.B) {
 
 // BenchmarkFirstCall is a call that has to make its runtime and load the file.
 func BenchmarkFirstCall(b *testing.B) {
-	_, p, err := script(b, "it.js", `export default (event) => event.current.title`)
+	_, p, err := compile(b, "it.js", `export default (event) => event.current.title`)
 	if err != nil {
 		b.Fatal(err)
 	}
 	ev := sample(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := jshost.NewScript("it", p, 1, jshost.Options{}).Handle(b.Context(), ev); err != nil {
+		if err := newScript("it", p, 1, options{}).Handle(b.Context(), ev); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package jshost
+package engine
 
 import (
 	"math"

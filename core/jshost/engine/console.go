@@ -1,14 +1,10 @@
-package jshost
+package engine
 
 import (
-	"context"
 	"log/slog"
-	"strconv"
 	"strings"
 
 	"github.com/dop251/goja"
-
-	"github.com/pipehook/pipehook/core/failpoint"
 )
 
 const (
@@ -17,17 +13,6 @@ const (
 	maxAttrs = 32      // of one line
 	maxAttr  = 1 << 10 // bytes of one attribute
 )
-
-// Line is something a script said through console or ctx.log.
-type Line struct {
-	Listener string
-	Event    string // its id; empty while the file is loaded
-	Level    slog.Level
-	Text     string      // all of it, as one line for people
-	Msg      string      // without what was given beside it
-	Attrs    []slog.Attr // what was given beside it
-	At       string      // file:line:column
-}
 
 // contextObject is the handler's second argument, ctx; the global console says things the same way.
 // It is the same for all calls of a runtime, so it can't be changed.
@@ -52,7 +37,7 @@ func (rt *runtime) contextObject() *goja.Object {
 	_ = rt.vm.Set("console", console)
 	ctx := rt.vm.NewObject()
 	_ = ctx.Set("log", log)
-	_ = ctx.Set("listener", rt.listener)
+	_ = ctx.Set("listener", rt.opts.Name)
 	_ = ctx.Set("fail", rt.fail)
 	_ = ctx.Set("retryAfter", rt.retryAfter)
 	_ = ctx.DefineAccessorProperty("deadline", rt.vm.ToValue(func() goja.Value {
@@ -81,12 +66,10 @@ func (rt *runtime) attrs(args []goja.Value) (words []goja.Value, attrs *goja.Obj
 }
 
 func (rt *runtime) say(level slog.Level, words []goja.Value, data *goja.Object) {
-	log := rt.opts.Log
-	loud := log != nil && log.Enabled(context.Background(), level)
-	if !loud && rt.opts.Said == nil {
+	if rt.opts.Said == nil || rt.opts.Level != nil && level < rt.opts.Level.Level() {
 		return
 	}
-	line := Line{Listener: rt.listener, Level: level}
+	line := Line{Listener: rt.opts.Name, Level: level}
 	if rt.event != nil {
 		line.Event = rt.event.ID
 	}
@@ -103,44 +86,7 @@ func (rt *runtime) say(level slog.Level, words []goja.Value, data *goja.Object) 
 		line.Msg, line.Attrs, line.At = shortened(strings.Join(texts, " "), maxLine), rt.attrList(data), rt.caller()
 	}
 	line.Text = line.text()
-	if log != nil {
-		log.LogAttrs(context.Background(), line.Level, line.Msg, line.logAttrs()...)
-	}
-	failpoint.Pass(failpoint.InHandler)
-	if rt.opts.Said != nil {
-		rt.opts.Said(line)
-	}
-}
-
-func (l *Line) text() string {
-	if len(l.Attrs) == 0 {
-		return l.Msg
-	}
-	var b strings.Builder
-	b.WriteString(l.Msg)
-	for _, attr := range l.Attrs {
-		value := attr.Value.String()
-		if value == "" || strings.ContainsAny(value, " \t\r\n=") && !strings.ContainsAny(value[:1], "{[") {
-			value = strconv.Quote(value)
-		}
-		b.WriteString(" " + attr.Key + "=" + value)
-	}
-	return b.String()
-}
-
-// logAttrs keeps a script's own names apart from ours.
-func (l *Line) logAttrs() []slog.Attr {
-	attrs := []slog.Attr{slog.String("listener", l.Listener)}
-	if l.Event != "" {
-		attrs = append(attrs, slog.String("event", l.Event))
-	}
-	if l.At != "" {
-		attrs = append(attrs, slog.String("at", l.At))
-	}
-	if len(l.Attrs) > 0 {
-		attrs = append(attrs, slog.Attr{Key: "data", Value: slog.GroupValue(l.Attrs...)})
-	}
-	return attrs
+	rt.opts.Said(line)
 }
 
 func (rt *runtime) attrList(data *goja.Object) []slog.Attr {
@@ -188,7 +134,7 @@ func (rt *runtime) word(v goja.Value) string {
 
 // caller is where in the script the line was logged.
 func (rt *runtime) caller() string {
-	e := &ScriptError{File: rt.program.path}
+	e := &ScriptError{File: rt.program.code.Path}
 	e.at(rt, rt.vm.CaptureCallStack(4, nil))
 	return e.place()
 }

@@ -1,4 +1,4 @@
-package jshost_test
+package engine_test
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
-	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/samples"
 )
 
@@ -48,15 +47,15 @@ func FuzzTheViewIsWhatJSONParseGives(f *testing.F) {
 	} {
 		f.Add(text)
 	}
-	_, p, err := script(f, "it.js", compares)
+	_, p, err := compile(f, "it.js", compares)
 	if err != nil {
 		f.Fatal(err)
 	}
-	_, touches, err := script(f, "it.js", `export default (event) => { try { JSON.stringify(event.current) } catch (e) { if (!(e instanceof TypeError)) throw e } }`)
+	_, touches, err := compile(f, "it.js", `export default (event) => { try { JSON.stringify(event.current) } catch (e) { if (!(e instanceof TypeError)) throw e } }`)
 	if err != nil {
 		f.Fatal(err)
 	}
-	exact, any := jshost.NewScript("it", p, 1, jshost.Options{}), jshost.NewScript("it", touches, 1, jshost.Options{})
+	exact, any := newScript("it", p, 1, options{}), newScript("it", touches, 1, options{})
 	f.Fuzz(func(t *testing.T, data string) {
 		if len(data) > 8<<10 || strings.Count(data, "[")+strings.Count(data, "{") > 100 {
 			return
@@ -81,13 +80,13 @@ func TestManyFieldsDoNotCostQuadraticTime(t *testing.T) {
 		fmt.Fprintf(&b, `"field%d":%d,`, i, i)
 	}
 	b.WriteString(`"last":true}`)
-	_, p, err := script(t, "it.js", `export default (event) => { let n = 0; for (const k in event.current) if (k in event.current) n += 1; if (n !== 50001) throw n }`)
+	_, p, err := compile(t, "it.js", `export default (event) => { let n = 0; for (const k in event.current) if (k in event.current) n += 1; if (n !== 50001) throw n }`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := jshost.NewScript("it", p, 1, jshost.Options{}).Handle(ctx, core.Event{ID: "x", Current: json.RawMessage(b.String())}); err != nil {
+	if err := newScript("it", p, 1, options{}).Handle(ctx, core.Event{ID: "x", Current: json.RawMessage(b.String())}); err != nil {
 		t.Error(err)
 	}
 }
