@@ -21,12 +21,12 @@ type ScriptError struct {
 	Msg          string
 	Via          string // the place in the handler's own file, when File is one it imports
 	Err          error  // what stopped it, or the Go error that a host function gave; may be nil
-	stopped      bool   // at the place, which had no part in it
+	Stopped      bool   // at the place, which had no part in it
 }
 
 func (e *ScriptError) Error() string {
 	text := e.place() + ": " + e.Msg
-	if e.stopped {
+	if e.Stopped {
 		text = e.Msg + " at " + e.place()
 	}
 	if e.Via != "" {
@@ -51,7 +51,7 @@ func (rt *runtime) explain(err error) error {
 	if interrupted, ok := errors.AsType[*goja.InterruptedError](err); ok {
 		rt.broken = true
 		e.Err, _ = interrupted.Value().(error)
-		e.Msg, e.stopped = rt.stopped(e.Err), true
+		e.Msg, e.Stopped = rt.stopped(e.Err), true
 		e.at(rt, interrupted.Stack())
 		return e
 	}
