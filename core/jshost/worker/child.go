@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -48,7 +47,7 @@ func newChild(p *Process) *child {
 // live starts the process and listens to it until it ends.
 func (c *child) live() {
 	began := time.Now()
-	proc, err := spawn(c.process.o.Name, "/")
+	proc, err := spawn(servesAs, c.process.o.Name, "/")
 	if err != nil {
 		c.fail(&core.Error{Kind: core.Unavailable, Msg: "a process for the script can't be started", Err: err})
 		return
@@ -216,15 +215,17 @@ func (c *child) finish(e *end) {
 	} else if proc != nil {
 		proc.kill()
 	}
-	c.process.gone(c)
+	if !e.retired { // else the process knows, and holds its lock
+		c.process.gone(c)
+	}
 }
 
 // bury waits for the process, finds out what it died of, and tells. said is why nobody listens to it
-// any more: io.EOF when it says nothing more itself.
+// any more.
 func (c *child) bury(said error) {
 	log := c.process.log
 	proc := c.proc
-	if !errors.Is(said, io.EOF) && !proc.gaveUp(said) {
+	if !hungUp(said) {
 		c.finish(&end{why: "the script's process was ended: " + said.Error()})
 	}
 	if !proc.wait(endsAbout) {
@@ -232,11 +233,11 @@ func (c *child) bury(said error) {
 		proc.wait(0)
 	}
 	c.finish(&end{why: proc.reason(c.process.o.Memory)})
+	proc.hangUp()
 	c.toChild.Wait()
-	switch {
-	case c.end.retired:
+	if c.end.retired {
 		log.Debug("the script's process has ended", "pid", proc.pid())
-	default:
+	} else {
 		log.Warn("the script's process has ended", "pid", proc.pid(), "err", c.end.why)
 	}
 }

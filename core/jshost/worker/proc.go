@@ -97,37 +97,60 @@ func (p *proc) wait(d time.Duration) bool {
 	}
 }
 
-// close releases what is left of a process that has ended.
-func (p *proc) close() { _ = p.socket.Close() }
-
 // hungUp reports whether a read failed because one of the two ends is closed.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// reason is why a process has ended, for people. memory is what it was allowed.
-func (p *proc) reason(memory int64) string {
+// fate is what a process died of, as far as one can tell.
+type fate int
+
+const (
+	diedOtherwise fate = iota
+	diedOfMemory       // it was over its limit
+	diedOfDepth        // of calls
+	wasKilled          // and not by us
+)
+
+func (p *proc) fate() fate {
 	p.mu.Lock()
 	killed := p.killed
 	p.mu.Unlock()
 	said := p.words.String()
-	state := p.cmd.ProcessState
 	switch {
-	case state.ExitCode() == exitMemory || outOfMemory(said):
-		return fmt.Sprintf("memory limit of %s exceeded", size(memory))
+	case p.cmd.ProcessState.ExitCode() == exitMemory || outOfMemory(said):
+		return diedOfMemory
 	case strings.Contains(said, "stack overflow"):
-		return "the script ended its process: the calls are nested too deep (stack overflow)"
+		return diedOfDepth
 	case p.err != nil && strings.Contains(p.err.Error(), "signal: killed") && !killed:
+		return wasKilled
+	}
+	return diedOtherwise
+}
+
+// reason is why a process has ended, for people. memory is what it was allowed.
+func (p *proc) reason(memory int64) string {
+	switch p.fate() {
+	case diedOfMemory:
+		return fmt.Sprintf("memory limit of %s exceeded", size(memory))
+	case diedOfDepth:
+		return "the script ended its process: the calls are nested too deep (stack overflow)"
+	case wasKilled:
 		return "the system has killed the script's process, most likely because memory ran out"
 	}
+	return "the script ended its process: " + p.status()
+}
+
+// status is what a process that has ended says itself.
+func (p *proc) status() string {
 	status := "exit status 0"
 	if p.err != nil {
 		status = p.err.Error()
 	}
-	if last := lastWord(said); last != "" {
+	if last := lastWord(p.words.String()); last != "" {
 		status = last + " (" + status + ")"
 	}
-	return "the script ended its process: " + status
+	return status
 }
 
 // outOfMemory recognizes what Go, and its race detector, say when the system gives no more.
