@@ -186,7 +186,8 @@ func (c *child) fail(err error) {
 // retire ends a child that has nothing to do. It hears that its socket is closed.
 func (c *child) retire() { c.finish(&end{retired: true, why: "it was not needed any more"}) }
 
-// finish is the end: the calls that run are told, and the process is ended. Only the first counts.
+// finish is the end: another child takes over, the process is ended, and the calls that run are
+// told. Only the first counts.
 func (c *child) finish(e *end) {
 	c.mu.Lock()
 	if c.end != nil {
@@ -200,23 +201,25 @@ func (c *child) finish(e *end) {
 		}
 		close(c.started)
 	}
-	for _, b := range c.running {
-		b.outcomes <- outcome{end: e}
-		b.leave()
-		if b.clock != nil {
-			b.clock.Stop()
-		}
-	}
-	clear(c.running)
-	proc := c.proc
+	running, proc := c.running, c.proc
+	c.running = nil
 	c.mu.Unlock()
+	if !e.retired { // else the Process knows, and holds its lock
+		c.process.gone(c)
+	}
 	if proc != nil && e.retired {
 		proc.hangUp()
 	} else if proc != nil {
 		proc.kill()
 	}
-	if !e.retired { // else the process knows, and holds its lock
-		c.process.gone(c)
+	for _, b := range running {
+		c.mu.Lock()
+		b.leave()
+		c.mu.Unlock()
+		if b.clock != nil {
+			b.clock.Stop()
+		}
+		b.outcomes <- outcome{end: e} // it has room
 	}
 }
 
