@@ -93,6 +93,7 @@ type Attempt struct {
 	Started time.Time
 	Took    time.Duration
 	Err     string // why it did not succeed; empty for a success
+	Output  string // what the listener said, a line each; cut when long
 	Code    string // which version of the listener ran, for example a content hash
 	Crashed bool   // it ended its runner
 

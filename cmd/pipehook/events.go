@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -132,6 +133,7 @@ type attemptJSON struct {
 	DurationUS int64  `json:"durationUs"`
 	Error      string `json:"error,omitempty"`
 	Code       string `json:"code,omitempty"`
+	Output     string `json:"output,omitempty"` // what the listener said, a line each
 }
 
 func attemptName(number, replay int) string {
@@ -158,7 +160,7 @@ func eventView(ev *store.Event, attempts []store.Attempt, whys map[string]string
 		}
 		for _, a := range attempts {
 			if a.Listener == d.Listener {
-				dv.History = append(dv.History, attemptJSON{a.Number, a.Run, timeText(a.StartedAt), a.DurationUS, a.Error, a.Code})
+				dv.History = append(dv.History, attemptJSON{a.Number, a.Run, timeText(a.StartedAt), a.DurationUS, a.Error, a.Code, a.Output})
 			}
 		}
 		v.Deliveries = append(v.Deliveries, dv)
@@ -223,6 +225,7 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 			if a.Listener == d.Listener {
 				fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", attemptName(a.Number, a.Run), timeText(a.StartedAt),
 					time.Duration(a.DurationUS)*time.Microsecond, plain(orWord(a.Error, "ok")))
+				printOutput(w, a.Output)
 			}
 		}
 		if d.State == core.Waiting {
@@ -234,6 +237,13 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 	}
 	fmt.Fprintf(c.stdout, "\n%s\n", plain(string(ev.Body)))
 	return nil
+}
+
+// printOutput writes what a listener said during an attempt below it.
+func printOutput(w io.Writer, output string) {
+	for line := range strings.Lines(output) {
+		fmt.Fprintf(w, "    %s\n", plain(strings.TrimRight(line, "\n")))
+	}
 }
 
 func replayedText(times int) string {

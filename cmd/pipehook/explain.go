@@ -130,6 +130,7 @@ func (c *cli) printExplanation(x explanation) error {
 		fmt.Fprintf(w, "\nlistener %s\t%s\t%s\n", l.Listener, l.Outcome+replayedText(l.Replays), plain(l.Why))
 		for _, a := range l.Attempts {
 			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", attemptName(a.Number, a.Replay), a.StartedAt, time.Duration(a.DurationUS)*time.Microsecond, plain(orWord(a.Error, "ok")))
+			printOutput(w, a.Output)
 		}
 	}
 	return w.Flush()

@@ -130,8 +130,8 @@ const replayBatch = `WITH kept AS MATERIALIZED (
 
 // keepSuccess writes down the attempt that succeeded, which stands with its delivery as long as that
 // is done.
-const keepSuccess = `INSERT INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code)
-	SELECT event_seq, listener, replays, attempts, finished_at - duration_us, duration_us, '', code FROM deliveries
+const keepSuccess = `INSERT INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code, output)
+	SELECT event_seq, listener, replays, attempts, finished_at - duration_us, duration_us, '', code, output FROM deliveries
 	WHERE state = 1 AND attempts > 0 AND `
 
 // again makes the deliveries pending, each with a turn behind all there are.

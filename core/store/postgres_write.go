@@ -23,12 +23,13 @@ import (
 // end of the rows to database/sql.
 const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 ), stored AS (
-	INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace, body)
-	SELECT id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace,
+	INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace, labels, overlay, body)
+	SELECT id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace, labels, overlay,
 		CASE WHEN body_len >= 0 THEN substring($15::bytea FROM body_at FOR body_len) END
 	FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
-		$9::bytea[], $10::text[], $11::text[], $12::int[], $13::int[], $14::text[])
-		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len, trace)
+		$9::bytea[], $10::text[], $11::text[], $12::int[], $13::int[], $14::text[],
+		$37::text[], $38::text[])
+		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len, trace, labels, overlay)
 	ON CONFLICT DO NOTHING RETURNING seq, id
 ), delivered AS (
 	INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, turn, record)
@@ -39,19 +40,19 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 	SELECT shard, epoch FROM shards WHERE holder = $19 AND shard = ANY($20::int[]) FOR SHARE
 ), results AS MATERIALIZED (
 	SELECT r.* FROM unnest($20::int[], $21::bigint[], $22::bigint[], $23::text[], $24::int[], $25::int[], $26::bigint[], $27::bigint[], $28::bigint[],
-		$29::bigint[], $30::text[], $31::text[], $32::int[], $33::bigint[], $34::bigint[], $35::bigint[])
-		AS r (shard, epoch, seq, listener, state, number, wait, started_at, finished_at, duration_us, error, code, crashed, record, occurred, turn)
+		$29::bigint[], $30::text[], $31::text[], $32::int[], $33::bigint[], $34::bigint[], $35::bigint[], $36::text[])
+		AS r (shard, epoch, seq, listener, state, number, wait, started_at, finished_at, duration_us, error, code, crashed, record, occurred, turn, output)
 	JOIN held ON held.shard = r.shard AND held.epoch = r.epoch
 ), finished AS (
 	UPDATE deliveries d SET state = r.state, attempts = CASE WHEN r.number > 0 THEN r.number ELSE d.attempts END,
 		next_at = CASE WHEN r.state = 0 THEN clock.now + r.wait ELSE 0 END, crashes = d.crashes + r.crashed,
-		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code
+		finished_at = r.finished_at, duration_us = r.duration_us, last_error = r.error, code = r.code, output = r.output
 	FROM results r, clock WHERE d.event_seq = r.seq AND d.listener = r.listener
 		AND d.state = 0 AND d.turn = r.turn AND (r.state <> 0 OR d.attempts < r.number)
-	RETURNING r.state, r.seq, r.listener, d.replays AS run, r.number, r.started_at, r.duration_us, r.error, r.code
+	RETURNING r.state, r.seq, r.listener, d.replays AS run, r.number, r.started_at, r.duration_us, r.error, r.code, r.output
 ), tried AS (
-	INSERT INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code)
-	SELECT seq, listener, run, number, started_at, duration_us, error, code FROM finished WHERE state <> 1 AND number > 0
+	INSERT INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code, output)
+	SELECT seq, listener, run, number, started_at, duration_us, error, code, output FROM finished WHERE state <> 1 AND number > 0
 	ON CONFLICT DO NOTHING
 ), marked AS (
 	INSERT INTO handled (listener, record, occurred_at)
@@ -61,7 +62,7 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 	SELECT count(*) AS n FROM replicas, clock WHERE id <> $19 AND lease_until > clock.now
 ) SELECT 0, seq, id FROM stored
 UNION ALL SELECT 1, epoch, shard::text FROM held
-UNION ALL SELECT 2, n, CASE WHEN n > 0 AND $36::bool THEN pg_notify('pipehook', '')::text ELSE '' END FROM others`
+UNION ALL SELECT 2, n, CASE WHEN n > 0 AND $37::bool THEN pg_notify('pipehook', '')::text ELSE '' END FROM others`
 
 // What a row of the answer to writeBatch says.
 const (
@@ -244,9 +245,10 @@ func (w *pgWriter) alone(ctx context.Context, p *plan, b *batch, replica int64, 
 
 func (w *pgWriter) run(ctx context.Context, plans []*plan, b *batch, replica int64, k keying) (_ map[string]int64, err error) {
 	args, news := encodePlans(plans, k)
+	labels, overlays := encodeOverlays(plans)
 	args = append(args, replica)
 	args = append(args, encodeAttempts(b.attempts)...)
-	rows, err := w.stmt.QueryContext(ctx, append(args, news)...)
+	rows, err := w.stmt.QueryContext(ctx, append(args, news, labels, overlays)...)
 	if err != nil {
 		return nil, err
 	}
@@ -328,8 +330,20 @@ func encodePlans(plans []*plan, k keying) (args []any, news bool) {
 	return append(args, literals(&dID, &dListener, &dRecord)...), news
 }
 
+// encodeOverlays makes the arguments for what was said of the plans' events.
+func encodeOverlays(plans []*plan) (labels, overlays string) {
+	var l, o array
+	for _, p := range plans {
+		if !p.ev.Plan.Empty() {
+			l.text(p.ev.LabelsText())
+			o.text(p.ev.Overlay)
+		}
+	}
+	return l.literal(), o.literal()
+}
+
 func encodeAttempts(attempts []core.Attempt) []any {
-	var shard, epoch, seq, listener, state, number, wait, started, finished, took, text, code, crashed, record, occurred, turn array
+	var shard, epoch, seq, listener, state, number, wait, started, finished, took, text, code, crashed, record, occurred, turn, output array
 	for i := range attempts {
 		a := &attempts[i]
 		shard.int(int64(a.Shard))
@@ -348,8 +362,9 @@ func encodeAttempts(attempts []core.Attempt) []any {
 		record.int(a.Record)
 		occurred.int(micros(a.Occurred))
 		turn.int(a.Turn)
+		output.text(a.Output)
 	}
-	return literals(&shard, &epoch, &seq, &listener, &state, &number, &wait, &started, &finished, &took, &text, &code, &crashed, &record, &occurred, &turn)
+	return literals(&shard, &epoch, &seq, &listener, &state, &number, &wait, &started, &finished, &took, &text, &code, &crashed, &record, &occurred, &turn, &output)
 }
 
 // array builds PostgreSQL's text form of an array.

@@ -34,6 +34,8 @@ type Event struct {
 	Header     string `bun:"header"`
 	Body       []byte `bun:"body"`
 	Trace      string `bun:"trace"`
+	Labels     string `bun:"labels"`
+	Overlay    string `bun:"overlay"`
 
 	Deliveries []*Delivery `bun:"rel:has-many,join:seq=event_seq"`
 }
@@ -55,6 +57,7 @@ type Delivery struct {
 	DurationUS int64      `bun:"duration_us"`
 	LastError  string     `bun:"last_error"`
 	Code       string     `bun:"code"`
+	Output     string     `bun:"output"`
 }
 
 // Attempt is one try of a delivery.
@@ -69,6 +72,7 @@ type Attempt struct {
 	DurationUS int64  `bun:"duration_us"`
 	Error      string `bun:"error"`
 	Code       string `bun:"code"`
+	Output     string `bun:"output"`
 }
 
 // Filter chooses events; its zero value chooses all.
@@ -121,7 +125,7 @@ func (r *Reader) Close() error { return r.db.Close() }
 // deliveries.
 func (r *Reader) Events(ctx context.Context, f Filter) ([]Event, error) {
 	var events []Event
-	q := r.db.NewSelect().Model(&events).ExcludeColumn("body", "header", "dedupe_key", "trace").
+	q := r.db.NewSelect().Model(&events).ExcludeColumn("body", "header", "dedupe_key", "trace", "overlay").
 		Relation("Deliveries", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Order("listener") }).
 		Order("seq DESC")
 	if f.Limit <= 0 {
@@ -179,7 +183,7 @@ func (r *Reader) Event(ctx context.Context, id string) (Event, []Attempt, error)
 	for _, d := range ev.Deliveries {
 		if d.State == core.Done { // the attempt that succeeded stands with its delivery
 			attempts = append(attempts, Attempt{
-				EventSeq: d.EventSeq, Listener: d.Listener, Run: d.Replays, Number: d.Attempts, StartedAt: d.FinishedAt - d.DurationUS, DurationUS: d.DurationUS, Code: d.Code,
+				EventSeq: d.EventSeq, Listener: d.Listener, Run: d.Replays, Number: d.Attempts, StartedAt: d.FinishedAt - d.DurationUS, DurationUS: d.DurationUS, Code: d.Code, Output: d.Output,
 			})
 		}
 	}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +181,40 @@ func TestAnEventWhoseKeyIsFreeAgainKeepsItsPlaceInASequence(t *testing.T) {
 		}
 		if first, second := f.delivered(t, again.ID).Turn, f.delivered(t, next.ID).Turn; first >= second {
 			t.Errorf("the first has turn %d, the second %d", first, second)
+		}
+	})
+}
+
+func TestWhatAListenerSaidIsKeptWithEveryAttempt(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		f := open(t, url, &intake{full: true})
+		m := hands(t, f)
+		ev := f.event("", "audit")
+		f.commit(t, ev)
+		say := func(state core.State, said string) {
+			d, epoch := f.begin(t, "audit")
+			a := finish(d, epoch, state, f.clock, "")
+			a.Output = said
+			f.Finish(a)
+			f.commit(t, f.event(""))
+		}
+		say(core.Waiting, "trying\n")
+		say(core.Done, "info \"quoted\", {braced}\nwarn done\n")
+		if n, err := m.Replay(t.Context(), store.Choice{Events: []string{ev.ID}}, nil); n != 1 || err != nil {
+			t.Fatalf("%d replayed (%v)", n, err)
+		}
+		say(core.Done, "")
+		_, attempts, err := f.Reader().Event(t.Context(), ev.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said []string
+		for _, a := range attempts {
+			said = append(said, a.Output)
+		}
+		slices.Sort(said)
+		if want := []string{"", "info \"quoted\", {braced}\nwarn done\n", "trying\n"}; !slices.Equal(said, want) {
+			t.Errorf("said %q, want %q", said, want)
 		}
 	})
 }

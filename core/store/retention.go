@@ -54,6 +54,9 @@ func (r *rest) after(began, now time.Time) time.Duration {
 }
 
 func (s *Store) forget(ctx context.Context, k Keep, sizing *rest) error {
+	if err := s.forgetExpired(ctx); err != nil {
+		return err
+	}
 	if k.Age > 0 {
 		if err := errors.Join(s.forgetOld(ctx, k.Age, nil), s.backend.forgetBeside(ctx, k.Age)); err != nil {
 			return err

@@ -33,6 +33,8 @@ type sqlite struct {
 	other *bun.DB // a second writing connection, for what is rare
 	now   func() time.Time
 	turn  int64 // the highest that is taken
+
+	changes kvQueue
 }
 
 // sqliteDSN opens the file so that a commit is on disk when it returns. busy_timeout comes first:
@@ -46,7 +48,7 @@ func openSQLite(ctx context.Context, loc location, now func() time.Time) (_ back
 	if err := os.MkdirAll(filepath.Dir(loc.path), 0o750); err != nil {
 		return nil, nil, err
 	}
-	s := &sqlite{now: now}
+	s := &sqlite{now: now, changes: kvQueue{turn: make(chan struct{}, 1)}}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -311,7 +313,7 @@ func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {
 		crashed = 1
 	}
 	changed, err := s.stmts.finish.exec(int64(a.State), int64(a.Number), next, ended(a), a.Took.Microseconds(), a.Err, a.Code,
-		crashed, a.Seq, a.Listener, a.Turn)
+		crashed, a.Seq, a.Listener, a.Turn, plainText(a.Output))
 	if err != nil {
 		return err
 	}
@@ -323,7 +325,7 @@ func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {
 	if changed == 0 || a.State == core.Done || a.Number == 0 { // 0: cancelled or replayed meanwhile, or written before
 		return nil
 	}
-	return s.stmts.insertAttempt.run(a.Seq, a.Listener, int64(a.Number), a.Started.UnixMicro(), a.Took.Microseconds(), a.Err, a.Code)
+	return s.stmts.insertAttempt.run(a.Seq, a.Listener, int64(a.Number), a.Started.UnixMicro(), a.Took.Microseconds(), a.Err, a.Code, plainText(a.Output))
 }
 
 // scan and load use the readers, so they never stand in the way of a commit.

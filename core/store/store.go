@@ -47,6 +47,7 @@ type Store struct {
 	pending  atomic.Int64
 	intake   core.Intake
 	holds    holds
+	kvCounts kvCounts
 	trouble  core.Trouble // of the write loop
 	alone    bool         // the last transaction saw no other process; belongs to the write loop
 	ready    atomic.Bool  // prepare succeeded
@@ -75,6 +76,9 @@ type backend interface {
 	// keep holds what this process may serve until ctx ends, then hands it back.
 	keep(ctx context.Context, s *Store)
 	edit() *bun.DB // may write beside the write loop, in short transactions
+	// kv makes a change and sets what came of it; forgetKV deletes up to limit entries that have expired.
+	kv(ctx context.Context, w *kvWrite) error
+	forgetKV(ctx context.Context, limit int) (int64, error)
 	close() error
 }
 
@@ -99,7 +103,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: opts, intake: noIntake{}, holds: holds{now: clocks},
+		opts: opts, intake: noIntake{}, holds: holds{now: clocks}, kvCounts: kvCounts{most: KVMaxEntries},
 		plans: make(chan *plan, 1024), attempts: make(chan core.Attempt, 4096), stopped: make(chan struct{}),
 	}
 	s.Retain(opts.Keep)

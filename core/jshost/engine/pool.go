@@ -21,6 +21,8 @@ type Pool struct {
 	idle   []*runtime // the last used last, so that few stay warm when there is little to do
 	closed bool
 	runs   sync.WaitGroup
+
+	background sync.WaitGroup // operations of the host, also of calls that were given up
 }
 
 // NewPool makes the runner of a program. Its runtimes are made when they are needed.
@@ -98,7 +100,7 @@ func (p *Pool) take(ctx context.Context, ev *core.Event, allowed time.Duration) 
 	if p.opts.Loading != nil {
 		defer p.opts.Loading(ev)()
 	}
-	return newRuntime(ctx, p.program, p.opts, allowed)
+	return newRuntime(ctx, p.program, p.opts, &p.background, allowed)
 }
 
 // put keeps a runtime for the next run.
@@ -119,4 +121,5 @@ func (p *Pool) Close() {
 	p.closed, p.idle = true, nil
 	p.mu.Unlock()
 	p.runs.Wait()
+	p.background.Wait()
 }
