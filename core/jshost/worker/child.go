@@ -111,6 +111,9 @@ func (c *child) take(m *message.Up) error {
 	case m.GetAbandon() != 0:
 		c.abandon(m.GetAbandon())
 		return nil
+	case m.GetFault() != "":
+		c.process.log.Error("a fault in the script's process", "text", m.GetFault())
+		return c.count()
 	case m.GetRefused() != nil && !c.served():
 		c.refuse(failed(m.GetRefused()))
 		return nil
@@ -156,23 +159,34 @@ func (c *child) said(text []byte) error {
 	if err := json.Unmarshal(text, &line); err != nil {
 		return fmt.Errorf("a line can't be read: %w", err)
 	}
-	c.mu.Lock()
-	c.lines++
-	many := c.lines > maxLines*max(len(c.running), 1)
-	known := false
-	for _, b := range c.running {
-		known = known || b.calls[b.next].Event.ID == line.Event
-	}
-	c.mu.Unlock()
-	if many {
-		return errors.New("it says too much")
-	}
 	line.Listener = c.process.o.Name
-	if !known {
+	if !c.runs(line.Event) {
 		line.Event = ""
 	}
 	if c.process.o.Said != nil {
 		c.process.o.Said(line)
+	}
+	return c.count()
+}
+
+// runs reports whether an event of the id is being handled.
+func (c *child) runs(event string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.running {
+		if b.calls[b.next].Event.ID == event {
+			return true
+		}
+	}
+	return false
+}
+
+// count bounds what is said.
+func (c *child) count() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lines++; c.lines > maxLines*(len(c.running)+1) {
+		return errors.New("it says too much")
 	}
 	return nil
 }

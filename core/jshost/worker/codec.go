@@ -29,6 +29,12 @@ func sentCall(call *engine.Call) *message.Call {
 		UserId: text(ev.Facts.UserID), CompanyId: text(ev.Facts.CompanyID), ChangeSource: text(ev.Facts.ChangeSource), Bulk: ev.Facts.Bulk,
 		Replayed: ev.Replayed, Gathered: ev.Gathered,
 	}
+	if len(ev.Labels) > 0 {
+		out.Labels = make(map[string]string, len(ev.Labels))
+		for name, value := range ev.Labels {
+			out.Labels[text(name)] = text(value)
+		}
+	}
 	if call.Kind == engine.Source {
 		for name, values := range ev.Header {
 			h := &message.Header{Name: text(name)}
@@ -38,7 +44,7 @@ func sentCall(call *engine.Call) *message.Call {
 			out.Headers = append(out.Headers, h)
 		}
 	}
-	return &message.Call{Kind: uint32(call.Kind), Timeout: int64(call.Timeout), Event: out}
+	return &message.Call{Kind: uint32(call.Kind), Timeout: int64(call.Timeout), Attempt: int64(call.Attempt), Event: out}
 }
 
 // receivedCall is the call in the child.
@@ -51,7 +57,7 @@ func receivedCall(in *message.Call) engine.Call {
 		Current: whole(body, e.GetCurrent()), Previous: whole(body, e.GetPrevious()), Meta: whole(body, e.GetMeta()),
 		Version: e.GetVersion(), Attempt: int(e.GetAttempt()), OccurredAt: moment(e.GetOccurredAt()),
 		Facts:    core.Facts{UserID: e.GetUserId(), CompanyID: e.GetCompanyId(), ChangeSource: e.GetChangeSource(), Bulk: e.GetBulk()},
-		Replayed: e.GetReplayed(), Gathered: e.GetGathered(),
+		Replayed: e.GetReplayed(), Gathered: e.GetGathered(), Labels: e.GetLabels(),
 	}
 	if len(e.GetHeaders()) > 0 {
 		ev.Header = make(http.Header, len(e.GetHeaders()))
@@ -59,7 +65,7 @@ func receivedCall(in *message.Call) engine.Call {
 			ev.Header[h.GetName()] = h.GetValues()
 		}
 	}
-	return engine.Call{Kind: engine.Kind(in.GetKind()), Event: ev, Timeout: time.Duration(in.GetTimeout())}
+	return engine.Call{Kind: engine.Kind(in.GetKind()), Event: ev, Attempt: int(in.GetAttempt()), Timeout: time.Duration(in.GetTimeout())}
 }
 
 // part sends where in the body a text is, rather than all of it once more.

@@ -146,7 +146,7 @@ func TestWhoeverWaitsForACallMayStopWaiting(t *testing.T) {
 		var errs []error
 		var running sync.WaitGroup
 		running.Go(func() {
-			calls := []engine.Call{{Event: sample(t, id), Timeout: time.Hour}, {Event: sample(t, "after " + id), Timeout: time.Hour}}
+			calls := []engine.Call{{Event: sample(t, id), Timeout: time.Hour}, {Event: sample(t, "after "+id), Timeout: time.Hour}}
 			p.Run(ctx, calls, func(_ int, r engine.Result) { errs = append(errs, r.Err) })
 		})
 		heard(t, j, id)

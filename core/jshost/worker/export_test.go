@@ -2,6 +2,8 @@ package worker
 
 import (
 	"encoding/json"
+	"os"
+	"os/exec"
 
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/worker/message"
@@ -15,7 +17,7 @@ func OnConfined(name string, f func(secrets map[string]string, say func(string))
 		if script.GetName() == name {
 			f(script.GetSecrets(), func(text string) {
 				line, _ := json.Marshal(engine.Line{Msg: text, Text: text}) // of a string
-				_ = out.send(&message.Up{Line: line})                      // seen by the test
+				_ = out.send(&message.Up{Line: line})                       // seen by the test
 			})
 		}
 	}
@@ -34,4 +36,16 @@ func (p *Process) Pid() int {
 		return 0
 	}
 	return p.child.proc.pid()
+}
+
+// nobody is a process that has ended.
+func nobody() *proc {
+	ours, its, err := socketPair()
+	if err != nil {
+		panic(err)
+	}
+	_ = its.Close()
+	self, _ := os.FindProcess(os.Getpid())
+	_ = self.Release()
+	return &proc{socket: ours, cmd: &exec.Cmd{Process: self}, ended: make(chan struct{})}
 }

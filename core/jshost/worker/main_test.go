@@ -24,6 +24,9 @@ import (
 func TestMain(m *testing.M) {
 	inChildren()
 	worker.Main()
+	if os.Getenv(victimEnv) != "" {
+		victim()
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -128,4 +131,10 @@ func batch(t testing.TB, p *worker.Process, timeout time.Duration, ids ...string
 		errs = append(errs, r.Err)
 	})
 	return errs
+}
+
+func (j *journal) log() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }

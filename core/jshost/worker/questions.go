@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/worker/message"
@@ -53,15 +54,38 @@ func (c *child) question(q *message.Question) error {
 	by := engine.Caller{Script: c.process.o.Name, Event: b.calls[b.next].Event}
 	c.toChild.Go(func() {
 		body, err := answer(ctx, c.process.o.Host, by, q)
+		c.complain(ctx, by, q.GetMethod(), err)
 		c.mu.Lock()
 		delete(c.asked, q.GetId())
 		b.asking--
 		c.mu.Unlock()
 		cancel()
-		c.reply(q.GetId(), body, err)
+		c.reply(q.GetId(), body, plainly(err))
 	})
 	return nil
 }
+
+// complain logs what the script is not told.
+func (c *child) complain(ctx context.Context, by engine.Caller, method string, err error) {
+	if _, told := errors.AsType[*engine.HostError](err); err == nil || told || ctx.Err() != nil {
+		return
+	}
+	c.process.log.Error("an operation of a script failed", "operation", method, "event", by.Event.ID, "err", err)
+}
+
+// plainly keeps from the child what a script may not know.
+func plainly(err error) error {
+	known, ok := errors.AsType[*engine.HostError](err)
+	switch {
+	case ok:
+		return known
+	case err != nil:
+		return errFailed
+	}
+	return nil
+}
+
+var errFailed = errors.New("pipehook could not do it; its log says why")
 
 // deadline bounds ctx by that of the batch's call.
 func deadline(ctx context.Context, cancel context.CancelFunc, b *batch) (context.Context, context.CancelFunc) {
@@ -86,8 +110,13 @@ func (c *child) reply(id uint64, body []byte, err error) {
 	_ = c.out.send(&message.Down{Answer: &message.Answer{Id: id, Failure: failure(err), Body: body}}) // to nobody, when it has ended
 }
 
-// answer asks the host.
-func answer(ctx context.Context, h engine.Host, by engine.Caller, q *message.Question) ([]byte, error) {
+// answer asks the host. A fault of it is one for the log.
+func answer(ctx context.Context, h engine.Host, by engine.Caller, q *message.Question) (body []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the host panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
 	switch q.GetMethod() {
 	case askFetch:
 		return relay(ctx, by, q.GetBody(), h.Fetch)

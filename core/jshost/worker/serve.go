@@ -1,10 +1,12 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -40,7 +42,7 @@ func newServer(out *outbox) *server {
 func (s *server) options(script *message.Script, size int) engine.Options {
 	o := engine.Options{
 		Name: script.GetName(), Secrets: script.GetSecrets(), Size: size,
-		Said: s.said, Level: &s.level, Loading: s.loading,
+		Said: s.said, Level: &s.level, Loading: s.loading, Log: slog.New(slog.NewTextHandler(faults{s.out}, nil)),
 	}
 	if script.GetHosted() {
 		o.Host = s
@@ -110,6 +112,13 @@ func (s *server) said(line engine.Line) {
 	if text, err := json.Marshal(line); err == nil {
 		_ = s.out.send(&message.Up{Line: text})
 	}
+}
+
+// faults are lines of the engine's own log, on their way to the parent's.
+type faults struct{ out *outbox }
+
+func (f faults) Write(text []byte) (int, error) {
+	return len(text), f.out.send(&message.Up{Fault: strings.ToValidUTF8(string(bytes.TrimSpace(text)), "\ufffd")})
 }
 
 // loading tells the parent that a call's time has not begun yet.

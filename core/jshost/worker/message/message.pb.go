@@ -181,6 +181,7 @@ type Up struct {
 	Question      *Question              `protobuf:"bytes,6,opt,name=question,proto3" json:"question,omitempty"`
 	Abandon       uint64                 `protobuf:"varint,7,opt,name=abandon,proto3" json:"abandon,omitempty"` // the question whose answer nobody waits for
 	Compiled      *Compiled              `protobuf:"bytes,8,opt,name=compiled,proto3" json:"compiled,omitempty"`
+	Fault         string                 `protobuf:"bytes,9,opt,name=fault,proto3" json:"fault,omitempty"` // of ours, for the log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,6 +270,13 @@ func (x *Up) GetCompiled() *Compiled {
 		return x.Compiled
 	}
 	return nil
+}
+
+func (x *Up) GetFault() string {
+	if x != nil {
+		return x.Fault
+	}
+	return ""
 }
 
 // Setup is what the process needs before it takes everything else away from itself.
@@ -498,6 +506,7 @@ type Call struct {
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Timeout       int64                  `protobuf:"varint,2,opt,name=timeout,proto3" json:"timeout,omitempty"` // nanoseconds, as all times
 	Event         *Event                 `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
+	Attempt       int64                  `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"` // of the delivery
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -553,6 +562,13 @@ func (x *Call) GetEvent() *Event {
 	return nil
 }
 
+func (x *Call) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
 // Event is what scripts see of a core.Event. Header is only that of a source's call.
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -578,6 +594,7 @@ type Event struct {
 	Bulk          bool                   `protobuf:"varint,20,opt,name=bulk,proto3" json:"bulk,omitempty"`
 	Replayed      bool                   `protobuf:"varint,21,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	Gathered      []string               `protobuf:"bytes,22,rep,name=gathered,proto3" json:"gathered,omitempty"`
+	Labels        map[string]string      `protobuf:"bytes,23,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -762,6 +779,13 @@ func (x *Event) GetReplayed() bool {
 func (x *Event) GetGathered() []string {
 	if x != nil {
 		return x.Gathered
+	}
+	return nil
+}
+
+func (x *Event) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -1452,7 +1476,7 @@ const file_message_message_proto_rawDesc = "" +
 	"\x05batch\x18\x03 \x01(\v2\x16.pipehook.worker.BatchR\x05batch\x12\x12\n" +
 	"\x04stop\x18\x04 \x01(\x04R\x04stop\x12/\n" +
 	"\x06answer\x18\x05 \x01(\v2\x17.pipehook.worker.AnswerR\x06answer\x12\x18\n" +
-	"\acompile\x18\x06 \x01(\tR\acompile\"\xcf\x02\n" +
+	"\acompile\x18\x06 \x01(\tR\acompile\"\xe5\x02\n" +
 	"\x02Up\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x122\n" +
 	"\arefused\x18\x02 \x01(\v2\x18.pipehook.worker.FailureR\arefused\x12/\n" +
@@ -1461,7 +1485,8 @@ const file_message_message_proto_rawDesc = "" +
 	"\x04line\x18\x05 \x01(\fR\x04line\x125\n" +
 	"\bquestion\x18\x06 \x01(\v2\x19.pipehook.worker.QuestionR\bquestion\x12\x18\n" +
 	"\aabandon\x18\a \x01(\x04R\aabandon\x125\n" +
-	"\bcompiled\x18\b \x01(\v2\x19.pipehook.worker.CompiledR\bcompiled\"s\n" +
+	"\bcompiled\x18\b \x01(\v2\x19.pipehook.worker.CompiledR\bcompiled\x12\x14\n" +
+	"\x05fault\x18\t \x01(\tR\x05fault\"s\n" +
 	"\x05Setup\x12\x16\n" +
 	"\x06memory\x18\x01 \x01(\x03R\x06memory\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x14\n" +
@@ -1481,11 +1506,12 @@ const file_message_message_proto_rawDesc = "" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12+\n" +
 	"\x05calls\x18\x02 \x03(\v2\x15.pipehook.worker.CallR\x05calls\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\x12R\x05level\"b\n" +
+	"\x05level\x18\x03 \x01(\x12R\x05level\"|\n" +
 	"\x04Call\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\atimeout\x18\x02 \x01(\x03R\atimeout\x12,\n" +
-	"\x05event\x18\x03 \x01(\v2\x16.pipehook.worker.EventR\x05event\"\xae\x05\n" +
+	"\x05event\x18\x03 \x01(\v2\x16.pipehook.worker.EventR\x05event\x12\x18\n" +
+	"\aattempt\x18\x04 \x01(\x03R\aattempt\"\xa5\x06\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12\x16\n" +
@@ -1513,7 +1539,11 @@ const file_message_message_proto_rawDesc = "" +
 	"\rchange_source\x18\x13 \x01(\tR\fchangeSource\x12\x12\n" +
 	"\x04bulk\x18\x14 \x01(\bR\x04bulk\x12\x1a\n" +
 	"\breplayed\x18\x15 \x01(\bR\breplayed\x12\x1a\n" +
-	"\bgathered\x18\x16 \x03(\tR\bgathered\"4\n" +
+	"\bgathered\x18\x16 \x03(\tR\bgathered\x12:\n" +
+	"\x06labels\x18\x17 \x03(\v2\".pipehook.worker.Event.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"4\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\"B\n" +
@@ -1589,7 +1619,7 @@ func file_message_message_proto_rawDescGZIP() []byte {
 }
 
 var file_message_message_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_message_message_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_message_message_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_message_message_proto_goTypes = []any{
 	(Cause_Of)(0),    // 0: pipehook.worker.Cause.Of
 	(*Down)(nil),     // 1: pipehook.worker.Down
@@ -1609,6 +1639,7 @@ var file_message_message_proto_goTypes = []any{
 	(*Answer)(nil),   // 15: pipehook.worker.Answer
 	(*Compiled)(nil), // 16: pipehook.worker.Compiled
 	nil,              // 17: pipehook.worker.Script.SecretsEntry
+	nil,              // 18: pipehook.worker.Event.LabelsEntry
 }
 var file_message_message_proto_depIdxs = []int32{
 	3,  // 0: pipehook.worker.Down.setup:type_name -> pipehook.worker.Setup
@@ -1627,16 +1658,17 @@ var file_message_message_proto_depIdxs = []int32{
 	9,  // 13: pipehook.worker.Event.current:type_name -> pipehook.worker.Part
 	9,  // 14: pipehook.worker.Event.previous:type_name -> pipehook.worker.Part
 	9,  // 15: pipehook.worker.Event.meta:type_name -> pipehook.worker.Part
-	11, // 16: pipehook.worker.Result.failure:type_name -> pipehook.worker.Failure
-	12, // 17: pipehook.worker.Failure.cause:type_name -> pipehook.worker.Cause
-	0,  // 18: pipehook.worker.Cause.of:type_name -> pipehook.worker.Cause.Of
-	11, // 19: pipehook.worker.Answer.failure:type_name -> pipehook.worker.Failure
-	11, // 20: pipehook.worker.Compiled.failure:type_name -> pipehook.worker.Failure
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	18, // 16: pipehook.worker.Event.labels:type_name -> pipehook.worker.Event.LabelsEntry
+	11, // 17: pipehook.worker.Result.failure:type_name -> pipehook.worker.Failure
+	12, // 18: pipehook.worker.Failure.cause:type_name -> pipehook.worker.Cause
+	0,  // 19: pipehook.worker.Cause.of:type_name -> pipehook.worker.Cause.Of
+	11, // 20: pipehook.worker.Answer.failure:type_name -> pipehook.worker.Failure
+	11, // 21: pipehook.worker.Compiled.failure:type_name -> pipehook.worker.Failure
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_message_message_proto_init() }
@@ -1650,7 +1682,7 @@ func file_message_message_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_message_message_proto_rawDesc), len(file_message_message_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
