@@ -252,8 +252,10 @@ func (c *child) bury(said error) {
 	c.finish(&end{why: proc.reason(c.process.o.Memory)})
 	proc.hangUp()
 	c.toChild.Wait()
-	if c.end.retired {
+	if said := proc.words.String(); c.end.retired && said == "" {
 		log.Debug("the script's process has ended", "pid", proc.pid())
+	} else if c.end.retired {
+		log.Warn("the script's process has ended, not without complaints", "pid", proc.pid(), "said", said)
 	} else {
 		log.Warn("the script's process has ended", "pid", proc.pid(), "err", c.end.why)
 	}

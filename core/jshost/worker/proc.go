@@ -52,7 +52,7 @@ func spawn(as, name, dir string) (*proc, error) {
 	}
 	p := &proc{socket: ours, ended: make(chan struct{})}
 	p.cmd = &exec.Cmd{
-		Path: self, Args: []string{as, name}, Env: []string{}, Dir: dir,
+		Path: self, Args: []string{as, name}, Env: environment(), Dir: dir,
 		Stdin: its, Stderr: &p.words, SysProcAttr: attributes(), WaitDelay: endsAbout,
 	}
 	if err := p.cmd.Start(); err != nil {
