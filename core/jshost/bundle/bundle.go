@@ -20,6 +20,9 @@ import (
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
+// opening begins the function that a bundle is.
+const opening = "(function (exports, require, module) {"
+
 // Make makes one CommonJS function of the file and its imports. Places in it are those of the
 // bundle; its source map leads back to the files. The error is an engine.CompileError.
 func Make(path string) (engine.Code, error) {
@@ -47,7 +50,7 @@ func Make(path string) (engine.Code, error) {
 		Plugins:   []api.Plugin{{Name: "plain", Setup: func(b api.PluginBuild) { b.OnLoad(api.OnLoadOptions{Filter: `\.[cm]?[jt]sx?$`}, loadPlain) }}},
 		Sourcemap: api.SourceMapExternal, SourcesContent: api.SourcesContentExclude,
 		// On lines of their own and known to the source map, so that every place stays right.
-		Banner: map[string]string{"js": "(function (exports, require, module) {"}, Footer: map[string]string{"js": "})"},
+		Banner: map[string]string{"js": opening}, Footer: map[string]string{"js": "})"},
 	})
 	if len(result.Errors) > 0 {
 		return engine.Code{}, bundleError(path, result.Errors[0])
@@ -60,12 +63,16 @@ func Make(path string) (engine.Code, error) {
 			text = file.Contents
 		}
 	}
+	inputs, modules := inputsOf(result.Metafile, filepath.Dir(path))
+	if modules {
+		text = bytes.Replace(text, []byte(opening), []byte(opening+` "use strict";`), 1)
+	}
 	code, err := withPlaces(text, places)
 	if err != nil {
 		return engine.Code{}, &engine.CompileError{File: path, Msg: err.Error()}
 	}
 	sum := sha256.Sum256(code)
-	return engine.Code{Path: path, Hash: hex.EncodeToString(sum[:6]), Text: code, Inputs: inputsOf(result.Metafile, filepath.Dir(path))}, nil
+	return engine.Code{Path: path, Hash: hex.EncodeToString(sum[:6]), Text: code, Inputs: inputs}, nil
 }
 
 // withPlaces puts the source map at the end of the code. The last place is repeated at the last
@@ -123,22 +130,27 @@ func bundleError(path string, m api.Message) error {
 	return e
 }
 
-// inputsOf reads the bundler's report, which names files from the folder of the entry.
-func inputsOf(report, dir string) []string {
+// inputsOf reads the bundler's report, which names files from the folder of the entry. modules
+// reports whether all of them are ES modules: those are strict, which a CommonJS bundle is not by itself.
+func inputsOf(report, dir string) (inputs []string, modules bool) {
 	var meta struct {
-		Inputs map[string]json.RawMessage `json:"inputs"`
+		Inputs map[string]struct {
+			Format string `json:"format"`
+		} `json:"inputs"`
 	}
 	if json.Unmarshal([]byte(report), &meta) != nil {
-		return nil
+		return nil, false
 	}
-	inputs := make([]string, 0, len(meta.Inputs))
-	for name := range meta.Inputs {
-		if !strings.HasPrefix(name, "(disabled)") {
-			inputs = append(inputs, filepath.Join(dir, filepath.FromSlash(name)))
+	modules = true
+	for name, input := range meta.Inputs {
+		if strings.HasPrefix(name, "(disabled)") {
+			continue
 		}
+		inputs = append(inputs, filepath.Join(dir, filepath.FromSlash(name)))
+		modules = modules && (input.Format == "esm" || strings.HasSuffix(name, ".json"))
 	}
 	slices.Sort(inputs)
-	return inputs
+	return inputs, modules
 }
 
 // plainCause leaves the path out: the error names it already.

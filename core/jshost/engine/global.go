@@ -13,6 +13,7 @@ type global struct {
 	rt       *runtime
 	original *goja.Object          // the engine's own
 	self     *goja.Object          // what scripts see
+	above    *goja.Object          // its prototype, as long as no script has changed it
 	found    map[string]goja.Value // what was asked for, and what was added
 	added    []string
 	closed   bool
@@ -28,7 +29,9 @@ func (g *global) Get(name string) goja.Value {
 		v = g.self
 	case slices.Contains(languageGlobals, name):
 		v = g.original.Get(name)
-		g.rt.language.harden(v)
+		if o, ok := v.(*goja.Object); ok && !g.rt.language.hard[o] {
+			g.rt.language.open(o) // a function without a prototype, too: Proxy has one of its own
+		}
 	case slices.Contains(ownGlobals, name):
 		v = g.original.Get(name)
 	default:
@@ -72,3 +75,8 @@ func (g *global) Keys() []string { return g.added }
 
 // ownGlobals are those beside the language.
 var ownGlobals = []string{"console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}
+
+// Globals are the names that scripts find, those of the global object itself included.
+func Globals() []string {
+	return slices.Concat(languageGlobals, ownGlobals, []string{"globalThis", "global"})
+}

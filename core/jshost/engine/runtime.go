@@ -54,6 +54,7 @@ type runtime struct {
 	calling  context.Context // nil while none runs
 	loop     *loop           // nil until the call begins something
 	meant    []meant
+	granted  *goja.Object // ctx.secrets; nil until it is asked for
 	emits    int
 	said     int  // bytes logged
 	quiet    bool // no more is logged
@@ -124,6 +125,7 @@ func (rt *runtime) globals() {
 	}
 	rt.global = &global{rt: rt, original: original, found: map[string]goja.Value{}}
 	rt.global.self = rt.vm.NewDynamicObject(rt.global)
+	rt.global.above = rt.global.self.Prototype()
 	rt.vm.SetGlobalObject(rt.global.self)
 }
 
@@ -260,7 +262,10 @@ func (rt *runtime) end() {
 	if rt.loop != nil && rt.loop.end() {
 		rt.broken = true
 	}
-	rt.call, rt.calling, rt.loop, rt.event = nil, nil, nil, nil
+	if rt.global.self.Prototype() != rt.global.above {
+		rt.broken = true
+	}
+	rt.call, rt.calling, rt.loop, rt.event, rt.granted = nil, nil, nil, nil, nil
 }
 
 // returned is what a stage or a source has returned, as JSON.
