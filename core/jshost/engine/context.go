@@ -39,6 +39,8 @@ func (rt *runtime) contextOf(kind Kind) *goja.Object {
 		}
 		return rt.vm.ToValue(max(rt.call.Attempt, 1))
 	})
+	rt.getter(ctx, "fetch", func() goja.Value { return rt.global.Get("fetch") })
+	rt.getter(ctx, "signal", rt.deadlineSignal)
 	rt.getter(ctx, "kv", once(rt.kvObject))
 	rt.getter(ctx, "secrets", func() goja.Value {
 		if rt.granted == nil { // one for each call: its prototype can be changed

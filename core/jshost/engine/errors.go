@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/dop251/goja"
+
+	"github.com/pipehook/pipehook/core/jshost/web"
 )
 
 // maxThrown is how much is shown of what a script throws.
@@ -292,7 +294,7 @@ func (e *ScriptError) add(rt *runtime, name string, line, column int) bool {
 }
 
 // own reports whether a file is one of the engine's, so no place to show.
-func own(file string) bool { return file == literalName || file == kvName }
+func own(file string) bool { return file == literalName || file == kvName || web.Frame(file) }
 
 // source is a file as the user named its folder. goja makes URLs of names.
 func (p *Program) source(name string) string {

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/dop251/goja"
+
+	"github.com/pipehook/pipehook/core/jshost/web"
 )
 
 // global is the global object that scripts see. What it has is made and frozen when it is first
@@ -30,7 +32,10 @@ func (g *global) Get(name string) goja.Value {
 	case slices.Contains(languageGlobals, name):
 		v = g.original.Get(name)
 		if o, ok := v.(*goja.Object); ok && !g.rt.language.hard[o] {
-			g.rt.language.open(o) // a function without a prototype, too: Proxy has one of its own
+			g.rt.language.open(o) // a function without a prototype, too: Proxy has methods of its own
+			if name == "Map" || name == "Set" {
+				g.rt.language.iterator(o)
+			}
 		}
 	case slices.Contains(ownGlobals, name):
 		v = g.original.Get(name)
@@ -74,7 +79,7 @@ func (g *global) Delete(name string) bool {
 func (g *global) Keys() []string { return g.added }
 
 // ownGlobals are those beside the language.
-var ownGlobals = []string{"console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}
+var ownGlobals = append([]string{"console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, web.Globals()...)
 
 // Globals are the names that scripts find, those of the global object itself included.
 func Globals() []string {

@@ -122,6 +122,20 @@ func (l *language) open(o *goja.Object) {
 	}
 }
 
+// iterator hardens what the values of a class are gone through with: nothing has a name for it.
+func (l *language) iterator(class *goja.Object) {
+	one, err := l.vm.New(class)
+	if err != nil {
+		panic(err)
+	}
+	values, _ := goja.AssertFunction(one.Get("values"))
+	made, err := values(one)
+	if err != nil {
+		panic(err)
+	}
+	l.harden(made.ToObject(l.vm).Prototype())
+}
+
 func (l *language) eachSymbol(o *goja.Object, f func(symbol goja.Value)) {
 	found, err := l.symbols(goja.Undefined(), o)
 	if err != nil {

@@ -25,8 +25,8 @@ const visit = (path, o) => {
 	if (!Object.isFrozen(o)) throw new Error(path + " is not frozen");
 };
 for (const name of NAMES) { names.add(name + " " + typeof globalThis[name]); visit(name, globalThis[name]); }
-const nameless = [[], "", 1, true, 1n, /x/, {}, () => 1, async () => 1, function* () {}, (function* () {})(), [].values(), ""[Symbol.iterator](), "a".matchAll(/a/g), new Map().keys(), new Set().keys(), Promise.resolve(), event, ctx, ctx.kv, ctx.log];
-for (const o of nameless) for (let p = Object.getPrototypeOf(o); p; p = Object.getPrototypeOf(p)) visit("a prototype of " + typeof o, p);
+const nameless = [[], "", 1, true, 1n, /x/, {}, () => 1, async () => 1, function* () {}, Object.getPrototypeOf((function* () {})()), [].values(), ""[Symbol.iterator](), "a".matchAll(/a/g), new Map().keys(), new Set().keys(), Promise.resolve(), event, ctx, ctx.kv, ctx.log];
+for (const [i, o] of nameless.entries()) for (let p = Object.getPrototypeOf(o); p; p = Object.getPrototypeOf(p)) visit("a prototype of number " + i, p);
 visit("ctx", ctx); visit("ctx.kv", ctx.kv);
 return [...names].sort().join("\n")`
 
