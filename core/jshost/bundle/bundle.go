@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/evanw/esbuild/pkg/api"
 
@@ -125,9 +126,19 @@ func bundleError(path string, m api.Message) error {
 	}
 	if at := m.Location; at != nil {
 		e.File = filepath.Join(filepath.Dir(path), at.File)
-		e.Line, e.Column, e.Frame = at.Line, at.Column+1, at.LineText
+		e.Line, e.Column = at.Line, utf16Column(at.LineText, at.Column)
+		e.Frame = engine.CodeFrame(at.LineText, e.Line, e.Column)
 	}
 	return e
+}
+
+// utf16Column is a column as JavaScript counts it, from 1, for one that counts bytes from 0.
+func utf16Column(line string, bytes int) int {
+	column := 1
+	for _, r := range line[:min(max(bytes, 0), len(line))] {
+		column += max(utf16.RuneLen(r), 1)
+	}
+	return column
 }
 
 // inputsOf reads the bundler's report, which names files from the folder of the entry. modules

@@ -65,7 +65,7 @@ type CompileError struct {
 	Line   int    `json:"line,omitempty"` // from 1; 0 when not known
 	Column int    `json:"column,omitempty"`
 	Msg    string `json:"msg"`
-	Frame  string `json:"frame,omitempty"` // the line of code, empty when not known
+	Frame  string `json:"frame,omitempty"` // see CodeFrame; empty when not known
 }
 
 func (e *CompileError) Error() string {
