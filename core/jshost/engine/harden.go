@@ -112,7 +112,7 @@ func (l *language) open(o *goja.Object) {
 		case isPrototype && slices.Contains(assignable, name):
 			l.share(o, name)
 		default:
-			l.property(o, l.vm.ToValue(name))
+			l.named(o, name)
 		}
 	}
 	l.eachSymbol(o, func(symbol goja.Value) { l.property(o, symbol) })
@@ -154,6 +154,19 @@ func (l *language) isPrototype(o *goja.Object, names []string) bool {
 	}
 	constructor, ok := o.Get("constructor").(*goja.Object)
 	return ok && constructor.Get("prototype") == goja.Value(o)
+}
+
+// named hardens what a property holds. Most hold a function, which is quickly seen; where a getter
+// may be at work, it is asked for.
+func (l *language) named(o *goja.Object, name string) {
+	var v goja.Value
+	if thrown := l.vm.Try(func() { v = o.Get(name) }); thrown == nil {
+		if held, ok := v.(*goja.Object); ok {
+			l.harden(held)
+			return
+		}
+	}
+	l.property(o, l.vm.ToValue(name))
 }
 
 // property hardens what a property holds, be it a value or the functions behind one.

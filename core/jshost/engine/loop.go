@@ -140,6 +140,10 @@ func (l *loop) finish(ctx context.Context, promise *goja.Promise, failed error) 
 		select {
 		case <-l.wake:
 		case <-ctx.Done():
+			if failed != nil || promise != nil && promise.State() == goja.PromiseStateRejected { // that says more
+				l.rt.broken = true
+				return failed
+			}
 			return l.rt.overdue(context.Cause(ctx))
 		}
 		if err := l.turn(ctx, done); err != nil {

@@ -225,6 +225,19 @@ func TestADeadlineEndsEveryWait(t *testing.T) {
 	}
 }
 
+func TestAFailureIsNotHiddenByWhatIsStillToBeWaitedFor(t *testing.T) {
+	host := &fakeHost{before: func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }}
+	for _, code := range []string{
+		`export default () => { console.log(1); throw new Error("mine") }`,
+		`export default (event, ctx) => { ctx.emit("added.x").catch(() => {}); throw new Error("mine") }`,
+		`export default async (event, ctx) => { ctx.emit("added.x"); throw new Error("mine") }`,
+	} {
+		if r := call(t, pool(t, engine.Options{Host: host}, code), engine.Call{Timeout: 50 * time.Millisecond}); r.Err == nil || !strings.Contains(r.Err.Error(), "Error: mine") {
+			t.Errorf("%s: %v", code, r.Err)
+		}
+	}
+}
+
 func TestWhatWasLeftUndoneEndsTheRuntime(t *testing.T) {
 	for _, test := range []struct{ name, code, want string }{
 		{"nothing left", `return ++n`, "1 2"},

@@ -61,7 +61,7 @@ func (rt *runtime) deadlineSignal() goja.Value {
 	if err != nil {
 		panic(err)
 	}
-	if !rt.deadline.IsZero() {
+	if !rt.deadline.IsZero() && rt.opts.Clock == nil { // another clock knows nothing of the deadline
 		left := time.Until(rt.deadline)
 		rt.after("ctx.signal", left-min(left/10, 250*time.Millisecond), func() error {
 			return signal.Abort("TimeoutError", "the call's deadline is near")
