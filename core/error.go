@@ -22,6 +22,8 @@ const (
 	Permanent                        // will never work: do not try again
 	Failed                           // a listener failed while the sender waited
 	Crashed                          // what ran the listener ended with it
+	Conflict                         // at odds with what there is
+	RateLimited                      // too many: try again later
 )
 
 // String is the code the sender is shown, stable across releases.
@@ -47,6 +49,10 @@ func (k Kind) String() string {
 		return "listener_failed"
 	case Crashed:
 		return "crashed"
+	case Conflict:
+		return "conflict"
+	case RateLimited:
+		return "rate_limited"
 	default:
 		return "internal"
 	}

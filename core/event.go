@@ -23,7 +23,8 @@ const (
 const Unknown = "unknown"
 
 // Event is one webhook. The receiver fills the first block before any stage runs and nobody
-// changes it afterwards; the Source fills the second from Body; stages add to Plan.
+// changes it afterwards; the Source fills the second from Body, and stages may amend it; stages add to
+// Plan.
 type Event struct {
 	ID         string // UUIDv7, given on receipt; a duplicate is answered with the first one's
 	Pipeline   string
@@ -47,6 +48,9 @@ type Event struct {
 	Key        []byte // equal for redeliveries of one occurrence and only for those; nil when the source can't tell
 	Flaw       string // the first way in which the body is not as its sender documents it; validate refuses it
 
+	Labels  map[string]string // what stages have said of it; not changed but replaced, see Amend
+	Overlay string            // what else was changed of it since, as it is kept; see Amend and Restore
+
 	Plan Plan
 
 	Replayed bool     // this delivery had ended before and was asked for again
@@ -56,6 +60,7 @@ type Event struct {
 	Refused []Refusal   // listeners whose pattern fits, but another rule does not
 
 	receipt *Receipt
+	remark  string // of the step that runs
 }
 
 // Facts are what a source knows about who caused an event. Empty means the sender did not say.
@@ -87,6 +92,7 @@ func (p *Plan) Empty() bool { return !p.Store && p.Key == nil }
 type Receipt struct {
 	ID        string // the event's, or the first event's for a duplicate
 	Duplicate bool
+	Dropped   bool // a stage ended it
 }
 
 // Committer makes Plans durable. Commit returns only after the plan is on disk (fsynced), or with

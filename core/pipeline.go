@@ -14,13 +14,18 @@ type Verdict int
 const (
 	Continue Verdict = iota // go on to the next stage
 	Settled                 // answer success now, go no further
+	Dropped                 // nobody wants it: answer success now, and keep only what an earlier stage has planned
 )
 
 func (v Verdict) String() string {
-	if v == Settled {
+	switch v {
+	case Settled:
 		return "settled"
+	case Dropped:
+		return "dropped"
+	default:
+		return "continue"
 	}
-	return "continue"
 }
 
 // Stage is one step of a chain. Process judges the event or adds to it; it never calls the stage
@@ -40,25 +45,17 @@ type Blind interface{ Blind() }
 // still passes through Process, which judges everything again.
 type Gate interface{ Admit(ev *Event) error }
 
-// Listener handles stored events: a Go function, a script, a plugin. The context always has a
-// deadline. It may be called again for the same event; ev.ID then is the same. An Error of Kind
-// Permanent says that another attempt would not help.
-type Listener interface {
-	Handle(ctx context.Context, ev Event) error
-}
-
-// ListenerFunc makes a Listener of a function.
-type ListenerFunc func(ctx context.Context, ev Event) error
-
-// Handle calls f.
-func (f ListenerFunc) Handle(ctx context.Context, ev Event) error { return f(ctx, ev) }
-
 // Source knows one sender's bodies. Name fills the second block of an Event from its Header and
 // Body and nothing else, so that it gives the same for a stored event again. It keeps objects and
 // actions it does not know, and notes a body of another shape than documented as the event's Flaw;
 // an Error of Kind Malformed says that the body is not readable at all.
 type Source interface {
 	Name(ev *Event) error
+}
+
+// Asker is a Source that takes its time. Ask does as Name does, and ends with ctx.
+type Asker interface {
+	Ask(ctx context.Context, ev *Event) error
 }
 
 // Step is a Stage and the name it goes by in logs.
@@ -94,13 +91,18 @@ func (p *Pipeline) Admit(ctx context.Context, ev *Event) error {
 	return nil
 }
 
-// Run walks the steps until one fails or settles, then commits what they planned. An event that
-// passed persist is stored even if a later step fails. The returned error names the pipeline and
-// the step.
+// Run walks the steps until one fails, settles or drops the event, then commits what they planned. An
+// event that passed persist is stored even if a later step fails or drops it. The returned error names
+// the pipeline and the step.
 func (p *Pipeline) Run(ctx context.Context, ev *Event) (Receipt, error) {
-	walkErr := p.walk(ctx, ev)
-	if walkErr != nil && !ev.Plan.Store {
-		return Receipt{}, walkErr
+	dropped, walkErr := p.walk(ctx, ev)
+	if !ev.Plan.Store {
+		switch {
+		case walkErr != nil:
+			return Receipt{}, walkErr
+		case dropped:
+			return Receipt{ID: ev.ID, Dropped: true}, nil
+		}
 	}
 	start := time.Now()
 	receipt, err := ev.Commit(ctx, p.Committer)
@@ -108,35 +110,47 @@ func (p *Pipeline) Run(ctx context.Context, ev *Event) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, p.stop("commit", "commit", start, err)
 	}
+	receipt.Dropped = dropped && !receipt.Duplicate
 	return receipt, walkErr
 }
 
-func (p *Pipeline) walk(ctx context.Context, ev *Event) error {
+func (p *Pipeline) walk(ctx context.Context, ev *Event) (dropped bool, err error) {
 	named := false
 	for _, step := range p.Steps {
 		if _, blind := step.Stage.(Blind); !blind && !named {
 			start := time.Now()
-			if err := p.Source.Name(ev); err != nil {
-				return p.stop("source "+ev.Source, "source", start, err)
+			if err := p.name(ctx, ev); err != nil {
+				return false, p.stop("source "+ev.Source, "source", start, err)
+			}
+			if ev.remark != "" {
+				ev.step("source "+ev.Source, ev.remarked(Continue), start)
 			}
 			named = true
 		}
 		start := time.Now()
 		verdict, err := process(ctx, ev, step, start)
 		if err != nil {
+			ev.remark = ""
 			ev.step(step.Name, refused, start)
 		} else {
-			ev.step(step.Name, verdict.String(), start)
+			ev.step(step.Name, ev.remarked(verdict), start)
 		}
 		p.trace(ctx, ev, step.Name, start, verdict.String(), err)
 		if err != nil {
-			return p.stop("stage "+step.Name, step.Name, start, err)
+			return false, p.stop("stage "+step.Name, step.Name, start, err)
 		}
-		if verdict == Settled {
-			break
+		if verdict != Continue {
+			return verdict == Dropped, nil
 		}
 	}
-	return nil
+	return false, nil
+}
+
+func (p *Pipeline) name(ctx context.Context, ev *Event) error {
+	if asker, ok := p.Source.(Asker); ok {
+		return asker.Ask(ctx, ev)
+	}
+	return p.Source.Name(ev)
 }
 
 // process has a stage that panics stand in the event's trace all the same.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Rejected is a request that was refused, as it is kept for whoever asks why: without its body, its
+// Rejected is a request that was refused, or dropped and not stored, as it is kept for whoever asks why: without its body, its
 // query and anything that could be a credential. Its texts are bounded.
 type Rejected struct {
 	ID       string // the request's, as its sender was told
@@ -29,8 +29,8 @@ const (
 	mostCode   = 64
 )
 
-// Reject makes a Rejected of an event that was refused because of err. It holds on to nothing of
-// the event's body.
+// Reject makes a Rejected of an event that was refused because of err, or dropped when there is none.
+// It holds on to nothing of the event's body.
 func Reject(ev *Event, status int, code string, bytes int64, err error) Rejected {
 	r := Rejected{
 		ID: ev.ID, At: ev.ReceivedAt, Pipeline: ev.Pipeline, Remote: ev.Remote, Status: status, Code: clipped(code, mostCode),
@@ -38,6 +38,8 @@ func Reject(ev *Event, status int, code string, bytes int64, err error) Rejected
 	}
 	if err != nil {
 		r.Reason = clipped(err.Error(), mostReason)
+	} else if n := len(r.Steps); n > 0 {
+		r.Reason = r.Steps[n-1].Stage + ": " + r.Steps[n-1].Verdict
 	}
 	return r
 }
@@ -52,6 +54,7 @@ func walked(ev *Event, err error) []StepTrace {
 	}
 	stop, stopped := errors.AsType[*Stop](err)
 	switch {
+	case err == nil:
 	case last.Verdict == panicked:
 	case stopped && (last.Verdict != refused || last.Stage != stop.Step):
 		steps = append(steps, StepTrace{stop.Step, refused, stop.Took.Microseconds()})

@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -55,4 +56,21 @@ const (
 
 func (ev *Event) step(stage, verdict string, start time.Time) {
 	ev.Steps = append(ev.Steps, StepTrace{stage, verdict, time.Since(start).Microseconds()})
+}
+
+const mostRemark = 400
+
+// Remark is what a stage that did not refuse the event says for its trace, in the place of its verdict.
+// It is for the people on this side.
+func (ev *Event) Remark(text string) {
+	ev.remark = clipped(strings.ToValidUTF8(text, "\uFFFD"), mostRemark)
+}
+
+// remarked is the remark of the step that has ended, or its verdict.
+func (ev *Event) remarked(v Verdict) string {
+	text := ev.remark
+	if ev.remark = ""; text == "" {
+		return v.String()
+	}
+	return text
 }

@@ -14,7 +14,7 @@ type Where struct{ rules []rule }
 // rule asks something of the value at one path.
 type rule struct {
 	path  string // as written, such as current.org_id.name
-	root  string // current, previous or meta
+	root  string // current, previous, meta or labels
 	field string // what follows the root
 	tests []test // all must hold
 }
@@ -69,6 +69,11 @@ func (r *rule) find(ev *Event) value {
 		doc = ev.Previous
 	case "meta":
 		doc = ev.Meta
+	case "labels":
+		if label, ok := ev.Labels[r.field]; ok {
+			return textValue(label)
+		}
+		return value{}
 	}
 	raw, ok := reach(doc, r.field)
 	if !ok {

@@ -81,13 +81,13 @@ func (p *whereParser) below(step any, read func()) {
 	p.at = p.at[:len(p.at)-1]
 }
 
-var roots = []string{"current", "previous", "meta"}
+var roots = []string{"current", "previous", "meta", "labels"}
 
 func (p *whereParser) path(path string, asked any) (root, field string, ok bool) {
 	root, field, dotted := strings.Cut(path, ".")
 	switch {
 	case !slices.Contains(roots, root):
-		p.wrong("a path begins with current, previous or meta", rootHint(root, field, dotted))
+		p.wrong("a path begins with current, previous, meta or labels", rootHint(root, field, dotted))
 	case !dotted:
 		hint := fmt.Sprintf(`write "%s.FIELD" = …`, path)
 		if inner, ok := asked.(map[string]any); ok && len(inner) > 0 {

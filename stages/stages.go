@@ -10,6 +10,7 @@ import (
 	"github.com/pipehook/pipehook/stages/dedupe"
 	"github.com/pipehook/pipehook/stages/dispatch"
 	"github.com/pipehook/pipehook/stages/persist"
+	"github.com/pipehook/pipehook/stages/script"
 	"github.com/pipehook/pipehook/stages/validate"
 )
 
@@ -23,6 +24,8 @@ type Deps struct {
 	Deliverer            dispatch.Deliverer
 	Resolve              func(path string) string
 	AuthenticationFailed func(pipeline, method, reason string)
+	OpenScript           func(script.Spec) (script.Runner, error)
+	LongestScript        time.Duration
 }
 
 // All makes the factories of every kind.
@@ -30,6 +33,7 @@ func All(d Deps) []core.Factory {
 	return []core.Factory{
 		authenticate.Factory(authenticate.Deps{Log: d.Log, Failed: d.AuthenticationFailed}),
 		validate.Factory(validate.Deps{Resolve: d.Resolve}),
+		script.Factory(script.Deps{Open: d.OpenScript, Longest: d.LongestScript, Log: d.Log, Now: d.Now}),
 		dedupe.Factory(dedupe.Deps{Log: d.Store, Now: d.Now}),
 		persist.Factory(),
 		dispatch.Factory(dispatch.Deps{Deliverer: d.Deliverer, Committer: d.Committer}),

@@ -38,6 +38,7 @@ type app struct {
 	refusals *refused.Keeper
 	handler  *ingress.Handler
 	scripts  *scriptSet
+	chains   *chainScripts
 	plugins  *pluginSet
 	metrics  *telemetry.Metrics
 	reloads  *telemetry.Reloads
@@ -83,7 +84,7 @@ type parts struct {
 // newApp opens and joins all parts. When it fails nothing stays open. The store comes last of what
 // takes time, since a predecessor may have to let go of it first.
 func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err error) {
-	if _, err := assemble(conf, bareDeps(conf)); err != nil {
+	if _, err := assemble(conf, bareDeps(conf), bareDraft(conf)); err != nil {
 		return nil, err // before anything is opened
 	}
 	a := &app{
@@ -104,7 +105,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if p.see.said != nil {
 		host.Log = slog.New(slog.DiscardHandler)
 	}
-	a.scripts = newScriptSet(host, a.log)
+	a.scripts, a.chains = newScriptSet(host, a.log), newChainScripts(host, a.log)
 	subs, _ := a.scripts.load(conf)
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
@@ -138,7 +139,9 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		Resolve:              func(path string) string { return beside(conf, path) },
 		AuthenticationFailed: a.metrics.AuthenticationFailed,
 	}
-	hooks, err := assemble(conf, a.deps)
+	chain := a.chains.draft(conf)
+	hooks, err := assemble(conf, a.deps, chain)
+	chain.use(0) // there was none before
 	if err != nil {
 		return nil, err
 	}
@@ -378,6 +381,9 @@ func (a *app) takeScripts() {
 	conf := a.conf.Load()
 	subs, changed := a.scripts.load(conf)
 	a.engine.Subscribe(append(subs, a.plugins.subscriptions(conf)...))
+	if a.chains.load() {
+		changed = true
+	}
 	if changed && a.reloaded != nil {
 		a.reloaded()
 	}
@@ -391,6 +397,9 @@ func (a *app) close() error {
 	}
 	if a.plugins != nil {
 		errs = append(errs, a.plugins.close())
+	}
+	if a.chains != nil {
+		a.chains.close()
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

@@ -12,27 +12,14 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/ingress"
-	"github.com/pipehook/pipehook/core/source/derived"
-	"github.com/pipehook/pipehook/core/source/pipedrive"
 	"github.com/pipehook/pipehook/core/store"
 	"github.com/pipehook/pipehook/stages"
 )
 
-// sources are the senders there are, by the name that a pipeline gives, and what makes events of
-// itself, which none can give.
-var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}, derived.SourceName: derived.Source{}}
-
-// restore names a stored event again.
-func restore(ev *core.Event) error {
-	source, ok := sources[ev.Source]
-	if !ok {
-		return fmt.Errorf("there is no source %q any more", ev.Source)
-	}
-	return source.Name(ev)
-}
-
-// assemble builds every pipeline that the configuration describes. It collects all mistakes.
-func assemble(conf *config.Config, deps stages.Deps) ([]ingress.Hook, error) {
+// assemble builds every pipeline that the configuration describes, with scripts from the draft. It
+// collects all mistakes.
+func assemble(conf *config.Config, deps stages.Deps, chain *chainDraft) ([]ingress.Hook, error) {
+	deps.OpenScript, deps.LongestScript = chain.openStage, conf.LongestScript()
 	registry, err := core.NewRegistry(stages.All(deps)...)
 	if err != nil {
 		return nil, err
@@ -43,17 +30,11 @@ func assemble(conf *config.Config, deps stages.Deps) ([]ingress.Hook, error) {
 	mistakes = append(mistakes, checkHosts(conf)...)
 	var hooks []ingress.Hook
 	for i, p := range conf.Pipelines {
-		source, ok := sources[p.Source]
-		if !ok || p.Source == derived.SourceName {
-			key, msg := fmt.Sprintf("pipeline[%d].source", i), "there is no such source"
-			if conf.Shows(key) {
-				msg = fmt.Sprintf("there is no source %q", p.Source)
-			}
-			mistakes = append(mistakes, conf.Mistake(key, msg, "known: pipedrive"))
-		}
+		source, name, err := sourceOf(conf, i, deps.Log, chain)
+		mistakes = conf.Collect(mistakes, fmt.Sprintf("pipeline[%d].source", i), err)
 		steps, wrong := assembleChain(conf, registry, p, source)
 		mistakes = append(mistakes, wrong...)
-		hooks = append(hooks, ingress.Hook{Path: p.Path, Source: p.Source, Pipeline: &core.Pipeline{
+		hooks = append(hooks, ingress.Hook{Path: p.Path, Source: name, Pipeline: &core.Pipeline{
 			Name: p.Name, Source: source, Steps: steps, Committer: deps.Committer, Log: deps.Log,
 		}})
 	}
@@ -78,7 +59,11 @@ func assembleChain(conf *config.Config, registry core.Registry, p config.Pipelin
 		at := core.Place{Pipeline: p.Name, Source: source, Kinds: kinds, Index: i}
 		stage, err := registry.New(s.Decode, at)
 		mistakes = conf.Collect(mistakes, s.Key, err)
-		steps = append(steps, core.Step{Name: s.Use, Stage: stage})
+		name := s.Use
+		if own, ok := stage.(fmt.Stringer); ok { // there may be several of its kind
+			name = own.String()
+		}
+		steps = append(steps, core.Step{Name: name, Stage: stage})
 	}
 	return steps, mistakes
 }

@@ -93,7 +93,7 @@ func (c *cli) loadWhole(flags map[string]any) (*config.Config, error) {
 	if conf == nil {
 		return nil, err
 	}
-	_, wrong := assemble(conf, bareDeps(conf))
+	_, wrong := assemble(conf, bareDeps(conf), bareDraft(conf))
 	var mistakes config.Mistakes
 	for _, e := range []error{err, wrong} {
 		if more, ok := errors.AsType[config.Mistakes](e); ok {

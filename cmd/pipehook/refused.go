@@ -23,9 +23,9 @@ func (a *app) newRefusals() *refused.Keeper {
 	})
 }
 
-// keepRefused has a request that was refused be kept.
+// keepRefused has a request be kept that was refused, or dropped without being stored.
 func (a *app) keepRefused(o ingress.Outcome) {
-	if o.Status >= 400 {
+	if o.Status >= 400 || o.Code == "dropped" && !o.Event.Plan.Store {
 		a.refusals.Keep(core.Reject(o.Event, o.Status, o.Code, o.Bytes, o.Err))
 	}
 }

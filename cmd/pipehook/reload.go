@@ -127,7 +127,13 @@ func (a *app) take(ctx context.Context, conf *config.Config) (err error) {
 	}
 	deps := a.deps
 	deps.Resolve = func(path string) string { return beside(conf, path) }
-	hooks, err := assemble(conf, deps)
+	chain := a.chains.draft(conf)
+	defer func() {
+		if err != nil {
+			chain.drop()
+		}
+	}()
+	hooks, err := assemble(conf, deps, chain)
 	if err != nil {
 		return err
 	}
@@ -153,6 +159,7 @@ func (a *app) take(ctx context.Context, conf *config.Config) (err error) {
 	a.plugins.drop(dropped) // nothing more is given to them
 	failpoint.Pass(failpoint.Reload)
 	a.handler.Set(limitsOf(conf), hooks)
+	chain.use(old.Server.AckWithin + time.Second)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
 	for _, m := range moves {
 		m.door.move(m.to)

@@ -258,7 +258,8 @@ func never(conf *config.Config, w wantedScript, program *jshost.Program) []error
 	return nil
 }
 
-// scriptDirs are the folders to watch: the scripts folder, and those of files named elsewhere.
+// scriptDirs are the folders to watch: the scripts folder, and those of files named elsewhere, in
+// listeners and in chains.
 func scriptDirs(conf *config.Config) []string {
 	var dirs []string
 	if conf.Scripts.Dir != "" {
@@ -269,6 +270,9 @@ func scriptDirs(conf *config.Config) []string {
 			continue
 		}
 		dirs = append(dirs, filepath.Dir(beside(conf, l.Script)))
+	}
+	for _, path := range chainFiles(conf) {
+		dirs = append(dirs, filepath.Dir(path))
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)

@@ -141,6 +141,7 @@ func (c *cli) checkCommand() *cobra.Command {
 				return c.checkFailed(err)
 			}
 			listeners, strange, errs := checkScripts(conf)
+			errs = append(errs, checkChainScripts(conf)...)
 			plugins, wrong := checkPlugins(conf)
 			listeners, errs = append(listeners, plugins...), append(errs, wrong...)
 			slices.Sort(listeners)

@@ -86,7 +86,22 @@ type Pipeline struct {
 	Name   string  `koanf:"name" validate:"required,name"`
 	Path   string  `koanf:"path" validate:"required,path"`
 	Source string  `koanf:"source" validate:"required"`
+	Script string  `koanf:"script"` // the file of a Source that is a script
 	Stages []Stage `koanf:"-"`
+
+	SourceOptions SourceOptions `koanf:"source_options"`
+}
+
+// ScriptSource is the Source of a pipeline whose Script says what a request is.
+const ScriptSource = "script"
+
+// SourceOptions are for a source that is a script.
+type SourceOptions struct {
+	Timeout     time.Duration          `koanf:"timeout" validate:"gt=0"`
+	Concurrency int                    `koanf:"concurrency" validate:"gte=1,lte=1024"`
+	Headers     []string               `koanf:"headers" validate:"dive,required"` // shown to it although they may be credentials
+	AllowHosts  []string               `koanf:"allow_hosts" validate:"dive,required"`
+	Secrets     map[string]core.Secret `koanf:"secrets"`
 }
 
 // Stage is one step of a chain, in the file's order.
@@ -164,6 +179,14 @@ func defaults() plain {
 		Spool:   Spool{Dir: "pipehook.spool", After: time.Second, MaxSize: 1 << 30},
 	}
 }
+
+// PipelineDefaults is a pipeline as it is when the file says nothing about it.
+func PipelineDefaults() Pipeline {
+	return Pipeline{SourceOptions: SourceOptions{Timeout: 500 * time.Millisecond, Concurrency: 8}}
+}
+
+// LongestScript is how long a script in a chain may take at most, while the sender waits.
+func (c *Config) LongestScript() time.Duration { return c.Server.AckWithin / 4 }
 
 // ListenerDefaults is a listener as it is when the file says nothing about it.
 func ListenerDefaults() Listener {

@@ -29,7 +29,7 @@ func StageKeys(conf any) []string { return namesOf(Describe(conf)) }
 func Reference() []KeyDoc {
 	p, l := defaults(), ListenerDefaults()
 	docs := describe("", reflect.ValueOf(p))
-	docs = append(docs, describe(pipelineKey, reflect.ValueOf(Pipeline{}))...)
+	docs = append(docs, describe(pipelineKey, reflect.ValueOf(PipelineDefaults()))...)
 	return append(docs, describe(listenerKey, reflect.ValueOf(l))...)
 }
 

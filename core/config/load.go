@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/rawbytes"
@@ -66,7 +67,10 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	l.secrets("scripts.secrets", p.Scripts.Secrets)
 	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Plugins: p.Plugins, Spool: p.Spool, doc: l.doc}
 	for i, table := range l.tables(pipelineKey, tree, "[[pipeline]]") {
-		conf.Pipelines = append(conf.Pipelines, l.pipeline(index(pipelineKey, i), table))
+		p := l.pipeline(index(pipelineKey, i), table)
+		l.secrets(index(pipelineKey, i)+".source_options.secrets", p.SourceOptions.Secrets)
+		l.checkSource(index(pipelineKey, i), &p, conf.LongestScript())
+		conf.Pipelines = append(conf.Pipelines, p)
 	}
 	for i, table := range l.tables(listenerKey, tree, "[[listener]]") {
 		listener := ListenerDefaults()
@@ -116,6 +120,23 @@ func (l *loader) secrets(key string, secrets map[string]core.Secret) {
 	}
 }
 
+// checkSource refuses a script without a source that is one, and the other way round.
+func (l *loader) checkSource(key string, p *Pipeline, longest time.Duration) {
+	_, options := l.doc.places[key+".source_options"]
+	script, source := key+".script", p.Source == ScriptSource
+	switch {
+	case l.bad[key] || l.bad[key+".source"] || l.bad[script]:
+	case source && p.Script == "":
+		l.wrong(script, isRequired, `name the file, such as script = "scripts/sources/acme.ts"`)
+	case !source && p.Script != "":
+		l.wrong(script, `is for source = "script"`, "leave it out; a script that is a stage has a [[pipeline.stage]] of its own")
+	case !source && options:
+		l.wrong(key+".source_options", `is for source = "script"`, "leave it out")
+	case source && p.SourceOptions.Timeout > longest && longest > 0 && !l.reported(key+".source_options.timeout") && !l.bad["server.ack_within"]:
+		l.wrong(key+".source_options.timeout", "must be at most "+durationText(longest)+", a quarter of server.ack_within", "the sender waits for the whole chain")
+	}
+}
+
 // checkOrder refuses what only makes sense with an order.
 func (l *loader) checkOrder(key string, listener *Listener) {
 	if listener.Order != "none" {
@@ -151,7 +172,7 @@ func (l *loader) tables(key string, in map[string]any, header string) []map[stri
 }
 
 func (l *loader) pipeline(key string, table map[string]any) Pipeline {
-	var p Pipeline
+	p := PipelineDefaults()
 	l.structAt(key, table, &p, stageKey)
 	at := join(key, stageKey)
 	for i, stage := range l.tables(at, table, "[[pipeline.stage]]") {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -41,87 +40,98 @@ func (r Retry) Wait(number int) time.Duration {
 	return wait/2 + rand.N(wait/2)
 }
 
-// serve makes attempts until ctx ends, or until there are more workers than the subscription wants.
-func (l *lane) serve(ctx context.Context) {
-	for {
-		it, sub := l.next(ctx)
-		if it == nil {
-			return
-		}
-		if it.fleeting {
-			l.attemptFleeting(ctx, sub, it)
-		} else {
-			l.attempt(ctx, sub, it)
-		}
-	}
+// try is an attempt that is being made.
+type try struct {
+	it  *item
+	a   core.Attempt
+	end func() // of its note in the journal, once its turn has come
 }
 
-// next waits for something that may run; nil ends the worker.
-func (l *lane) next(ctx context.Context) (*item, *Subscription) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for {
-		if ctx.Err() != nil || l.sub != nil && l.workers > l.sub.Concurrency {
-			l.workers--
-			return nil, nil
-		}
-		if l.sub != nil && len(l.runnable) > 0 && l.gate.enter() {
-			break
-		}
-		l.work.Wait()
+// open begins an attempt under the shard's token. What comes to nothing, or to something without
+// the listener, is dealt with here: then no attempt is needed.
+func (l *lane) open(sub *Subscription, it *item) (t try, needed bool) {
+	t = try{it: it, a: core.Attempt{DeliveryKey: core.DeliveryKey{Listener: l.name}}}
+	if it.fleeting {
+		return t, true
 	}
-	it := l.runnable[0]
-	l.runnable[0] = nil
-	if l.runnable = l.runnable[1:]; len(l.runnable) == 0 {
-		l.runnable = nil // the slice would hold on to what it held
-	}
-	it.at = running
-	l.used--
-	l.bytes -= len(it.event.Body)
-	if l.used == laneQueue/2 && (l.behind || l.missed || len(l.waits) > 0) || len(l.unloaded) > 0 && len(l.runnable) == 0 {
-		l.nudge()
-	}
-	return it, l.sub
-}
-
-// attempt makes one attempt under the shard's token, and passes its result on.
-func (l *lane) attempt(ctx context.Context, sub *Subscription, it *item) {
-	e := l.engine
-	shard := it.Shard()
+	e, shard := l.engine, it.Shard()
 	if !e.begin(shard, it.epoch, 1+len(it.others)) {
 		l.yield(it)
-		return
+		return t, false
 	}
 	failpoint.Pass(failpoint.Claim)
-	a := core.Attempt{
-		DeliveryKey: core.DeliveryKey{Seq: it.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Turn: it.Turn, Started: e.opts.Now(),
+	t.a.Seq, t.a.Shard, t.a.Epoch, t.a.Turn = it.Seq, shard, it.epoch, it.Turn
+	if t.a.State, t.a.Err = needless(sub, it); t.a.State != core.Waiting {
+		t.a.Started = e.opts.Now()
+		l.settle(&t, nil)
+		return t, false
 	}
-	ev := it.event
-	var err error
-	switch {
+	return t, true
+}
+
+// needless says what becomes of a delivery without a call; Waiting when it needs one.
+func needless(sub *Subscription, it *item) (state core.State, why string) {
+	switch occurred := it.event.OccurredAt; {
 	case it.Crashes >= maxCrashes:
-		a.State, a.Err = core.Quarantined, fmt.Sprintf("it ended its runner %d times", it.Crashes)
-	case sub.DropStale && it.Record != 0 && !it.event.OccurredAt.IsZero() && it.event.OccurredAt.Before(it.newest):
-		a.State = core.Skipped
-		a.Err = fmt.Sprintf("stale: it occurred at %s, and one of %s was handled already", it.event.OccurredAt.Format(time.RFC3339Nano), it.newest.Format(time.RFC3339Nano))
-	default:
-		err = l.call(ctx, sub, it, &a)
+		return core.Quarantined, fmt.Sprintf("it ended its runner %d times", it.Crashes)
+	case sub.DropStale && it.Record != 0 && !occurred.IsZero() && occurred.Before(it.newest):
+		return core.Skipped, fmt.Sprintf("stale: it occurred at %s, and one of %s was handled already", occurred.Format(time.RFC3339Nano), it.newest.Format(time.RFC3339Nano))
 	}
-	l.report(ev, a)
-	e.opts.Observe(ev, a) // before the record's next can run
-	l.ended(it, &a, err)
-	if a.State != core.Waiting {
+	return core.Waiting, ""
+}
+
+// turn notes that the listener has the event from now on.
+func (l *lane) turn(t *try) {
+	t.a.Number, t.a.Started = t.it.Tried+1, l.engine.opts.Now()
+	t.end = l.engine.opts.Journal.Start(t.a.DeliveryKey, t.a.Number)
+	failpoint.Pass(failpoint.AttemptNoted)
+	failpoint.Pass(failpoint.BeforeHandler)
+}
+
+// conclude judges what came of a call, and passes it on.
+func (l *lane) conclude(sub *Subscription, t *try, out core.Outcome) {
+	failpoint.Pass(failpoint.AfterHandler)
+	t.end()
+	t.a.Took, t.a.Code = out.Took, out.Code
+	if out.Err != nil {
+		judge(sub, t.it, &t.a, out.Err)
+	} else {
+		t.a.State = core.Done
+		if sub.DropStale && t.it.Record != 0 { // what is about nothing is older than nothing
+			t.a.Record, t.a.Occurred = t.it.Record, t.it.event.OccurredAt
+		}
+	}
+	l.settle(t, out.Err)
+}
+
+// settle tells everybody what has come of an attempt.
+func (l *lane) settle(t *try, err error) {
+	e, it, ev := l.engine, t.it, t.it.event
+	l.report(ev, t.a)
+	e.opts.Observe(ev, t.a) // before the record's next can run
+	if it.fleeting {
+		l.endedFleeting(t, err)
+	} else {
+		l.ended(it, &t.a, err)
+		l.save(t, ev.ID)
+	}
+	e.watches.tell(ev.ID, l.name, err)
+}
+
+// save gives the store the result of the attempt, and with it of what was gathered.
+func (l *lane) save(t *try, id string) {
+	e, it := l.engine, t.it
+	if t.a.State == core.Waiting {
+		e.release(t.a.Shard, len(it.others))
+	} else {
 		for _, o := range it.others {
 			e.opts.Store.Finish(core.Attempt{
-				DeliveryKey: core.DeliveryKey{Seq: o.Seq, Listener: l.name}, Shard: shard, Epoch: it.epoch, Turn: o.Turn,
-				State: core.Skipped, Started: a.Started, Err: "gathered: " + ev.ID + " stands for it",
+				DeliveryKey: core.DeliveryKey{Seq: o.Seq, Listener: l.name}, Shard: t.a.Shard, Epoch: it.epoch, Turn: o.Turn,
+				State: core.Skipped, Started: t.a.Started, Err: "gathered: " + id + " stands for it",
 			})
 		}
-	} else {
-		e.release(shard, len(it.others))
 	}
-	e.opts.Store.Finish(a)
-	e.watches.tell(ev.ID, l.name, err)
+	e.opts.Store.Finish(t.a)
 }
 
 func (e *Engine) begin(shard int, epoch int64, n int) bool {
@@ -138,30 +148,6 @@ func (e *Engine) release(shard, n int) {
 	for range n {
 		e.opts.Store.Abandon(shard)
 	}
-}
-
-// call runs the listener and judges what came of it.
-func (l *lane) call(ctx context.Context, sub *Subscription, it *item, a *core.Attempt) error {
-	a.Number = it.Tried + 1
-	if sub.Code != nil {
-		a.Code = sub.Code()
-	}
-	end := l.engine.opts.Journal.Start(a.DeliveryKey, a.Number)
-	failpoint.Pass(failpoint.AttemptNoted)
-	began := time.Now()
-	err := handle(ctx, sub, *it.event)
-	a.Took = time.Since(began)
-	failpoint.Pass(failpoint.AfterHandler)
-	end()
-	if err == nil {
-		a.State = core.Done
-		if sub.DropStale && it.Record != 0 { // what is about nothing is older than nothing
-			a.Record, a.Occurred = it.Record, it.event.OccurredAt
-		}
-		return nil
-	}
-	judge(sub, it, a, err)
-	return err
 }
 
 // judge decides what a failure leaves the delivery in.
@@ -193,7 +179,7 @@ func judge(sub *Subscription, it *item, a *core.Attempt, err error) {
 func (l *lane) yield(it *item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.gate.probing = false
+	l.unprobe(it)
 	l.abandon(it)
 }
 
@@ -209,10 +195,7 @@ func (l *lane) lost(a *core.Attempt) {
 // abandon forgets a delivery as if it had not run. What comes after it goes with it, so that all is
 // read again in its order.
 func (l *lane) abandon(it *item) {
-	delete(l.known, it.Seq)
-	for _, o := range it.others {
-		delete(l.known, o.Seq)
-	}
+	l.drop(it)
 	l.reset()
 	l.nudge()
 }
@@ -247,9 +230,12 @@ func (l *lane) ended(it *item, a *core.Attempt, err error) {
 
 func (l *lane) gateResult(it *item, a *core.Attempt, err error) {
 	log := l.engine.opts.Log
+	if a.Number > 0 {
+		l.pace.note(a.Took, a.Crashed)
+	}
 	switch {
 	case a.Number == 0: // the listener was not called, which says nothing of it
-		l.gate.probing = false
+		l.unprobe(it)
 	case err == nil:
 		if l.gate.succeeded() {
 			log.Info("the listener works again", "listener", l.name)
@@ -258,23 +244,10 @@ func (l *lane) gateResult(it *item, a *core.Attempt, err error) {
 	default:
 		if pause, opened := l.gate.failed(it.Seq, err, l.now()); opened {
 			log.Error("the listener keeps failing and is left alone for a while", "listener", l.name, "pause", pause, "err", a.Err)
+			l.recall()
 			l.nudge()
 		}
 	}
-}
-
-// handle calls the listener with its deadline. An attempt that runs when the engine stops may end
-// on its own; the listener's time-out bounds it.
-func handle(ctx context.Context, sub *Subscription, ev core.Event) (err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sub.Timeout)
-	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	failpoint.Pass(failpoint.BeforeHandler)
-	return sub.Listener.Handle(ctx, ev)
 }
 
 func (l *lane) report(ev *core.Event, a core.Attempt) {
@@ -296,25 +269,20 @@ func (l *lane) report(ev *core.Event, a core.Attempt) {
 	}
 }
 
-// attemptFleeting makes an attempt for an event that is not stored.
-func (l *lane) attemptFleeting(ctx context.Context, sub *Subscription, it *item) {
-	a := core.Attempt{DeliveryKey: core.DeliveryKey{Listener: l.name}, Started: l.engine.opts.Now()}
-	err := l.call(ctx, sub, it, &a)
-	l.report(it.event, a)
-	l.engine.opts.Observe(it.event, a)
+// endedFleeting deals with the end of an attempt for an event that is not stored.
+func (l *lane) endedFleeting(t *try, err error) {
 	l.mu.Lock()
-	l.gateResult(it, &a, err)
+	l.gateResult(t.it, &t.a, err)
 	l.mu.Unlock()
-	if a.State == core.Waiting {
-		it.Tried = a.Number
-		l.again(ctx, it, a.Wait)
+	if t.a.State == core.Waiting {
+		t.it.Tried = t.a.Number
+		l.again(t.it, t.a.Wait)
 	}
-	l.engine.watches.tell(it.event.ID, l.name, err)
 }
 
 // again puts an event that is not stored back after its wait. It keeps a slot meanwhile, so that
 // memory stays bounded.
-func (l *lane) again(ctx context.Context, it *item, wait time.Duration) {
+func (l *lane) again(it *item, wait time.Duration) {
 	l.mu.Lock()
 	room := l.used < laneQueue
 	if room {
@@ -326,11 +294,12 @@ func (l *lane) again(ctx context.Context, it *item, wait time.Duration) {
 		return
 	}
 	time.AfterFunc(wait, func() {
+		if l.engine.stopped() {
+			return
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if ctx.Err() == nil {
-			l.run(it)
-		}
+		l.run(it)
 	})
 }
 

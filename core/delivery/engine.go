@@ -282,6 +282,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			for _, l := range e.all() {
 				l.mu.Lock()
+				l.recall()
 				l.work.Broadcast()
 				l.mu.Unlock()
 			}
@@ -289,6 +290,12 @@ func (e *Engine) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+func (e *Engine) stopped() bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.running.Err() != nil
 }
 
 // Standing is why a listener's deliveries may not run.

@@ -22,10 +22,11 @@ type row struct {
 	due         time.Time // zero for at once
 	occurred    time.Time
 	tried       int
+	crashes     int
 }
 
 func (r *row) pending() core.Pending {
-	p := core.Pending{Seq: r.seq, Turn: r.seq, Record: r.record, Tried: r.tried}
+	p := core.Pending{Seq: r.seq, Turn: r.seq, Record: r.record, Tried: r.tried, Crashes: r.crashes}
 	if !r.due.IsZero() {
 		p.Due = time.Until(r.due)
 	}
@@ -36,12 +37,14 @@ func (r *row) pending() core.Pending {
 type disk struct {
 	*delivery.Engine
 	sub     delivery.Subscription
+	stop    func()
 	now     func() time.Time          // nil for time.Now
 	handle  func(seq int64) error     // nil succeeds
 	scanned func(after, record int64) // what happens once a page was read and before it is handed over
 	loading func()                    // and before events are
 	fresh   func() []byte             // makes a body; nil for empty ones
 	shared  bool
+	journal delivery.Journal // nil for none
 
 	mu      sync.Mutex
 	rows    []row // by number
@@ -50,9 +53,12 @@ type disk struct {
 	down    error // of Load
 	broken  error // of Scan
 	slow    bool  // results wait for save
+	paused  bool  // the listener is
+	edits   int64 // how often somebody has changed deliveries
 	results []core.Attempt
 	ran     []string // what the listener was given, by number
 	told    []string // what came of each attempt
+	open    int      // attempts that were begun and have not ended
 	scans   int
 	loaded  map[int64]int // how often
 }
@@ -78,10 +84,11 @@ func newDisk() *disk {
 func (d *disk) start(t *testing.T) {
 	t.Helper()
 	d.Engine = delivery.New(delivery.Options{
-		Store: d, Now: d.now, Log: slog.New(slog.DiscardHandler), Restore: func(*core.Event) error { return nil },
+		Store: d, Journal: d.journal, Now: d.now, Log: slog.New(slog.DiscardHandler), Restore: func(*core.Event) error { return nil },
 	})
 	d.Subscribe([]delivery.Subscription{d.sub})
 	ctx, cancel := context.WithCancel(context.Background())
+	d.stop = cancel
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
 	t.Cleanup(func() {
@@ -195,7 +202,21 @@ func (d *disk) Load(ctx context.Context, _ string, seqs []int64, _ bool) (found 
 	return found, errors.Join(d.down, ctx.Err())
 }
 
-func (d *disk) Begin(_ int, epoch int64) bool { return epoch != 0 && epoch == d.Epoch(0) }
+func (d *disk) Begin(_ int, epoch int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if epoch == 0 || epoch != d.epoch {
+		return false
+	}
+	d.open++
+	return true
+}
+
+func (d *disk) Abandon(int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open--
+}
 
 func (d *disk) Epoch(int) int64 {
 	d.mu.Lock()
@@ -205,6 +226,7 @@ func (d *disk) Epoch(int) int64 {
 
 func (d *disk) Finish(a core.Attempt) {
 	d.mu.Lock()
+	d.open--
 	d.told = append(d.told, fmt.Sprint(a.Seq, " ", a.State))
 	d.results = append(d.results, a)
 	slow := d.slow
@@ -243,7 +265,19 @@ func (d *disk) save() {
 	d.Lost(lost)
 }
 
-func (d *disk) Shared() bool                                      { return d.shared }
-func (d *disk) Abandon(int)                                       {}
-func (d *disk) Paused(context.Context) (map[string]string, error) { return nil, nil }
-func (d *disk) Edits(context.Context) (map[string]int64, error)   { return nil, nil }
+func (d *disk) Shared() bool { return d.shared }
+
+func (d *disk) Paused(context.Context) (map[string]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.paused {
+		return map[string]string{"a": "for a test"}, nil
+	}
+	return nil, nil
+}
+
+func (d *disk) Edits(context.Context) (map[string]int64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return map[string]int64{"a": d.edits}, nil
+}

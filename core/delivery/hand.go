@@ -35,7 +35,9 @@ func (e *Engine) pause(l *lane, paused map[string]string) {
 	_, pause := paused[l.name]
 	l.mu.Lock()
 	changed := l.gate.paused != pause
-	l.gate.paused = pause
+	if l.gate.paused = pause; pause {
+		l.recall()
+	}
 	l.work.Broadcast()
 	l.mu.Unlock()
 	if changed {

@@ -81,7 +81,9 @@ type lane struct {
 	recent      map[int64]bool // results saved while the feeder looks, which may not see that yet
 	handled     map[int64]mark // by record, what only a result that is not on disk yet says; with DropStale
 
-	gate gate
+	gate    gate
+	pace    pace
+	batches map[*batch]struct{} // those with something in them that has not begun
 }
 
 type place uint8
@@ -114,13 +116,14 @@ type item struct {
 	saved    bool      // with waiting: the failed attempt is on disk
 	edited   bool      // changed by hand meanwhile: what is on disk when its result is counts
 	fleeting bool      // not stored: nothing of it is on disk
+	probe    bool      // with running: its outcome says whether the listener works again
 	others   []core.Pending
 }
 
 func newLane(e *Engine, name string) *lane {
 	l := &lane{
 		engine: e, name: name, wake: make(chan struct{}, 1), born: e.opts.Now(), behind: true, // until the feeder has looked
-		known: map[int64]*item{}, chains: map[int64]*chain{}, recent: map[int64]bool{}, handled: map[int64]mark{},
+		known: map[int64]*item{}, chains: map[int64]*chain{}, recent: map[int64]bool{}, handled: map[int64]mark{}, batches: map[*batch]struct{}{},
 	}
 	l.work = sync.NewCond(&l.mu)
 	return l
@@ -133,12 +136,14 @@ func (l *lane) now() time.Time { return l.engine.opts.Now() }
 func (l *lane) subscribe(sub *Subscription) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.recall()
 	old := l.sub
 	l.sub = sub
 	if old == nil || sub == nil || old.Order != sub.Order || old.OnFailure != sub.OnFailure || old.Coalesce != sub.Coalesce || old.DropStale != sub.DropStale {
 		l.reset()
 	}
 	l.gate.policy(sub)
+	l.pace = pace{}
 	l.work.Broadcast()
 	l.nudge()
 }
@@ -147,6 +152,7 @@ func (l *lane) subscribe(sub *Subscription) {
 func (l *lane) edited() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.recall()
 	l.reset()
 	for _, it := range l.known {
 		it.edited = true
@@ -175,7 +181,7 @@ func (l *lane) reset() {
 			continue
 		}
 		l.used--
-		l.bytes -= len(it.event.Body)
+		l.bytes -= it.event.Bytes()
 	}
 	l.used -= len(l.unloaded)
 	l.aheadBytes = 0
@@ -190,9 +196,13 @@ func (l *lane) heads(kept map[int64]*item) map[int64]*chain {
 		if !l.sub.ordered() || it.Record == 0 || it.at == saving || it.at == waiting && l.sub.OnFailure == Skip {
 			continue
 		}
-		c := chains[it.Record]
-		if c == nil || it.at == running || c.head.at != running && it.Turn < c.head.Turn {
+		switch c := chains[it.Record]; {
+		case c == nil:
 			chains[it.Record] = &chain{head: it}
+		case it.at == running && c.head.at == running:
+			c.beside = append(c.beside, it)
+		case it.at == running, c.head.at != running && it.Turn < c.head.Turn:
+			c.head = it
 		}
 	}
 	return chains
@@ -274,18 +284,23 @@ func (l *lane) admit(it *item) {
 
 func (l *lane) run(it *item) {
 	it.at = toRun
-	l.bytes += len(it.event.Body)
+	l.bytes += it.event.Bytes()
 	l.runnable = append(l.runnable, it)
 	l.work.Signal()
 }
 
 // forget drops a delivery that is not ours any more, or has ended elsewhere.
 func (l *lane) forget(it *item) {
+	l.drop(it)
+	l.advance(it.Record, it)
+}
+
+// drop takes a delivery, and what was gathered with it, out of what is known.
+func (l *lane) drop(it *item) {
 	delete(l.known, it.Seq)
 	for _, o := range it.others {
 		delete(l.known, o.Seq)
 	}
-	l.advance(it.Record, it)
 }
 
 // saved is told of a result that is on disk.

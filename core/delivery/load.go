@@ -81,7 +81,7 @@ func (l *lane) events(ctx context.Context, batch []*item, ahead []core.Pending, 
 		}
 		total := 0
 		for _, d := range loaded { // a copy of each: a pointer to one would keep all in memory
-			total += len(d.Event.Body)
+			total += d.Event.Bytes()
 			if err := l.engine.opts.Restore(&d.Event); err != nil {
 				l.engine.opts.Log.Warn("a stored event could not be named again", "event", d.Event.ID, "listener", l.name, "err", err)
 			}
@@ -210,4 +210,4 @@ func (l *lane) prepare(d *core.Delivery, epoch int64) {
 }
 
 // weight is what an event that was read ahead counts for: small ones take room too.
-func weight(d *core.Delivery) int { return max(len(d.Event.Body), laneAhead/laneQueue) }
+func weight(d *core.Delivery) int { return max(d.Event.Bytes(), laneAhead/laneQueue) }

@@ -27,6 +27,10 @@ func statusOf(kind core.Kind) int {
 		return http.StatusRequestEntityTooLarge
 	case core.UnsupportedMediaType:
 		return http.StatusUnsupportedMediaType
+	case core.Conflict:
+		return http.StatusConflict
+	case core.RateLimited:
+		return http.StatusTooManyRequests
 	case core.Unavailable:
 		return http.StatusServiceUnavailable
 	case core.Failed:
@@ -51,7 +55,7 @@ func fail(w http.ResponseWriter, requestID string, err error) (status int, code 
 			challenge = `Basic realm="pipehook", charset="UTF-8"`
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
-	case core.Unavailable:
+	case core.Unavailable, core.RateLimited:
 		after := "5"
 		if errors.Is(err, errOverBudget) { // which passes as soon as others are answered
 			after = "1"

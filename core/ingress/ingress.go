@@ -31,7 +31,7 @@ type Hook struct {
 type Outcome struct {
 	Event  *core.Event
 	Status int
-	Code   string // accepted, duplicate or the code of the error
+	Code   string // accepted, duplicate, dropped or the code of the error
 	Took   time.Duration
 	Bytes  int64 // of the body, as far as it arrived or was announced
 	Err    error
@@ -144,14 +144,12 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, now *rules, ho
 	}
 	receipt, err := take(r, now, ev, hook.Pipeline)
 	failpoint.Pass(failpoint.BeforeReply)
-	o := Outcome{Event: ev, Err: err, Status: http.StatusOK, Code: "accepted"}
+	o := Outcome{Event: ev, Err: err, Status: http.StatusOK}
 	switch {
 	case err != nil:
 		o.Status, o.Code = fail(w, ev.ID, err)
-	case receipt.Duplicate:
-		o.Code = "duplicate"
-		fallthrough
 	default:
+		o.Code = receiptCode(receipt)
 		writeReceipt(w, o.Code, receipt.ID, ev.ID)
 	}
 	failpoint.Pass(failpoint.AfterReply)
@@ -159,6 +157,17 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, now *rules, ho
 	o.Bytes = max(r.ContentLength, int64(len(ev.Body)))
 	h.report(o)
 	h.opts.Observe(o)
+}
+
+func receiptCode(r core.Receipt) string {
+	switch {
+	case r.Duplicate:
+		return "duplicate"
+	case r.Dropped:
+		return "dropped"
+	default:
+		return "accepted"
+	}
 }
 
 // take asks for admission, reads the body within its bounds and runs the pipeline. The context

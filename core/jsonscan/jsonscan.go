@@ -40,3 +40,28 @@ func endOfString(text []byte, start int) int {
 	}
 	return len(text)
 }
+
+// What says in words what a value is, for a message: "an object", "text".
+func What(value []byte) string {
+	i := 0
+	for i < len(value) && (value[i] == ' ' || value[i] == '\n' || value[i] == '\t' || value[i] == '\r') {
+		i++
+	}
+	if i == len(value) {
+		return "nothing"
+	}
+	switch value[i] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "text"
+	case 't', 'f':
+		return "true or false"
+	case 'n':
+		return "null"
+	default:
+		return "a number"
+	}
+}

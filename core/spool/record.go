@@ -43,6 +43,8 @@ type meta struct {
 	Object     string
 	ObjectID   string
 	OccurredAt time.Time
+	Labels     map[string]string `json:",omitempty"`
+	Overlay    string            `json:",omitempty"`
 	Plan       core.Plan
 	Steps      []core.StepTrace
 	Refused    []core.Refusal
@@ -53,7 +55,7 @@ func appendRecord(buf []byte, ev *core.Event) ([]byte, error) {
 	text, err := json.Marshal(meta{
 		ID: ev.ID, Pipeline: ev.Pipeline, Source: ev.Source, ReceivedAt: ev.ReceivedAt, Remote: ev.Remote,
 		Header: core.KeptHeader(ev.Header), Action: ev.Action, Object: ev.Object, ObjectID: ev.ObjectID, OccurredAt: ev.OccurredAt,
-		Plan: ev.Plan, Steps: ev.Steps, Refused: ev.Refused,
+		Labels: ev.Labels, Overlay: ev.Overlay, Plan: ev.Plan, Steps: ev.Steps, Refused: ev.Refused,
 	})
 	if err != nil {
 		return buf, fmt.Errorf("event %s can't be written down: %w", ev.ID, err)
@@ -96,6 +98,6 @@ func nextRecord(data []byte) (ev *core.Event, rest []byte, err error) {
 	return &core.Event{
 		ID: m.ID, Pipeline: m.Pipeline, Source: m.Source, ReceivedAt: m.ReceivedAt, Remote: m.Remote, Header: m.Header,
 		Action: m.Action, Object: m.Object, ObjectID: m.ObjectID, OccurredAt: m.OccurredAt,
-		Body: content[metaAt+int(metaLen):], Plan: m.Plan, Steps: m.Steps, Refused: m.Refused,
+		Labels: m.Labels, Overlay: m.Overlay, Body: content[metaAt+int(metaLen):], Plan: m.Plan, Steps: m.Steps, Refused: m.Refused,
 	}, data[frameSize+int(size):], nil
 }

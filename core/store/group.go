@@ -53,7 +53,7 @@ func (p *plan) known() {
 // batch is the work of one transaction.
 type batch struct {
 	now      time.Time
-	bytes    int // of the plans' bodies
+	bytes    int // of the plans' events
 	plans    []*plan
 	attempts []core.Attempt
 	others   bool // set by write: another process may have stored something just before
@@ -64,7 +64,7 @@ type batch struct {
 
 func (b *batch) add(p *plan) {
 	b.plans = append(b.plans, p)
-	b.bytes += len(p.ev.Body)
+	b.bytes += p.ev.Bytes()
 }
 
 func (b *batch) size() int { return len(b.plans) + len(b.attempts) }
@@ -281,7 +281,7 @@ func (s *Store) reserve(p *plan) {
 	}
 	p.held = make([]bool, len(p.ev.Plan.Listeners))
 	for i, listener := range p.ev.Plan.Listeners {
-		p.held[i] = s.intake.Reserve(listener, len(p.ev.Body))
+		p.held[i] = s.intake.Reserve(listener, p.ev.Bytes())
 	}
 }
 

@@ -136,7 +136,7 @@ func (p *postgres) load(ctx context.Context, listener string, seqs []int64, newe
 }
 
 // eventSize is about what an event e takes, without its deliveries.
-const eventSize = "coalesce(octet_length(body), 0)::bigint + octet_length(header) + octet_length(trace) + 500"
+const eventSize = "coalesce(octet_length(body), 0)::bigint + octet_length(header) + octet_length(trace) + octet_length(labels) + octet_length(overlay) + 500"
 
 // sizePage is how many events are added up by one statement, which so stays well inside its limit:
 // the driver can't end one early.

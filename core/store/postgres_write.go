@@ -23,12 +23,13 @@ import (
 // end of the rows to database/sql.
 const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 ), stored AS (
-	INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace, body)
-	SELECT id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace,
+	INSERT INTO events (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace, labels, overlay, body)
+	SELECT id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, trace, labels, overlay,
 		CASE WHEN body_len >= 0 THEN substring($15::bytea FROM body_at FOR body_len) END
 	FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
-		$9::bytea[], $10::text[], $11::text[], $12::int[], $13::int[], $14::text[])
-		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len, trace)
+		$9::bytea[], $10::text[], $11::text[], $12::int[], $13::int[], $14::text[],
+		$37::text[], $38::text[])
+		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len, trace, labels, overlay)
 	ON CONFLICT DO NOTHING RETURNING seq, id
 ), delivered AS (
 	INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, turn, record)
@@ -244,9 +245,10 @@ func (w *pgWriter) alone(ctx context.Context, p *plan, b *batch, replica int64, 
 
 func (w *pgWriter) run(ctx context.Context, plans []*plan, b *batch, replica int64, k keying) (_ map[string]int64, err error) {
 	args, news := encodePlans(plans, k)
+	labels, overlays := encodeOverlays(plans)
 	args = append(args, replica)
 	args = append(args, encodeAttempts(b.attempts)...)
-	rows, err := w.stmt.QueryContext(ctx, append(args, news)...)
+	rows, err := w.stmt.QueryContext(ctx, append(args, news, labels, overlays)...)
 	if err != nil {
 		return nil, err
 	}
@@ -326,6 +328,18 @@ func encodePlans(plans []*plan, k keying) (args []any, news bool) {
 	args = literals(&id, &pipeline, &source, &action, &object, &objectID, &occurred, &received, &key, &remote, &header, &at, &length, &trace)
 	args = append(args, bodies.Bytes())
 	return append(args, literals(&dID, &dListener, &dRecord)...), news
+}
+
+// encodeOverlays makes the arguments for what was said of the plans' events.
+func encodeOverlays(plans []*plan) (labels, overlays string) {
+	var l, o array
+	for _, p := range plans {
+		if !p.ev.Plan.Empty() {
+			l.text(p.ev.LabelsText())
+			o.text(p.ev.Overlay)
+		}
+	}
+	return l.literal(), o.literal()
 }
 
 func encodeAttempts(attempts []core.Attempt) []any {

@@ -34,6 +34,8 @@ type Event struct {
 	Header     string `bun:"header"`
 	Body       []byte `bun:"body"`
 	Trace      string `bun:"trace"`
+	Labels     string `bun:"labels"`
+	Overlay    string `bun:"overlay"`
 
 	Deliveries []*Delivery `bun:"rel:has-many,join:seq=event_seq"`
 }
@@ -123,7 +125,7 @@ func (r *Reader) Close() error { return r.db.Close() }
 // deliveries.
 func (r *Reader) Events(ctx context.Context, f Filter) ([]Event, error) {
 	var events []Event
-	q := r.db.NewSelect().Model(&events).ExcludeColumn("body", "header", "dedupe_key", "trace").
+	q := r.db.NewSelect().Model(&events).ExcludeColumn("body", "header", "dedupe_key", "trace", "overlay").
 		Relation("Deliveries", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Order("listener") }).
 		Order("seq DESC")
 	if f.Limit <= 0 {

@@ -19,6 +19,7 @@ type row struct {
 	action, object, objectID string
 	occurred, received       int64
 	remote, header           string
+	labels, overlay          string
 	body                     []byte
 }
 
@@ -27,7 +28,7 @@ const pendingColumns = `d.event_seq, d.turn, d.record, d.next_at, d.attempts, d.
 
 // eventColumns is what row.scan expects besides, for events e.
 const eventColumns = `e.id, e.pipeline, e.source, e.action, e.object, e.object_id,
-	e.occurred_at, e.received_at, e.remote, e.header, e.body`
+	e.occurred_at, e.received_at, e.remote, e.header, e.labels, e.overlay, e.body`
 
 func (r *row) pendingInto() []any {
 	return []any{&r.seq, &r.turn, &r.record, &r.due, &r.attempts, &r.crashes, &r.replays}
@@ -35,7 +36,7 @@ func (r *row) pendingInto() []any {
 
 func (r *row) scan(scan func(...any) error) error {
 	return scan(append(r.pendingInto(), &r.newest, &r.id, &r.pipeline, &r.source, &r.action, &r.object, &r.objectID,
-		&r.occurred, &r.received, &r.remote, &r.header, &r.body)...)
+		&r.occurred, &r.received, &r.remote, &r.header, &r.labels, &r.overlay, &r.body)...)
 }
 
 func (r *row) pending() core.Pending {
@@ -52,13 +53,13 @@ func (r *row) delivery(listener string) core.Delivery {
 }
 
 // restore rebuilds what is stored of an event. What the source reads out of the body is for the
-// source to name again.
+// source to name again, see core.Event.Restore.
 func restore(r *row) core.Event {
 	ev := core.Event{
 		ID: r.id, Pipeline: r.pipeline, Source: r.source,
 		Action: r.action, Object: r.object, ObjectID: r.objectID,
 		OccurredAt: fromMicros(r.occurred), ReceivedAt: fromMicros(r.received),
-		Header: parseHeader(r.header), Body: r.body,
+		Header: parseHeader(r.header), Body: r.body, Labels: core.ParseLabels(r.labels), Overlay: r.overlay,
 	}
 	ev.Remote, _ = netip.ParseAddr(r.remote)
 	return ev

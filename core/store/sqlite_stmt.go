@@ -33,8 +33,8 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 		{&s.commit, "COMMIT"},
 		{&s.rollback, "ROLLBACK"},
 		{&s.turns, "SELECT (SELECT last FROM turns), (SELECT max(seq) FROM events)"},
-		{&s.insert, `INSERT INTO events (seq, id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body, trace)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&s.insert, `INSERT INTO events (seq, id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body, trace, labels, overlay)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&s.holder, `SELECT seq, id, received_at FROM events WHERE id = ?
 			UNION ALL SELECT seq, id, received_at FROM events WHERE pipeline = ? AND dedupe_key = ? LIMIT 1`},
 		{&s.freeKey, "UPDATE events SET dedupe_key = NULL WHERE seq = ?"},
@@ -47,7 +47,7 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 		{&s.insertAttempt, `INSERT OR REPLACE INTO attempts (event_seq, listener, run, number, started_at, duration_us, error, code, output)
 			SELECT event_seq, listener, replays, ?3, ?4, ?5, ?6, ?7, ?8 FROM deliveries WHERE event_seq = ?1 AND listener = ?2`},
 		{&s.old, `SELECT seq, received_at, EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = seq AND d.state = 0),
-			coalesce(length(body), 0) + length(header) + length(trace) + 500
+			coalesce(length(body), 0) + length(header) + length(trace) + length(labels) + length(overlay) + 500
 			FROM events WHERE seq > ? ORDER BY seq LIMIT ?`},
 		{&s.forgetAttempts, "DELETE FROM attempts WHERE event_seq = ?"},
 		{&s.forgetDeliveries, "DELETE FROM deliveries WHERE event_seq = ?"},
@@ -88,7 +88,8 @@ func (s *sqliteStmts) insertEvent(seq int64, ev *core.Event, key, body []byte) (
 		dedupeKey = key
 	}
 	n, err := s.insert.exec(seq, ev.ID, ev.Pipeline, ev.Source, plainText(ev.Action), plainText(ev.Object), plainText(ev.ObjectID),
-		micros(ev.OccurredAt), micros(ev.ReceivedAt), dedupeKey, remoteText(ev.Remote), headerText(ev.Header), body, ev.Trace())
+		micros(ev.OccurredAt), micros(ev.ReceivedAt), dedupeKey, remoteText(ev.Remote), headerText(ev.Header), body, ev.Trace(),
+		ev.LabelsText(), plainText(ev.Overlay))
 	return n > 0, err
 }
 

@@ -130,6 +130,9 @@ func drawSubscriptions(t *rapid.T) (subs []delivery.Subscription) {
 		if rapid.IntRange(0, 3).Draw(t, "breaker") == 0 {
 			sub.Breaker = delivery.Breaker{Failures: 2, Pause: 20 * time.Second}
 		}
+		if rapid.Bool().Draw(t, "batches") {
+			sub.Listener = batches{}
+		}
 		subs = append(subs, sub)
 	}
 	return subs

@@ -149,13 +149,31 @@ func (p *process) run() {
 	go func() { p.done <- g.Run(ctx, 1000*time.Hour) }() // ends with stop
 }
 
+// batches is a listener that takes several events at once. Its calls are said to be shorter than
+// any, however long they take: so it is given many from its second call on, and what is behind an open one is
+// taken back all the time.
+type batches struct{ core.Listener }
+
+func (b batches) HandleBatch(ctx context.Context, _ time.Duration, batch []core.Delivery, begin func(int) bool, done func(int, core.Outcome)) {
+	for i := range batch {
+		if !begin(i) {
+			return
+		}
+		done(i, core.Outcome{Err: b.Handle(ctx, batch[i].Event), Took: -time.Hour})
+	}
+}
+
 // join gives the subscriptions their handlers.
 func (p *process) join(subs []delivery.Subscription) []delivery.Subscription {
 	joined := make([]delivery.Subscription, len(subs))
 	for i, sub := range subs {
+		_, many := sub.Listener.(batches)
 		sub.Listener = core.ListenerFunc(func(_ context.Context, ev core.Event) error {
 			return p.handle(sub.Name, ev.ID, sub.Breaker.Failures == 0)
 		})
+		if many {
+			sub.Listener = batches{sub.Listener}
+		}
 		joined[i] = sub
 	}
 	return joined

@@ -23,6 +23,7 @@ const (
 type Call struct {
 	Kind    Kind
 	Event   *core.Event
+	Attempt int           // of the delivery, from 1; 0 when it has none
 	Timeout time.Duration // counts from when the function begins; 0 is none but that of the context
 }
 

@@ -8,49 +8,34 @@ import (
 )
 
 const (
-	maxLine  = 8 << 10 // bytes of one line that a script logs
-	maxLines = 1000    // lines of one call
-	maxAttrs = 32      // of one line
-	maxAttr  = 1 << 10 // bytes of one attribute
+	maxLine  = 8 << 10  // bytes of one line that a script logs
+	maxLines = 1000     // of one call
+	maxSaid  = 64 << 10 // bytes of one call
+	maxAttrs = 32       // of one line
+	maxAttr  = 1 << 10  // bytes of one attribute
 )
 
-// contextObject is the handler's second argument, ctx; the global console says things the same way.
-// It is the same for all calls of a runtime, so it can't be changed.
-func (rt *runtime) contextObject() *goja.Object {
-	log, console := rt.vm.NewObject(), rt.vm.NewObject()
-	for name, level := range map[string]slog.Level{
-		"debug": slog.LevelDebug, "info": slog.LevelInfo, "log": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
-	} {
-		_ = console.Set(name, func(call goja.FunctionCall) goja.Value { // a plain new object takes any property
-			rt.say(level, call.Arguments, nil)
+// logObjects are the global console and ctx.log, which say things the same way.
+func (rt *runtime) logObjects() (console, log *goja.Object) {
+	log, console = rt.vm.NewObject(), rt.vm.NewObject()
+	for _, one := range []struct {
+		name  string
+		level slog.Level
+	}{{"debug", slog.LevelDebug}, {"info", slog.LevelInfo}, {"log", slog.LevelInfo}, {"warn", slog.LevelWarn}, {"error", slog.LevelError}} {
+		rt.method(console, one.name, func(call goja.FunctionCall) goja.Value {
+			rt.say(one.level, call.Arguments, nil)
 			return goja.Undefined()
 		})
-		if name == "log" {
+		if one.name == "log" {
 			continue
 		}
-		_ = log.Set(name, func(call goja.FunctionCall) goja.Value {
+		rt.method(log, one.name, func(call goja.FunctionCall) goja.Value {
 			words, attrs := rt.attrs(call.Arguments)
-			rt.say(level, words, attrs)
+			rt.say(one.level, words, attrs)
 			return goja.Undefined()
 		})
 	}
-	_ = rt.vm.Set("console", console)
-	ctx := rt.vm.NewObject()
-	_ = ctx.Set("log", log)
-	_ = ctx.Set("listener", rt.opts.Name)
-	_ = ctx.Set("fail", rt.fail)
-	_ = ctx.Set("retryAfter", rt.retryAfter)
-	_ = ctx.DefineAccessorProperty("deadline", rt.vm.ToValue(func() goja.Value {
-		if rt.deadline.IsZero() {
-			return goja.Null()
-		}
-		return rt.vm.ToValue(rt.deadline.UnixMilli())
-	}), nil, goja.FLAG_FALSE, goja.FLAG_TRUE)
-	if freeze, ok := goja.AssertFunction(rt.vm.Get("Object").ToObject(rt.vm).Get("freeze")); ok {
-		_, _ = freeze(goja.Undefined(), log) // plain objects can be frozen
-		_, _ = freeze(goja.Undefined(), ctx)
-	}
-	return ctx
+	return console, log
 }
 
 // attrs takes the object off that may follow the text of a line: log.info("moved", { to: 4 }).
@@ -73,19 +58,21 @@ func (rt *runtime) say(level slog.Level, words []goja.Value, data *goja.Object) 
 	if rt.event != nil {
 		line.Event = rt.event.ID
 	}
-	if rt.lines++; rt.lines > maxLines {
-		if rt.lines > maxLines+1 {
-			return
-		}
+	if rt.quiet {
+		return
+	}
+	if rt.lines++; rt.lines > maxLines || rt.said > maxSaid {
+		rt.quiet = true
 		line.Level, line.Msg = slog.LevelWarn, "the script logs too much: the rest of this call is left out"
 	} else {
 		texts := make([]string, len(words))
 		for i, word := range words {
 			texts[i] = rt.word(word)
 		}
-		line.Msg, line.Attrs, line.At = shortened(strings.Join(texts, " "), maxLine), rt.attrList(data), rt.caller()
+		line.Msg, line.Attrs, line.At = shortened(rt.redact(strings.Join(texts, " ")), maxLine), rt.attrList(data), rt.caller()
 	}
 	line.Text = line.text()
+	rt.said += len(line.Text)
 	rt.opts.Said(line)
 }
 
@@ -94,7 +81,7 @@ func (rt *runtime) attrList(data *goja.Object) []slog.Attr {
 		return nil
 	}
 	var attrs []slog.Attr
-	for _, name := range data.Keys() {
+	for _, name := range data.Keys() { // what its getters throw goes to the script
 		if len(attrs) == maxAttrs {
 			break
 		}
@@ -114,7 +101,7 @@ func (rt *runtime) attrValue(v goja.Value) slog.Value {
 			return slog.Float64Value(x)
 		}
 	}
-	return slog.StringValue(shortened(rt.word(v), maxAttr))
+	return slog.StringValue(shortened(rt.redact(rt.word(v)), maxAttr))
 }
 
 // word is text as it is, an error as it prints with its place, and anything else as JSON.

@@ -20,13 +20,14 @@ type ScriptError struct {
 	Line, Column int // from 1; 0 when not known
 	Msg          string
 	Via          string // the place in the handler's own file, when File is one it imports
-	Err          error  // what stopped it, or the Go error that a host function gave; may be nil
-	stopped      bool   // at the place, which had no part in it
+	Err          error  // what stopped it, or what the host meant by it; may be nil
+	Stopped      bool   // it was stopped at the place, which had no part in it
+	Frame        string // the line of code with a mark below; empty when whoever has the files did not add it
 }
 
 func (e *ScriptError) Error() string {
 	text := e.place() + ": " + e.Msg
-	if e.stopped {
+	if e.Stopped {
 		text = e.Msg + " at " + e.place()
 	}
 	if e.Via != "" {
@@ -51,7 +52,7 @@ func (rt *runtime) explain(err error) error {
 	if interrupted, ok := errors.AsType[*goja.InterruptedError](err); ok {
 		rt.broken = true
 		e.Err, _ = interrupted.Value().(error)
-		e.Msg, e.stopped = rt.stopped(e.Err), true
+		e.Msg, e.Stopped = rt.stopped(e.Err), true
 		e.at(rt, interrupted.Stack())
 		return e
 	}
@@ -62,11 +63,35 @@ func (rt *runtime) explain(err error) error {
 		return e
 	}
 	if exception, ok := errors.AsType[*goja.Exception](err); ok {
-		e.Msg, e.Err = rt.describe(exception.Value()), exception.Unwrap()
-		e.at(rt, exception.Stack())
+		rt.thrown(e, exception)
 		return e
 	}
-	return err
+	if e, ok := errors.AsType[*ScriptError](err); ok {
+		return e
+	}
+	e.Msg, e.Err = err.Error(), err
+	return e
+}
+
+// thrown describes an exception. What was thrown long after it was made, as by await, has its place
+// in the value.
+func (rt *runtime) thrown(e *ScriptError, exception *goja.Exception) {
+	e.Msg, e.Err = rt.describe(exception.Value()), rt.meaning(exception.Value())
+	e.at(rt, exception.Stack())
+	if e.Line == 0 {
+		rt.placeOf(e, exception.Value())
+	}
+}
+
+// overdue is a call that was stopped while it waited for something.
+func (rt *runtime) overdue(cause error) error {
+	rt.broken = true
+	e := &ScriptError{File: rt.program.code.Path, Msg: rt.stopped(cause), Err: cause, Stopped: true}
+	if o := rt.loop.oldest(); o != nil {
+		e.Msg += ", waiting for " + o.what
+		e.at(rt, o.frames)
+	}
+	return e
 }
 
 func (rt *runtime) stopped(cause error) string {
@@ -82,51 +107,129 @@ func (rt *runtime) stopped(cause error) string {
 
 // rejection is an error for a value that a promise was rejected with.
 func (rt *runtime) rejection(v goja.Value, prefix string) error {
-	e := &ScriptError{File: rt.program.code.Path, Msg: prefix + rt.describe(v)}
-	if object, ok := v.(*goja.Object); ok && object.ClassName() == "Error" {
-		if stack := object.Get("stack"); stack != nil {
-			e.fromText(rt, stack.String())
-		}
-		if inner := object.Get("value"); inner != nil {
-			e.Err, _ = inner.Export().(error)
-		}
-	}
+	e := &ScriptError{File: rt.program.code.Path, Msg: prefix + rt.describe(v), Err: rt.meaning(v)}
+	rt.placeOf(e, v)
 	return e
 }
 
-// describe is an Error as JavaScript prints it, with its causes, and any other value as JSON.
-func (rt *runtime) describe(v goja.Value) string {
-	var text string
+// placeOf finds where an Error was made. A script's own getters may throw.
+func (rt *runtime) placeOf(e *ScriptError, v goja.Value) {
 	object, ok := v.(*goja.Object)
-	switch {
-	case v == nil:
-		text = "threw undefined"
-	case ok && object.ClassName() == "Error":
-		text = v.String()
-		for range 3 { // a cause may lead in a circle
-			cause, ok := object.Get("cause").(*goja.Object)
-			if !ok || cause.ClassName() != "Error" {
-				break
-			}
-			object = cause
-			text += " (caused by " + cause.String() + ")"
-		}
-	default:
-		text = "threw " + rt.json(v)
+	if !ok || object.ClassName() != "Error" {
+		return
 	}
-	return shortened(text, maxThrown)
+	_ = rt.vm.Try(func() {
+		if stack := object.Get("stack"); stack != nil {
+			e.fromText(rt, stack.String())
+		}
+	})
+}
+
+// meant is what the host means by an Error that it gave to a script. It is kept here, not in the
+// Error: scripts see nothing of Go.
+type meant struct {
+	thrown *goja.Object
+	err    error
+}
+
+// meaning is nil for what is a script's own.
+func (rt *runtime) meaning(v goja.Value) error {
+	for _, m := range rt.meant {
+		if m.thrown == v {
+			return m.err
+		}
+	}
+	return nil
+}
+
+// newError makes an Error to throw. code is left out when it is empty.
+func (rt *runtime) newError(name, code, msg string) *goja.Object {
+	class := rt.errorClass
+	if name == "RangeError" || name == "TypeError" {
+		class = rt.vm.Get(name)
+	}
+	thrown, err := rt.vm.New(class, rt.vm.ToValue(msg))
+	if err != nil {
+		panic(err)
+	}
+	_ = thrown.DefineDataProperty("name", rt.vm.ToValue(name), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE) // a new object takes any property
+	if code != "" {
+		_ = thrown.Set("code", code)
+	}
+	return thrown
+}
+
+// hostFailure is what an operation's promise is rejected with. Its place is where the operation was
+// begun.
+func (rt *runtime) hostFailure(o *operation, err error) *goja.Object {
+	name, code, msg := "HostError", "EINTERNAL", o.what+": pipehook could not do it; its log says why"
+	known, ok := errors.AsType[*HostError](err)
+	switch {
+	case ok:
+		code, msg = known.Code, known.Msg
+	case rt.calling != nil && rt.loop.ctx.Err() != nil:
+		code, msg = "ETIMEDOUT", o.what+": the call's time was over"
+	case rt.opts.Log != nil:
+		attrs := []any{"listener", rt.opts.Name, "operation", o.what, "err", err}
+		if p, ok := errors.AsType[*hostPanic](err); ok {
+			attrs = append(attrs, "stack", string(p.stack))
+		}
+		rt.opts.Log.Error("an operation of a script failed", attrs...)
+	}
+	thrown := rt.newError(name, code, msg)
+	text := name + ": " + msg
+	for i := range o.frames {
+		if p := o.frames[i].Position(); p.Line > 0 {
+			text += fmt.Sprintf("\n\tat %s:%d:%d", p.Filename, p.Line, p.Column)
+		}
+	}
+	_ = thrown.DefineDataProperty("stack", rt.vm.ToValue(text), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)
+	rt.meant = append(rt.meant, meant{thrown, err})
+	return thrown
+}
+
+// describe is an Error as JavaScript prints it, with its causes, and any other value as JSON.
+func (rt *runtime) describe(v goja.Value) (text string) {
+	object, ok := v.(*goja.Object)
+	if v == nil {
+		return "threw undefined"
+	}
+	if !ok || object.ClassName() != "Error" {
+		return shortened("threw "+rt.json(v), maxThrown)
+	}
+	if thrown := rt.vm.Try(func() { text = rt.causes(object) }); thrown != nil {
+		text = "threw an Error that throws when it is looked at"
+	}
+	return shortened(rt.redact(text), maxThrown)
+}
+
+func (rt *runtime) causes(object *goja.Object) string {
+	text := object.String()
+	for range 3 { // a cause may lead in a circle
+		cause, ok := object.Get("cause").(*goja.Object)
+		if !ok || cause.ClassName() != "Error" {
+			break
+		}
+		object = cause
+		text += " (caused by " + cause.String() + ")"
+	}
+	return text
 }
 
 // json is a value as JSON.stringify writes it, and as text where it does not.
 func (rt *runtime) json(v goja.Value) string {
-	text, err := rt.stringify(goja.Undefined(), v)
-	if err != nil || goja.IsUndefined(text) {
-		if object, ok := v.(*goja.Object); ok {
-			return "[" + object.ClassName() + "]" // its own toString could throw again
-		}
+	e, written, err := encoder{most: maxLine}, false, error(nil)
+	thrown := rt.vm.Try(func() { written, err = e.value(rt.vm, v, "", 0) })
+	switch object, ok := v.(*goja.Object); {
+	case errors.Is(err, errTooLong):
+		return string(e.out) + "…"
+	case thrown == nil && err == nil && written:
+		return string(e.out)
+	case ok:
+		return "[" + object.ClassName() + "]" // its own toString could throw again
+	default:
 		return v.String()
 	}
-	return text.String()
 }
 
 func shortened(text string, most int) string {
@@ -139,7 +242,7 @@ func shortened(text string, most int) string {
 // at is the innermost frame that is code of the user's. Source maps count columns from 0.
 func (e *ScriptError) at(rt *runtime, stack []goja.StackFrame) {
 	for i := range stack {
-		if stack[i].SrcName() == preludeName {
+		if own(stack[i].SrcName()) {
 			continue
 		}
 		if p := stack[i].Position(); p.Line > 0 && !e.add(rt, p.Filename, p.Line, p.Column+1) {
@@ -165,7 +268,7 @@ func (e *ScriptError) fromText(rt *runtime, stack string) {
 		}
 		file := strings.Join(parts[:last-1], ":")
 		var row, column int
-		if _, err := fmt.Sscanf(parts[last-1]+" "+parts[last], "%d %d", &row, &column); err == nil && file != preludeName {
+		if _, err := fmt.Sscanf(parts[last-1]+" "+parts[last], "%d %d", &row, &column); err == nil && !own(file) {
 			if !e.add(rt, file, row, column+1) {
 				return
 			}
@@ -187,6 +290,9 @@ func (e *ScriptError) add(rt *runtime, name string, line, column int) bool {
 	e.Via = fmt.Sprintf("%s:%d:%d", file, line, column)
 	return false
 }
+
+// own reports whether a file is one of the engine's, so no place to show.
+func own(file string) bool { return file == literalName || file == kvName }
 
 // source is a file as the user named its folder. goja makes URLs of names.
 func (p *Program) source(name string) string {

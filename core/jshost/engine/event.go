@@ -143,8 +143,8 @@ func about(ask func(*core.Event, string) bool) eventMethod {
 // is called on, and for the event being handled when it was taken off: const { changed } = event.
 func (rt *runtime) eventPrototype() *goja.Object {
 	proto := rt.vm.NewObject()
-	for name, method := range eventMethods {
-		value := rt.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+	for name, answer := range eventMethods {
+		rt.method(proto, name, func(call goja.FunctionCall) goja.Value { // methods are not listed among an event's keys
 			ev := rt.event
 			if object, ok := call.This.(*goja.Object); ok {
 				if view, ok := object.Export().(*eventView); ok {
@@ -154,11 +154,10 @@ func (rt *runtime) eventPrototype() *goja.Object {
 			if ev == nil {
 				panic(rt.vm.NewTypeError("%s must be called on an event, as event.%s()", name, name))
 			}
-			return method(rt, ev, call.Argument(0))
+			return answer(rt, ev, call.Argument(0))
 		})
-		// Methods are not listed among an event's keys. A new object takes any property.
-		_ = proto.DefineDataProperty(name, value, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE)
 	}
+	rt.freeze(proto)
 	return proto
 }
 

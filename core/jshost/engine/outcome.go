@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dop251/goja"
@@ -14,7 +17,8 @@ const longestWait = 30 * 24 * time.Hour
 
 // fail ends the call for good: ctx.fail(message). Another attempt would not help.
 func (rt *runtime) fail(call goja.FunctionCall) goja.Value {
-	panic(rt.outcome("PermanentFailure", text(call.Argument(0), "the handler gave up"), &core.Error{Kind: core.Permanent}))
+	msg := text(call.Argument(0), "the handler gave up")
+	panic(rt.outcome("PermanentFailure", msg, &core.Error{Kind: core.Permanent, Msg: msg}))
 }
 
 // retryAfter ends the call and says when to try again: ctx.retryAfter(60, message) in seconds, or
@@ -41,16 +45,35 @@ func (rt *runtime) retryAfter(call goja.FunctionCall) goja.Value {
 	if wait <= 0 || wait > longestWait {
 		panic(rt.vm.NewTypeError("ctx.retryAfter: the wait must be longer than nothing and at most %d days", longestWait/(24*time.Hour)))
 	}
-	panic(rt.outcome("TryAgain", text(call.Argument(1), "the handler asked to be called again in "+wait.String()),
-		&core.Error{Kind: core.Failed, RetryAfter: wait}))
+	msg := text(call.Argument(1), "the handler asked to be called again in "+wait.String())
+	panic(rt.outcome("TryAgain", msg, &core.Error{Kind: core.Failed, Msg: msg, RetryAfter: wait}))
 }
 
-// outcome is what to throw: an Error for the script, which says to the engine what it means.
-func (rt *runtime) outcome(name, msg string, meaning *core.Error) *goja.Object {
-	meaning.Msg = msg
-	thrown := rt.vm.NewGoError(meaning)
-	_ = thrown.Set("name", name) // a new object takes any property
+// outcome is what to throw: an Error for the script, of which the engine knows what it means.
+func (rt *runtime) outcome(name, msg string, meaning error) *goja.Object {
+	thrown := rt.newError(name, "", msg)
+	rt.meant = append(rt.meant, meant{thrown, meaning})
 	return thrown
+}
+
+// drop ends the call of a stage: ctx.drop(reason). The event is not wanted.
+func (rt *runtime) drop(call goja.FunctionCall) goja.Value {
+	reason := shortened(text(call.Argument(0), "the stage dropped it"), maxThrown)
+	panic(rt.outcome("Dropped", reason, &Dropped{Reason: reason}))
+}
+
+// statuses are those that a stage may answer with. Others would mean something else to a sender, or
+// make it try again for nothing.
+var statuses = []int64{400, 401, 403, 409, 413, 415, 422, 429, 503}
+
+// reject ends the call of a stage: ctx.reject(status, message). The sender is told.
+func (rt *runtime) reject(call goja.FunctionCall) goja.Value {
+	status, ok := call.Argument(0).Export().(int64)
+	if !ok || !slices.Contains(statuses, status) {
+		panic(rt.vm.NewTypeError("ctx.reject wants one of the statuses %s", strings.Trim(fmt.Sprint(statuses), "[]")))
+	}
+	msg := shortened(text(call.Argument(1), "the stage rejected it"), maxThrown)
+	panic(rt.outcome("Rejected", msg, &Rejected{Status: int(status), Msg: msg}))
 }
 
 func text(v goja.Value, otherwise string) string {

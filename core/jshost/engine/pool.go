@@ -19,6 +19,8 @@ type Pool struct {
 	idle   []*runtime // the last used last, so that few stay warm when there is little to do
 	closed bool
 	runs   sync.WaitGroup
+
+	background sync.WaitGroup // operations of the host, also of calls that were given up
 }
 
 // NewPool makes the runner of a program. Its runtimes are made when they are needed.
@@ -93,7 +95,7 @@ func (p *Pool) take(ctx context.Context, allowed time.Duration) (*runtime, error
 		return rt, nil
 	}
 	p.mu.Unlock()
-	return newRuntime(ctx, p.program, p.opts, allowed)
+	return newRuntime(ctx, p.program, p.opts, &p.background, allowed)
 }
 
 // put keeps a runtime for the next run.
@@ -114,4 +116,5 @@ func (p *Pool) Close() {
 	p.closed, p.idle = true, nil
 	p.mu.Unlock()
 	p.runs.Wait()
+	p.background.Wait()
 }

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dlclark/regexp2/v2"
@@ -113,7 +114,7 @@ func (p *Program) refused(err error) error {
 
 // inspect loads the program into a runtime of its own, where logging goes nowhere.
 func (p *Program) inspect() error {
-	rt, err := newRuntime(context.Background(), p, Options{}, 0)
+	rt, err := newRuntime(context.Background(), p, Options{}, &sync.WaitGroup{}, 0)
 	if err != nil {
 		return p.loadError(err)
 	}

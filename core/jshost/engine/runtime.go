@@ -2,24 +2,18 @@ package engine
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/dop251/goja"
 
 	"github.com/pipehook/pipehook/core"
 )
-
-const preludeName = "harden.js"
-
-//go:embed harden.js
-var hardenSource string
-
-var harden = goja.MustCompile(preludeName, hardenSource, true)
 
 const (
 	maxStack = 1000        // bounds recursion of every kind; goja's own limit is none
@@ -34,15 +28,35 @@ type runtime struct {
 	program *Program
 	opts    Options
 
-	exports   *goja.Object
-	handler   goja.Callable // nil when the module exports none
-	proto     *goja.Object  // of event objects
-	ctx       *goja.Object  // the handler's second argument
-	stringify goja.Callable // JSON.stringify and Promise.resolve, before a script could replace them
-	resolve   func(goja.Value) (goja.Value, error)
-	scratch   []member // for views; its contents mean nothing between uses
+	language *language
+	global   *global
+	clock    Clock
+	secrets  *strings.Replacer // takes them out of what is said; nil when there are none
+	// background are the operations that still run, those of calls that have ended included.
+	background *sync.WaitGroup
+
+	exports *goja.Object
+	handler goja.Callable // nil when the module exports none
+	proto   *goja.Object  // of event objects
+	log     *goja.Object
+	ctx     [Source + 1]*goja.Object // the handler's second argument, by kind of call; nil until one is made
+	scratch []member                 // for views; its contents mean nothing between uses
+
+	// What the host itself needs of the language.
+	parse      goja.Callable // JSON.parse
+	freeze     func(*goja.Object)
+	errorClass goja.Value
+	resolve    func(goja.Value) (goja.Value, error)               // Promise.resolve
+	then       func(promise, done goja.Value) (goja.Value, error) // Promise.prototype.then
 
 	// Of the call that runs.
+	call     *Call
+	calling  context.Context // nil while none runs
+	loop     *loop           // nil until the call begins something
+	meant    []meant
+	emits    int
+	said     int  // bytes logged
+	quiet    bool // no more is logged
 	event    *core.Event
 	deadline time.Time     // zero for none
 	allowed  time.Duration // what the deadline was, for people
@@ -52,8 +66,13 @@ type runtime struct {
 }
 
 // newRuntime makes one within ctx; allowed is what ctx began with, for people.
-func newRuntime(ctx context.Context, p *Program, opts Options, allowed time.Duration) (*runtime, error) {
-	rt := &runtime{vm: goja.New(), program: p, opts: opts, allowed: allowed}
+func newRuntime(ctx context.Context, p *Program, opts Options, background *sync.WaitGroup, allowed time.Duration) (*runtime, error) {
+	rt := &runtime{vm: goja.New(), program: p, opts: opts, clock: opts.Clock, background: background, allowed: allowed}
+	if rt.clock == nil {
+		rt.clock = realClock{}
+	} else {
+		rt.vm.SetTimeSource(rt.clock.Now)
+	}
 	rt.vm.SetMaxCallStackSize(maxStack)
 	rt.vm.SetPromiseRejectionTracker(func(promise *goja.Promise, op goja.PromiseRejectionOperation) {
 		if op == goja.PromiseRejectionReject {
@@ -62,12 +81,15 @@ func newRuntime(ctx context.Context, p *Program, opts Options, allowed time.Dura
 			rt.handled(promise)
 		}
 	})
-	if _, err := rt.vm.RunProgram(harden); err != nil {
-		return nil, fmt.Errorf("harden: %w", err)
-	}
+	rt.secrets = redactor(opts.Secrets)
 	rt.natives()
+	var err error
+	if rt.language, err = newLanguage(rt.vm); err != nil {
+		return nil, err
+	}
+	rt.freeze = rt.language.freeze
+	rt.globals()
 	rt.proto = rt.eventPrototype()
-	rt.ctx = rt.contextObject()
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, errLoadTime)
 	defer cancel()
 	if err := rt.bounded(ctx, rt.load); err != nil {
@@ -76,12 +98,41 @@ func newRuntime(ctx context.Context, p *Program, opts Options, allowed time.Dura
 	return rt, nil
 }
 
-// natives keeps what the host itself needs of the language.
+func (rt *runtime) now() time.Time { return rt.clock.Now() }
+
+// natives keeps what the host itself needs of the language, before a script could replace it.
 func (rt *runtime) natives() {
-	rt.stringify, _ = goja.AssertFunction(rt.vm.Get("JSON").ToObject(rt.vm).Get("stringify"))
-	promise := rt.vm.Get("Promise").ToObject(rt.vm)
-	resolve, _ := goja.AssertFunction(promise.Get("resolve"))
-	rt.resolve = func(v goja.Value) (goja.Value, error) { return resolve(promise, v) }
+	rt.parse, _ = goja.AssertFunction(rt.vm.Get("JSON").ToObject(rt.vm).Get("parse"))
+	rt.errorClass = rt.vm.Get("Error")
+	class := rt.vm.Get("Promise").ToObject(rt.vm)
+	resolve, _ := goja.AssertFunction(class.Get("resolve"))
+	rt.resolve = func(v goja.Value) (goja.Value, error) { return resolve(class, v) }
+	then, _ := goja.AssertFunction(class.Get("prototype").ToObject(rt.vm).Get("then"))
+	rt.then = func(promise, done goja.Value) (goja.Value, error) { return then(promise, done) }
+}
+
+// globals are what scripts find beside the language.
+func (rt *runtime) globals() {
+	console, log := rt.logObjects()
+	rt.log = log
+	rt.freeze(log)
+	original := rt.vm.GlobalObject()
+	_ = original.DefineDataProperty("console", console, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // not there yet
+	rt.freeze(console)
+	for name, f := range rt.timerGlobals() {
+		rt.method(original, name, f)
+	}
+	rt.global = &global{rt: rt, original: original, found: map[string]goja.Value{}}
+	rt.global.self = rt.vm.NewDynamicObject(rt.global)
+	rt.vm.SetGlobalObject(rt.global.self)
+}
+
+// method gives an object a function that can't be changed and is not listed.
+func (rt *runtime) method(o *goja.Object, name string, f func(goja.FunctionCall) goja.Value) {
+	function := rt.vm.ToValue(f).ToObject(rt.vm)
+	_ = function.DefineDataProperty("name", rt.vm.ToValue(name), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // a new function takes any name
+	rt.freeze(function)
+	_ = o.DefineDataProperty(name, function, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // an object of ours takes any property
 }
 
 func (rt *runtime) handled(promise *goja.Promise) {
@@ -99,8 +150,8 @@ func (rt *runtime) load() error {
 		return errors.New("the bundle is not a function")
 	}
 	module, exports := rt.vm.NewObject(), rt.vm.NewObject()
-	require := rt.vm.ToValue(func(name string) goja.Value {
-		panic(rt.vm.NewTypeError("there is no module %q: only files and packages beside the script can be imported", name))
+	require := rt.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		panic(rt.vm.NewTypeError("there is no module %q: only files and packages beside the script can be imported", call.Argument(0).String()))
 	})
 	if err := module.Set("exports", exports); err != nil {
 		return err
@@ -108,8 +159,9 @@ func (rt *runtime) load() error {
 	if _, err := run(exports, exports, require, module); err != nil {
 		return err
 	}
+	rt.global.closed = true
 	if rt.exports, _ = module.Get("exports").(*goja.Object); rt.exports == nil {
-		return nil
+		return rt.unhandled()
 	}
 	if rt.handler, ok = goja.AssertFunction(rt.exports); !ok {
 		rt.handler, _ = goja.AssertFunction(rt.exports.Get("default"))
@@ -147,6 +199,10 @@ func (rt *runtime) bounded(ctx context.Context, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			rt.broken = true
+			if cause, ok := p.(error); ok && stopped(cause) { // it went through Go code of ours
+				err = rt.explain(cause)
+				return
+			}
 			err = fmt.Errorf("%s: the host panicked: %v", rt.program.code.Path, p)
 			if rt.opts.Log != nil { // the stack is for us: the error goes to whoever wrote the script
 				rt.opts.Log.Error("panic in a script's runtime", "listener", rt.opts.Name, "err", p, "stack", string(debug.Stack()))
@@ -162,7 +218,7 @@ func (rt *runtime) bounded(ctx context.Context, f func() error) (err error) {
 // handle calls the handler with the event and waits for the promise it may return. allowed is what
 // ctx began with.
 func (rt *runtime) handle(ctx context.Context, call Call, allowed time.Duration) Result {
-	began, ev := time.Now(), call.Event
+	began := time.Now()
 	if call.Timeout > 0 {
 		var cancel context.CancelFunc
 		if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > call.Timeout {
@@ -171,48 +227,101 @@ func (rt *runtime) handle(ctx context.Context, call Call, allowed time.Duration)
 		ctx, cancel = context.WithTimeout(ctx, call.Timeout)
 		defer cancel()
 	}
-	rt.event, rt.allowed, rt.lines, rt.rejected = ev, allowed, 0, rt.rejected[:0]
-	defer func() { rt.event = nil }()
-	err := rt.bounded(ctx, func() error {
-		result, err := rt.handler(goja.Undefined(), rt.eventObject(ev), rt.ctx)
-		if err != nil {
+	rt.begin(ctx, &call, allowed)
+	r := Result{Hash: rt.program.Hash()}
+	r.Err = rt.bounded(ctx, func() error {
+		result, failed := rt.handler(goja.Undefined(), rt.argument(), rt.contextOf(call.Kind))
+		if failed != nil && stopped(failed) {
+			return failed
+		}
+		value, err := rt.settled(ctx, result, failed)
+		if err != nil || call.Kind == Listener {
 			return err
 		}
-		if err := rt.settled(result); err != nil {
-			return err
-		}
-		return rt.unhandled()
+		r.Value, err = rt.returned(value)
+		return err
 	})
-	return Result{Err: err, Hash: rt.program.Hash(), Took: time.Since(began)}
+	if rt.end(); r.Err != nil {
+		r.Value = nil
+	}
+	r.Took = time.Since(began)
+	return r
 }
 
-// settled is the outcome of an async handler. Promise jobs have run when the outermost call has
-// returned, and nothing else could settle it later.
-func (rt *runtime) settled(result goja.Value) error {
-	object, ok := result.(*goja.Object)
-	if !ok {
-		return nil
+func (rt *runtime) begin(ctx context.Context, call *Call, allowed time.Duration) {
+	rt.call, rt.calling, rt.event, rt.allowed = call, ctx, call.Event, allowed
+	rt.lines, rt.said, rt.quiet, rt.emits = 0, 0, false, 0
+	rt.rejected, rt.meant = rt.rejected[:0], rt.meant[:0]
+}
+
+// end leaves nothing of the call behind. A runtime where something was begun and did not end is not
+// used again: its module may wait for that in the next call.
+func (rt *runtime) end() {
+	if rt.loop != nil && rt.loop.end() {
+		rt.broken = true
 	}
-	promise, ok := promiseOf(object)
-	if !ok {
-		if _, thenable := goja.AssertFunction(object.Get("then")); !thenable {
-			return nil
-		}
-		v, err := rt.resolve(object) // a promise of a library's own kind, as await sees it
-		if err != nil {
-			return err
-		}
-		promise, _ = v.Export().(*goja.Promise)
+	rt.call, rt.calling, rt.loop, rt.event = nil, nil, nil, nil
+}
+
+// returned is what a stage or a source has returned, as JSON.
+func (rt *runtime) returned(v goja.Value) ([]byte, error) {
+	text, err := rt.encode(v, maxResult)
+	if _, thrown := errors.AsType[*goja.Exception](err); err == nil || thrown {
+		return text, err
+	}
+	return nil, &ScriptError{File: rt.program.code.Path, Msg: "what the function returned can't be used: " + err.Error()}
+}
+
+// settled waits for what the function has begun and is the value that it comes to. failed is what
+// the function threw.
+func (rt *runtime) settled(ctx context.Context, result goja.Value, failed error) (goja.Value, error) {
+	promise, err := rt.promise(result)
+	if err != nil && failed == nil {
+		failed = err
+	}
+	if rt.loop != nil {
+		failed = rt.loop.finish(ctx, promise, failed)
+	}
+	switch {
+	case failed != nil:
+		return nil, failed
+	case promise == nil:
+		return result, rt.unhandled()
 	}
 	switch promise.State() {
 	case goja.PromiseStateFulfilled:
-		return nil
+		return promise.Result(), rt.unhandled()
 	case goja.PromiseStateRejected:
 		rt.handled(promise)
-		return rt.rejection(promise.Result(), "")
+		return nil, rt.rejection(promise.Result(), "")
 	default:
-		return &ScriptError{File: rt.program.code.Path, Msg: "the handler's promise never settled: nothing it waits for can happen (timers and fetch are not available yet)"}
+		return nil, &ScriptError{File: rt.program.code.Path, Msg: "the function's promise never settled: nothing is left to run that could settle it"}
 	}
+}
+
+// promise is that of an async function, or one for a promise of a library's own kind, as await sees
+// it; nil when the function returned something else.
+func (rt *runtime) promise(result goja.Value) (*goja.Promise, error) {
+	object, ok := result.(*goja.Object)
+	if !ok {
+		return nil, nil
+	}
+	if promise, ok := promiseOf(object); ok {
+		return promise, nil
+	}
+	var then goja.Value
+	if thrown := rt.vm.Try(func() { then = object.Get("then") }); thrown != nil {
+		return nil, thrown
+	}
+	if _, thenable := goja.AssertFunction(then); !thenable {
+		return nil, nil
+	}
+	v, err := rt.resolve(object)
+	if err != nil {
+		return nil, err
+	}
+	promise, _ := v.Export().(*goja.Promise)
+	return promise, nil
 }
 
 func (rt *runtime) unhandled() error {

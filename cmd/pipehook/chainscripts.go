@@ -1,0 +1,341 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/egress"
+	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/stages/script"
+)
+
+// chainScripts are the scripts that are stages and sources. Like listeners they are compiled anew when
+// they change, and the last good version of one that no longer compiles goes on.
+type chainScripts struct {
+	opts jshost.Options
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	live    map[string]*chainScript // by everything that they are run with
+	closing sync.WaitGroup          // of those that no chain uses any more
+	closed  chan struct{}           // nobody waits for requests any more
+}
+
+func newChainScripts(opts jshost.Options, log *slog.Logger) *chainScripts {
+	return &chainScripts{opts: opts, log: log, live: map[string]*chainScript{}, closed: make(chan struct{})}
+}
+
+// chainSpec is what a script in a chain is run with.
+type chainSpec struct {
+	kind        engine.Kind
+	path        string
+	concurrency int
+	allowHosts  []string
+	secrets     map[string]core.Secret
+}
+
+// key is equal for those that one runner can serve.
+func (s *chainSpec) key() string {
+	plain := map[string]string{}
+	for name, secret := range s.secrets {
+		plain[name] = string(secret)
+	}
+	text, err := json.Marshal([]any{s.kind, s.path, s.concurrency, s.allowHosts, plain})
+	if err != nil { // texts and numbers always encode
+		panic(err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(text))
+}
+
+// word is the kind as people read it.
+func (s *chainSpec) word() string {
+	if s.kind == engine.Source {
+		return "source"
+	}
+	return "stage"
+}
+
+// chainDraft collects the scripts that a configuration's chains want, before it is known whether it is
+// taken. Exactly one of use and drop ends it.
+type chainDraft struct {
+	of    *chainScripts // nil for chains that are not run
+	conf  *config.Config
+	wants map[string]*chainScript
+	files map[string]string // path by kind and name
+}
+
+// draft begins a set for the configuration.
+func (c *chainScripts) draft(conf *config.Config) *chainDraft {
+	return &chainDraft{of: c, conf: conf, wants: map[string]*chainScript{}, files: map[string]string{}}
+}
+
+// bareDraft is for chains that are built but not run.
+func bareDraft(conf *config.Config) *chainDraft { return (*chainScripts)(nil).draft(conf) }
+
+var chainScriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+// open is the script, the same for all chains that run it in the same way.
+func (d *chainDraft) open(spec chainSpec) (*chainScript, error) {
+	asked := spec.path
+	spec.path = filepath.Clean(beside(d.conf, spec.path))
+	name := engine.Code{Path: spec.path}.Name()
+	if !chainScriptName.MatchString(name) {
+		return nil, fmt.Errorf("%s can't name a %s: rename the file to lower-case letters, digits, - and _", asked, spec.word())
+	}
+	_, taken := sources[name]
+	if spec.kind == engine.Source && (taken || name == core.Unknown) {
+		return nil, fmt.Errorf("%s would be the source %s, which is another: rename the file", asked, name)
+	}
+	for _, host := range spec.allowHosts {
+		if err := egress.CheckHost(host); err != nil {
+			return nil, fmt.Errorf("allow_hosts: %w", err)
+		}
+	}
+	at := spec.word() + " " + name
+	if other, twice := d.files[at]; twice && other != spec.path {
+		return nil, fmt.Errorf("%s and %s would both be the %s: rename one of them", asked, other, at)
+	}
+	d.files[at] = spec.path
+	key := spec.key()
+	if s := d.wants[key]; s != nil {
+		return s, nil
+	}
+	s := &chainScript{chainSpec: spec, name: name}
+	if d.of != nil {
+		s = d.of.find(key, s)
+	}
+	d.wants[key] = s
+	return s, nil
+}
+
+// find is the script that runs under the key, or the fresh one.
+func (c *chainScripts) find(key string, fresh *chainScript) *chainScript {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.live[key]; s != nil {
+		return s
+	}
+	fresh.all = c
+	fresh.load()
+	return fresh
+}
+
+// use makes the draft's scripts the ones that are kept up to date. Those that no chain wants now are
+// closed after the time that a request which has begun with them may take.
+func (d *chainDraft) use(after time.Duration) {
+	c := d.of
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.live
+	c.live = d.wants
+	for key, s := range old {
+		if d.wants[key] != nil {
+			continue
+		}
+		c.log.Info(s.word()+" removed", s.word(), s.name)
+		c.closing.Go(func() { // ends with close at the latest
+			timer := time.NewTimer(after)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-c.closed:
+			}
+			s.close()
+		})
+	}
+}
+
+// drop closes what the draft has opened and nobody uses.
+func (d *chainDraft) drop() {
+	d.of.mu.Lock()
+	defer d.of.mu.Unlock()
+	for key, s := range d.wants {
+		if d.of.live[key] == nil {
+			s.close()
+		}
+	}
+}
+
+// load compiles what has changed, and reports whether anything did.
+func (c *chainScripts) load() (changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.live {
+		if s.load() {
+			changed = true
+		}
+	}
+	return changed
+}
+
+// close ends all. No request may run any more.
+func (c *chainScripts) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.closed:
+		return
+	default:
+		close(c.closed)
+	}
+	c.closing.Wait()
+	for _, s := range c.live {
+		s.close()
+	}
+	c.live = map[string]*chainScript{}
+}
+
+// chainScript is one script with what runs it.
+type chainScript struct {
+	chainSpec
+	name string
+	all  *chainScripts
+
+	hash   string // of what runs; like broken it belongs to who holds all.mu
+	broken string
+
+	mu     sync.Mutex
+	script *jshost.Script // nil until a version has compiled
+	wrong  error          // why there is none
+}
+
+// Name is that of the file.
+func (s *chainScript) Name() string { return s.name }
+
+// caller is how the engine and what scripts remember call it: no listener's name has a colon.
+func (s *chainScript) caller() string { return s.word() + ":" + s.name }
+
+// load compiles the file when it has changed; all.mu is held.
+func (s *chainScript) load() (changed bool) {
+	log := s.all.log.With(s.word(), s.name, "file", s.path)
+	program, err := compileHandler(s.path)
+	if err != nil {
+		if s.broken != err.Error() {
+			s.broken = err.Error()
+			if s.hash != "" {
+				log.Error("a script in a chain does not compile; its last good version goes on", "err", err)
+			} else {
+				log.Error("a script in a chain does not compile; until it does it fails for every event", "err", err)
+			}
+		}
+		s.set(nil, err)
+		return false
+	}
+	switch {
+	case s.hash == program.Hash() && s.broken != "":
+		log.Info(s.word() + " compiles again")
+	case s.hash == "":
+		log.Info(s.word() + " loaded")
+	case s.hash != program.Hash():
+		log.Info(s.word() + " reloaded")
+	}
+	changed = s.hash != program.Hash()
+	s.broken, s.hash = "", program.Hash()
+	if changed {
+		s.set(program, nil)
+	}
+	return changed
+}
+
+// compileHandler refuses a file that has no function to call.
+func compileHandler(path string) (*jshost.Program, error) {
+	program, err := jshost.Compile(path)
+	if err == nil && !program.Handles() {
+		err = &jshost.CompileError{File: path, Msg: "it exports no function: write export default function (event, ctx) { … }"}
+	}
+	return program, err
+}
+
+// set gives the script what runs from now on. Without a program the one before goes on.
+func (s *chainScript) set(program *jshost.Program, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case program == nil:
+		s.wrong = err
+	case s.script == nil:
+		s.script = jshost.NewScript(s.caller(), program, s.concurrency, s.all.opts)
+	default:
+		s.script.Swap(program)
+	}
+}
+
+func (s *chainScript) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.script != nil {
+		s.script.Close()
+	}
+}
+
+// run calls the script's function with a copy of the event, which is changed as the request goes on.
+func (s *chainScript) run(ctx context.Context, ev *core.Event, timeout time.Duration) (r engine.Result) {
+	s.mu.Lock()
+	runner, wrong := s.script, s.wrong
+	s.mu.Unlock()
+	if runner == nil {
+		return engine.Result{Err: fmt.Errorf("%s %s is not loaded: %w", s.word(), s.name, wrong)}
+	}
+	own := *ev
+	runner.Run(ctx, []engine.Call{{Kind: s.kind, Event: &own, Timeout: timeout}}, func(_ int, of engine.Result) { r = of })
+	return r
+}
+
+// stageRunner is a chainScript as the stage wants it.
+type stageRunner struct{ *chainScript }
+
+// Run implements script.Runner.
+func (s stageRunner) Run(ctx context.Context, ev *core.Event, timeout time.Duration) script.Result {
+	r := s.run(ctx, ev, timeout)
+	if dropped, ok := errors.AsType[*engine.Dropped](r.Err); ok {
+		return script.Result{Drop: &dropped.Reason}
+	}
+	if rejected, ok := errors.AsType[*engine.Rejected](r.Err); ok {
+		return script.Result{Reject: &script.Reject{Status: rejected.Status, Msg: rejected.Msg}}
+	}
+	return script.Result{Err: r.Err, Value: r.Value}
+}
+
+// openStage is what stages are given to open their scripts with.
+func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
+	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path, concurrency: spec.Concurrency, allowHosts: spec.AllowHosts, secrets: spec.Secrets})
+	if err != nil {
+		return nil, err
+	}
+	return stageRunner{s}, nil
+}
+
+// checkChainScripts compiles the scripts of all chains once, for check.
+func checkChainScripts(conf *config.Config) (errs []error) {
+	for _, path := range chainFiles(conf) {
+		if _, err := compileHandler(path); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// chainFiles are the files of the stages and sources that are scripts, each once.
+func chainFiles(conf *config.Config) []string {
+	d := bareDraft(conf)
+	_, _ = assemble(conf, bareDeps(conf), d) // what is wrong otherwise is said elsewhere
+	var files []string
+	for _, s := range d.wants {
+		files = append(files, s.path)
+	}
+	slices.SortFunc(files, strings.Compare)
+	return slices.Compact(files)
+}

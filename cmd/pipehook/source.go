@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/source/derived"
+	"github.com/pipehook/pipehook/core/source/pipedrive"
+	source "github.com/pipehook/pipehook/core/source/script"
+)
+
+// sources are the senders there are, by the name that a pipeline gives. A pipeline may have a script
+// instead. What listeners emit has a source too, which no pipeline can give.
+var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}, derived.SourceName: derived.Source{}}
+
+// restore names a stored event again.
+func restore(ev *core.Event) error { return ev.Restore(nameAgain) }
+
+func nameAgain(ev *core.Event) error {
+	source, ok := sources[ev.Source]
+	if !ok {
+		return fmt.Errorf("there is no source %q any more", ev.Source)
+	}
+	return source.Name(ev)
+}
+
+// sourceOf is the source of a pipeline, and what its events have as their source.
+func sourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (core.Source, string, error) {
+	p, key := conf.Pipelines[i], fmt.Sprintf("pipeline[%d].source", i)
+	if p.Source != config.ScriptSource {
+		found, ok := sources[p.Source]
+		if ok && p.Source != derived.SourceName {
+			return found, p.Source, nil
+		}
+		msg := "there is no such source"
+		if conf.Shows(key) {
+			msg = fmt.Sprintf("there is no source %q", p.Source)
+		}
+		return nil, p.Source, conf.Mistake(key, msg, "known: pipedrive, and script for one of your own")
+	}
+	if p.Script == "" {
+		return nil, p.Source, nil // that it is required has been said
+	}
+	o := p.SourceOptions
+	s, err := chain.open(chainSpec{kind: engine.Source, path: p.Script, concurrency: o.Concurrency, allowHosts: o.AllowHosts, secrets: o.Secrets})
+	if err != nil {
+		return nil, p.Source, conf.Mistake(fmt.Sprintf("pipeline[%d].script", i), err.Error(), "")
+	}
+	return source.New(source.Options{
+		Runner: sourceRunner{s}, Timeout: o.Timeout, Headers: o.Headers, Log: log.With("pipeline", p.Name),
+	}), s.Name(), nil
+}
+
+// sourceRunner is a chainScript as the source wants it.
+type sourceRunner struct{ *chainScript }
+
+// Run implements source.Runner.
+func (s sourceRunner) Run(ctx context.Context, ev *core.Event, timeout time.Duration) ([]byte, error) {
+	r := s.run(ctx, ev, timeout)
+	if msg, ok := threw(r.Err); ok {
+		return nil, &source.Thrown{Msg: msg, Err: r.Err}
+	}
+	return r.Value, r.Err
+}
+
+// threw reports whether the script itself threw, and what, as a sender may read it: not because its time
+// was over, and not because something that it asked for was not to be had.
+func threw(err error) (msg string, ok bool) {
+	e, ok := errors.AsType[*engine.ScriptError](err)
+	if !ok || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || core.KindOf(err) == core.Crashed {
+		return "", false
+	}
+	if _, outside := errors.AsType[*engine.HostError](err); outside {
+		return "", false
+	}
+	return strings.TrimPrefix(e.Msg, "Error: "), true
+}

@@ -1,0 +1,178 @@
+package core
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Amendment is what a user's code says about an event in place of what its source read out of the
+// body. A part that is nil is left as it is.
+type Amendment struct {
+	Labels   map[string]string // are added; one with an empty value is taken away
+	Action   *string
+	Object   *string
+	ObjectID *string
+	Current  json.RawMessage // null takes it away
+	Previous json.RawMessage
+}
+
+// Amend changes the event as a says, and has the change kept with it. It returns the names of what is
+// another now, in the order of an Amendment's parts. An error is of Kind Invalid and names the part;
+// then nothing has changed. Key stays as it is: it is about what happened, and a repetition of that
+// must be known again whatever is said of it.
+func (ev *Event) Amend(a Amendment) (changed []string, err error) {
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	labels, err := mergeLabels(ev.Labels, a.Labels)
+	if err != nil {
+		return nil, err
+	}
+	o, err := parseOverlay(ev.Overlay)
+	if err != nil {
+		return nil, err
+	}
+	if !sameLabels(ev.Labels, labels) {
+		ev.Labels, changed = labels, append(changed, "labels")
+	}
+	if a.Action != nil {
+		if action := CanonicalAction(*a.Action); action != ev.Action {
+			o.Action, ev.Action, ev.AlsoAction = &action, action, ""
+			changed = append(changed, "action")
+		}
+	}
+	for _, t := range []struct {
+		name        string
+		is          *string
+		said, keeps **string
+	}{{"object", &ev.Object, &a.Object, &o.Object}, {"objectId", &ev.ObjectID, &a.ObjectID, &o.ObjectID}} {
+		if said := *t.said; said != nil && *said != *t.is {
+			*t.keeps, *t.is = said, *said
+			changed = append(changed, t.name)
+		}
+	}
+	for _, d := range []struct {
+		name  string
+		is    *json.RawMessage
+		said  json.RawMessage
+		keeps *json.RawMessage
+	}{{"current", &ev.Current, a.Current, &o.Current}, {"previous", &ev.Previous, a.Previous, &o.Previous}} {
+		if said := present(d.said); d.said != nil && !sameJSON(said, *d.is) {
+			*d.keeps, *d.is = d.said, said
+			changed = append(changed, d.name)
+		}
+	}
+	if o.Whole {
+		o = whole(ev)
+	}
+	ev.Overlay = o.text()
+	return changed, nil
+}
+
+// KeepWhole has all that the source said kept with the event, so that it is not asked again when the
+// event is read back: for a source whose answer may be another by then.
+func (ev *Event) KeepWhole() { ev.Overlay = whole(ev).text() }
+
+// Restore names an event that was read back: by name, which asks its source, and then by what was said
+// of it since. A source of which all was kept is not asked.
+func (ev *Event) Restore(name func(ev *Event) error) error {
+	if ev.Overlay == "" {
+		return name(ev)
+	}
+	o, err := parseOverlay(ev.Overlay)
+	if err != nil {
+		return errors.Join(err, name(ev))
+	}
+	if !o.Whole {
+		err = name(ev)
+	}
+	o.apply(ev)
+	return err
+}
+
+// Bytes is about how much the event takes.
+func (ev *Event) Bytes() int { return len(ev.Body) + len(ev.Overlay) }
+
+// overlay is what is kept of an event beside its body, as JSON: what was changed of it, or all that its
+// source said.
+type overlay struct {
+	Whole      bool            `json:"whole,omitempty"` // the source need not be asked
+	Action     *string         `json:"action,omitempty"`
+	AlsoAction string          `json:"alsoAction,omitempty"`
+	Object     *string         `json:"object,omitempty"`
+	ObjectID   *string         `json:"objectId,omitempty"`
+	Current    json.RawMessage `json:"current,omitempty"` // null: it was taken away
+	Previous   json.RawMessage `json:"previous,omitempty"`
+	Meta       json.RawMessage `json:"meta,omitempty"`
+
+	Version    string    `json:"version,omitempty"`
+	Attempt    int       `json:"attempt,omitempty"`
+	OccurredAt time.Time `json:"occurredAt,omitzero"`
+	Facts      Facts     `json:"facts,omitzero"`
+}
+
+func whole(ev *Event) overlay {
+	return overlay{
+		Whole: true, Action: &ev.Action, AlsoAction: ev.AlsoAction, Object: &ev.Object, ObjectID: &ev.ObjectID,
+		Current: ev.Current, Previous: ev.Previous, Meta: ev.Meta,
+		Version: ev.Version, Attempt: ev.Attempt, OccurredAt: ev.OccurredAt, Facts: ev.Facts,
+	}
+}
+
+// text is the overlay as it is kept, empty when it says nothing.
+func (o overlay) text() string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // what stands in current is not to change
+	if err := enc.Encode(o); err != nil {
+		return "" // its JSON was checked when it was taken
+	}
+	text := string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	if text == "{}" {
+		return ""
+	}
+	return text
+}
+
+func parseOverlay(text string) (overlay, error) {
+	var o overlay
+	if text == "" {
+		return o, nil
+	}
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return overlay{}, fmt.Errorf("what was kept of its changes can't be read: %w", err)
+	}
+	return o, nil
+}
+
+func (o *overlay) apply(ev *Event) {
+	if o.Action != nil {
+		ev.Action, ev.AlsoAction = *o.Action, o.AlsoAction
+	}
+	if o.Object != nil {
+		ev.Object = *o.Object
+	}
+	if o.ObjectID != nil {
+		ev.ObjectID = *o.ObjectID
+	}
+	if o.Current != nil {
+		ev.Current = present(o.Current)
+	}
+	if o.Previous != nil {
+		ev.Previous = present(o.Previous)
+	}
+	if o.Whole {
+		ev.Meta, ev.Version, ev.Attempt, ev.OccurredAt, ev.Facts = present(o.Meta), o.Version, o.Attempt, o.OccurredAt, o.Facts
+	}
+}
+
+// present is nil for JSON's null.
+func present(v json.RawMessage) json.RawMessage {
+	if v = bytes.TrimSpace(v); len(v) == 0 || string(v) == "null" {
+		return nil
+	}
+	return v
+}
