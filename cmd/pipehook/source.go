@@ -16,8 +16,8 @@ import (
 	source "github.com/pipehook/pipehook/core/source/script"
 )
 
-// sources are the senders there are, by the name that a pipeline gives. A pipeline may have a script
-// instead. What listeners emit has a source too, which no pipeline can give.
+// sources are the senders there are, by the name that a pipeline gives, and what makes events of
+// itself, which none can give. A pipeline may have a script instead.
 var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}, derived.SourceName: derived.Source{}}
 
 // restore names a stored event again.
