@@ -16,6 +16,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/egress"
 	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/stages/script"
@@ -97,6 +98,11 @@ func (d *chainDraft) open(spec chainSpec) (*chainScript, error) {
 	_, taken := sources[name]
 	if spec.kind == engine.Source && (taken || name == core.Unknown) {
 		return nil, fmt.Errorf("%s would be the source %s, which is another: rename the file", asked, name)
+	}
+	for _, host := range spec.allowHosts {
+		if err := egress.CheckHost(host); err != nil {
+			return nil, fmt.Errorf("allow_hosts: %w", err)
+		}
 	}
 	at := spec.word() + " " + name
 	if other, twice := d.files[at]; twice && other != spec.path {
