@@ -95,7 +95,7 @@ func (d *chainDraft) open(spec chainSpec) (*chainScript, error) {
 		return nil, fmt.Errorf("%s can't name a %s: rename the file to lower-case letters, digits, - and _", asked, spec.word())
 	}
 	_, taken := sources[name]
-	if spec.kind == engine.Source && (taken || name == derivedSource || name == core.Unknown) {
+	if spec.kind == engine.Source && (taken || name == core.Unknown) {
 		return nil, fmt.Errorf("%s would be the source %s, which is another: rename the file", asked, name)
 	}
 	at := spec.word() + " " + name
@@ -114,9 +114,6 @@ func (d *chainDraft) open(spec chainSpec) (*chainScript, error) {
 	d.wants[key] = s
 	return s, nil
 }
-
-// derivedSource is the source of events that scripts emit.
-const derivedSource = "derived"
 
 // find is the script that runs under the key, or the fresh one.
 func (c *chainScripts) find(key string, fresh *chainScript) *chainScript {

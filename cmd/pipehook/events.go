@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -113,6 +114,7 @@ type eventJSON struct {
 	ReceivedAt string            `json:"receivedAt"`
 	Remote     string            `json:"remote,omitempty"`
 	Header     json.RawMessage   `json:"header,omitempty"`
+	Cause      *derived.Cause    `json:"cause,omitempty"` // of an event that a listener emitted
 	Deliveries []deliveryJSON    `json:"deliveries"`
 	Raw        string            `json:"raw,omitempty"`
 }
@@ -151,6 +153,9 @@ func eventView(ev *store.Event, attempts []store.Attempt, whys map[string]string
 		ID: ev.ID, Pipeline: ev.Pipeline, Source: ev.Source, Action: ev.Action, Object: ev.Object, ObjectID: ev.ObjectID,
 		Labels: core.ParseLabels(ev.Labels), OccurredAt: timeText(ev.OccurredAt), ReceivedAt: timeText(ev.ReceivedAt), Remote: ev.Remote,
 		Raw: string(ev.Body), Deliveries: []deliveryJSON{},
+	}
+	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
+		v.Cause = &cause
 	}
 	if ev.Header != "" {
 		v.Header = json.RawMessage(ev.Header)
@@ -222,6 +227,9 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
 	}
+	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
+		fmt.Fprintf(w, "emitted by\t%s\n", plain(causeText(&cause)))
+	}
 	for _, d := range ev.Deliveries {
 		fmt.Fprintf(w, "\nlistener %s\t%s%s\t%s\n", d.Listener, d.State, replayedText(d.Replays), plain(orWord(whys[d.Listener], d.LastError)))
 		for _, a := range attempts {
@@ -257,6 +265,11 @@ func labelsText(text string) string {
 		words = append(words, key+"="+labels[key])
 	}
 	return strings.Join(words, " ")
+}
+
+// causeText says where an event comes from that a listener emitted.
+func causeText(c *derived.Cause) string {
+	return fmt.Sprintf("listener %s, of event %s (%d deep)", c.Listener, c.Event, c.Depth)
 }
 
 func replayedText(times int) string {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -22,6 +23,7 @@ type explanation struct {
 	Type      string            `json:"type,omitempty"`
 	ObjectID  string            `json:"objectId,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
+	Cause     *derived.Cause    `json:"cause,omitempty"` // of an event that a listener emitted
 	Refused   *refusedJSON      `json:"refused,omitempty"`
 	Stages    []core.StepTrace  `json:"stages"`
 	Listeners []verdictJSON     `json:"listeners"`
@@ -88,6 +90,9 @@ func explain(ev *store.Event, attempts []store.Attempt, whys map[string]string, 
 		return explanation{}, fmt.Errorf("event %s: its trace: %w", ev.ID, err)
 	}
 	x := explanation{Event: ev.ID, Type: ev.Action + "." + ev.Object, ObjectID: ev.ObjectID, Labels: core.ParseLabels(ev.Labels), Stages: trace.Steps, Listeners: []verdictJSON{}}
+	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
+		x.Cause = &cause
+	}
 	told := map[string]bool{}
 	for _, d := range eventView(ev, attempts, whys).Deliveries {
 		told[d.Listener] = true
@@ -123,6 +128,9 @@ func (c *cli) printExplanation(x explanation) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.Labels)) {
 		fmt.Fprintf(w, "label %s\t%s\n", name, plain(x.Labels[name]))
+	}
+	if x.Cause != nil {
+		fmt.Fprintf(w, "emitted by\t%s\n", plain(causeText(x.Cause)))
 	}
 	if x.Refused != nil {
 		word := "refused"

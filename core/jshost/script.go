@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/failpoint"
@@ -150,6 +151,37 @@ func (s *Script) Handle(ctx context.Context, ev core.Event) error {
 	var err error
 	s.Run(ctx, []engine.Call{{Event: &ev}}, func(_ int, r engine.Result) { err = r.Err })
 	return err
+}
+
+// ahead is how many events are sent to another process at once.
+const ahead = 16
+
+// HandleBatch is part of core.BatchListener. In this process nothing has to be carried, and what has
+// not begun can be called back up to the last moment.
+func (s *Script) HandleBatch(ctx context.Context, timeout time.Duration, batch []core.Delivery, begin func(i int) bool, done func(i int, out core.Outcome)) {
+	portion := s.portion()
+	calls := make([]engine.Call, 0, min(portion, len(batch)))
+	for next := 0; next < len(batch); {
+		first := next
+		for calls = calls[:0]; len(calls) < portion && next < len(batch) && begin(next); next++ {
+			calls = append(calls, engine.Call{Event: &batch[next].Event, Timeout: timeout})
+		}
+		if len(calls) == 0 {
+			return
+		}
+		s.Run(ctx, calls, func(i int, r engine.Result) {
+			done(first+i, core.Outcome{Err: r.Err, Took: r.Took, Code: r.Hash})
+		})
+	}
+}
+
+func (s *Script) portion() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, here := s.now.runner.(*engine.Pool); here {
+		return 1
+	}
+	return ahead
 }
 
 // Close waits for the calls that run and ends what runs them. Later calls fail.

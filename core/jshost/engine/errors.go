@@ -242,7 +242,7 @@ func shortened(text string, most int) string {
 // at is the innermost frame that is code of the user's. Source maps count columns from 0.
 func (e *ScriptError) at(rt *runtime, stack []goja.StackFrame) {
 	for i := range stack {
-		if stack[i].SrcName() == preludeName {
+		if own(stack[i].SrcName()) {
 			continue
 		}
 		if p := stack[i].Position(); p.Line > 0 && !e.add(rt, p.Filename, p.Line, p.Column+1) {
@@ -268,7 +268,7 @@ func (e *ScriptError) fromText(rt *runtime, stack string) {
 		}
 		file := strings.Join(parts[:last-1], ":")
 		var row, column int
-		if _, err := fmt.Sscanf(parts[last-1]+" "+parts[last], "%d %d", &row, &column); err == nil && file != preludeName {
+		if _, err := fmt.Sscanf(parts[last-1]+" "+parts[last], "%d %d", &row, &column); err == nil && !own(file) {
 			if !e.add(rt, file, row, column+1) {
 				return
 			}
@@ -290,6 +290,9 @@ func (e *ScriptError) add(rt *runtime, name string, line, column int) bool {
 	e.Via = fmt.Sprintf("%s:%d:%d", file, line, column)
 	return false
 }
+
+// own reports whether a file is one of the engine's, so no place to show.
+func own(file string) bool { return file == literalName || file == kvName }
 
 // source is a file as the user named its folder. goja makes URLs of names.
 func (p *Program) source(name string) string {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -15,13 +14,6 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 )
-
-const preludeName = "harden.js"
-
-//go:embed harden.js
-var hardenSource string
-
-var harden = goja.MustCompile(preludeName, hardenSource, true)
 
 const (
 	maxStack = 1000        // bounds recursion of every kind; goja's own limit is none
@@ -36,8 +28,10 @@ type runtime struct {
 	program *Program
 	opts    Options
 
-	clock   Clock
-	secrets *strings.Replacer // takes them out of what is said; nil when there are none
+	language *language
+	global   *global
+	clock    Clock
+	secrets  *strings.Replacer // takes them out of what is said; nil when there are none
 	// background are the operations that still run, those of calls that have ended included.
 	background *sync.WaitGroup
 
@@ -88,10 +82,12 @@ func newRuntime(ctx context.Context, p *Program, opts Options, background *sync.
 		}
 	})
 	rt.secrets = redactor(opts.Secrets)
-	if _, err := rt.vm.RunProgram(harden); err != nil {
-		return nil, fmt.Errorf("harden: %w", err)
-	}
 	rt.natives()
+	var err error
+	if rt.language, err = newLanguage(rt.vm); err != nil {
+		return nil, err
+	}
+	rt.freeze = rt.language.freeze
 	rt.globals()
 	rt.proto = rt.eventPrototype()
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, errLoadTime)
@@ -107,8 +103,6 @@ func (rt *runtime) now() time.Time { return rt.clock.Now() }
 // natives keeps what the host itself needs of the language, before a script could replace it.
 func (rt *runtime) natives() {
 	rt.parse, _ = goja.AssertFunction(rt.vm.Get("JSON").ToObject(rt.vm).Get("parse"))
-	freeze, _ := goja.AssertFunction(rt.vm.Get("Object").ToObject(rt.vm).Get("freeze"))
-	rt.freeze = func(o *goja.Object) { _, _ = freeze(goja.Undefined(), o) } // objects of ours can be frozen
 	rt.errorClass = rt.vm.Get("Error")
 	class := rt.vm.Get("Promise").ToObject(rt.vm)
 	resolve, _ := goja.AssertFunction(class.Get("resolve"))
@@ -122,12 +116,15 @@ func (rt *runtime) globals() {
 	console, log := rt.logObjects()
 	rt.log = log
 	rt.freeze(log)
-	global := rt.vm.GlobalObject()
-	_ = global.DefineDataProperty("console", console, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // not there yet
+	original := rt.vm.GlobalObject()
+	_ = original.DefineDataProperty("console", console, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // not there yet
 	rt.freeze(console)
 	for name, f := range rt.timerGlobals() {
-		rt.method(global, name, f)
+		rt.method(original, name, f)
 	}
+	rt.global = &global{rt: rt, original: original, found: map[string]goja.Value{}}
+	rt.global.self = rt.vm.NewDynamicObject(rt.global)
+	rt.vm.SetGlobalObject(rt.global.self)
 }
 
 // method gives an object a function that can't be changed and is not listed.
@@ -162,8 +159,9 @@ func (rt *runtime) load() error {
 	if _, err := run(exports, exports, require, module); err != nil {
 		return err
 	}
+	rt.global.closed = true
 	if rt.exports, _ = module.Get("exports").(*goja.Object); rt.exports == nil {
-		return nil
+		return rt.unhandled()
 	}
 	if rt.handler, ok = goja.AssertFunction(rt.exports); !ok {
 		rt.handler, _ = goja.AssertFunction(rt.exports.Get("default"))

@@ -1,0 +1,224 @@
+package engine
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+
+	"github.com/dop251/goja"
+)
+
+// What one event does to the language must not meet the next one: every object of the language that
+// a script can get hold of is frozen before it does. What is reachable from values that need no name,
+// such as the methods of arrays, is frozen when a runtime is made; the rest when its name is first
+// used. Freezing everything at once would cost ten times as much, for functions that few scripts
+// ever see.
+
+//go:embed literals.js
+var literalSource string
+
+const literalName = "literals.js"
+
+var literals = goja.MustCompile(literalName, literalSource, true)
+
+// languageGlobals are the names of the language that scripts have. Not among them: eval and Function,
+// which make code of text (the parser recurses, and takes the process down with it); and what only
+// Go's side of the engine needs.
+var languageGlobals = []string{
+	"Object", "Array", "String", "Number", "BigInt", "RegExp", "Date", "Boolean", "Proxy", "Reflect", "Symbol",
+	"Error", "AggregateError", "TypeError", "ReferenceError", "SyntaxError", "RangeError", "EvalError", "URIError",
+	"ArrayBuffer", "DataView", "Uint8Array", "Uint8ClampedArray", "Int8Array", "Uint16Array", "Int16Array", "Uint32Array", "Int32Array",
+	"Float32Array", "Float64Array", "BigUint64Array", "BigInt64Array",
+	"Math", "JSON", "WeakSet", "WeakMap", "Map", "Set", "Promise", "NaN", "undefined", "Infinity",
+	"isNaN", "parseInt", "parseFloat", "isFinite", "decodeURI", "decodeURIComponent", "encodeURI", "encodeURIComponent", "escape", "unescape",
+}
+
+// assignable are the inherited properties that programs give objects of their own by assignment,
+// which a frozen property of the same name in a prototype would forbid. They become accessors there.
+var assignable = []string{"constructor", "toString", "toLocaleString", "valueOf", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "name", "message"}
+
+// dated are methods that HTML had in another time. They are taken away: each would have to be frozen.
+var dated = []string{
+	"anchor", "big", "blink", "bold", "fixed", "fontcolor", "fontsize", "italics", "link", "small", "strike", "sub", "sup",
+	"__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "compile",
+}
+
+// makers are the constructors that make code of text.
+var makers = []string{"Function", "AsyncFunction", "GeneratorFunction"}
+
+// language freezes what belongs to JavaScript itself.
+type language struct {
+	vm       *goja.Runtime
+	freeze   func(*goja.Object)
+	describe goja.Callable // Object.getOwnPropertyDescriptor
+	function *goja.Object  // Function.prototype
+	hard     map[*goja.Object]bool
+	shared   map[string]*inherited // by name of an assignable property
+}
+
+// inherited is one property of several prototypes. Its accessors are the same for all of them.
+type inherited struct {
+	values      map[*goja.Object]goja.Value // by prototype
+	get, assign goja.Value
+}
+
+func newLanguage(vm *goja.Runtime) (*language, error) {
+	object := vm.Get("Object").ToObject(vm)
+	freeze, _ := goja.AssertFunction(object.Get("freeze"))
+	l := &language{vm: vm, hard: map[*goja.Object]bool{}, shared: map[string]*inherited{}}
+	l.freeze = func(o *goja.Object) { _, _ = freeze(goja.Undefined(), o) } // those that are passed can be frozen
+	l.describe, _ = goja.AssertFunction(object.Get("getOwnPropertyDescriptor"))
+	l.function = object.Prototype()
+	l.bound()
+	values, err := vm.RunProgram(literals)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", literalName, err)
+	}
+	list := values.ToObject(vm)
+	for i := range int(list.Get("length").ToInteger()) {
+		for proto := list.Get(fmt.Sprint(i)).ToObject(vm).Prototype(); proto != nil; proto = proto.Prototype() {
+			l.harden(proto)
+		}
+	}
+	return l, nil
+}
+
+// harden freezes a value of the language and what is reachable through it. The constructors of
+// prototypes are left until somebody asks for them.
+func (l *language) harden(v goja.Value) {
+	o, ok := v.(*goja.Object)
+	if !ok || l.hard[o] {
+		return
+	}
+	if o.ClassName() == "Function" && o != l.function && o.Get("prototype") == nil { // a method has nothing inside
+		l.freeze(o)
+		return
+	}
+	l.hard[o] = true
+	names := o.GetOwnPropertyNames()
+	isPrototype := o == l.function || l.isPrototype(o, names)
+	for _, name := range names {
+		switch {
+		case isPrototype && slices.Contains(dated, name):
+			_ = o.Delete(name) // what is left would only be there
+		case isPrototype && slices.Contains(assignable, name):
+			l.share(o, name)
+		default:
+			l.property(o, l.vm.ToValue(name))
+		}
+	}
+	for _, symbol := range o.Symbols() {
+		l.property(o, symbol)
+	}
+	l.freeze(o)
+}
+
+// isPrototype tells what others inherit from by its constructor.
+func (l *language) isPrototype(o *goja.Object, names []string) bool {
+	if !slices.Contains(names, "constructor") {
+		return false
+	}
+	constructor, ok := o.Get("constructor").(*goja.Object)
+	return ok && constructor.Get("prototype") == goja.Value(o)
+}
+
+// property hardens what a property holds, be it a value or the functions behind one.
+func (l *language) property(o *goja.Object, name goja.Value) {
+	described, err := l.describe(goja.Undefined(), o, name)
+	if err != nil {
+		return // a property that can't be described can't be reached
+	}
+	d, ok := described.(*goja.Object)
+	if !ok {
+		return
+	}
+	for _, part := range []string{"value", "get", "set"} {
+		l.harden(d.Get(part))
+	}
+}
+
+// share makes a property of a prototype one that objects below may be given by assignment.
+func (l *language) share(o *goja.Object, name string) {
+	value := o.Get(name)
+	if name != "constructor" {
+		l.harden(value)
+	} else if c, ok := value.(*goja.Object); ok && slices.Contains(makers, c.Get("name").String()) {
+		value = goja.Undefined()
+	}
+	p := l.shared[name]
+	if p == nil {
+		p = &inherited{values: map[*goja.Object]goja.Value{}}
+		p.get = l.native(func(call goja.FunctionCall) goja.Value { return l.lookUp(p, name, call.This) })
+		p.assign = l.native(func(call goja.FunctionCall) goja.Value { return l.assign(p, name, call) })
+		l.shared[name] = p
+	}
+	p.values[o] = value
+	_ = o.DefineAccessorProperty(name, p.get, p.assign, goja.FLAG_FALSE, goja.FLAG_FALSE) // it is configurable in all of them
+}
+
+func (l *language) native(f func(goja.FunctionCall) goja.Value) goja.Value {
+	function := l.vm.ToValue(f).ToObject(l.vm)
+	l.freeze(function)
+	return function
+}
+
+func (l *language) lookUp(p *inherited, name string, this goja.Value) goja.Value {
+	for o := this.ToObject(l.vm); o != nil; o = o.Prototype() {
+		if v, ok := p.values[o]; ok {
+			if name == "constructor" {
+				l.harden(v)
+			}
+			return v
+		}
+	}
+	return goja.Undefined()
+}
+
+func (l *language) assign(p *inherited, name string, call goja.FunctionCall) goja.Value {
+	o, ok := call.This.(*goja.Object)
+	if !ok {
+		return goja.Undefined()
+	}
+	if _, ours := p.values[o]; ours {
+		panic(l.vm.NewTypeError("Cannot assign to %q: the language's own objects can't be changed", name))
+	}
+	if err := o.DefineDataProperty(name, call.Argument(0), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_TRUE); err != nil {
+		panic(err)
+	}
+	return goja.Undefined()
+}
+
+// longest is how long a string a script may make in one step: nothing interrupts that.
+const longest = 4 << 20
+
+// bound gives a limit to the methods that make strings of any length.
+func (l *language) bound() {
+	proto := l.vm.Get("String").ToObject(l.vm).Get("prototype").ToObject(l.vm)
+	for _, name := range []string{"repeat", "padStart", "padEnd"} {
+		original, _ := goja.AssertFunction(proto.Get(name))
+		f := l.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+			length := call.Argument(0).ToFloat()
+			if name == "repeat" {
+				length *= float64(len(call.This.String()))
+			}
+			if length > longest {
+				panic(l.rangeError(fmt.Sprintf("%s: a string may have at most %d characters", name, longest)))
+			}
+			v, err := original(call.This, call.Arguments...)
+			if err != nil {
+				panic(err)
+			}
+			return v
+		}).ToObject(l.vm)
+		_ = f.DefineDataProperty("name", l.vm.ToValue(name), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // a new function takes any name
+		_ = proto.DefineDataProperty(name, f, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)                  // nothing is frozen yet
+	}
+}
+
+func (l *language) rangeError(msg string) goja.Value {
+	thrown, err := l.vm.New(l.vm.Get("RangeError"), l.vm.ToValue(msg))
+	if err != nil {
+		panic(err)
+	}
+	return thrown
+}

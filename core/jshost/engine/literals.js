@@ -1,0 +1,15 @@
+// One value of each kind that a script can make without asking for anything by name.
+(function () {
+  "use strict";
+  const thrown = (f) => {
+    try {
+      f();
+    } catch (e) {
+      return e;
+    }
+  };
+  return [
+    {}, [], "", 0, true, 0n, /x/, () => {}, async () => {}, function* () {}, (function* () {})(), [].values(), ""[Symbol.iterator](), "".matchAll("x"),
+    (async () => {})(), new Error(), thrown(() => null.x), thrown(() => nowhere), thrown(() => [].length = -1), thrown(() => decodeURI("%")), thrown(() => JSON.parse("{")),
+  ];
+})();
