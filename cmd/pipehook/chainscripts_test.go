@@ -132,18 +132,18 @@ func TestAScriptInTheChainLabelsChangesDropsAndRejects(t *testing.T) {
 			"plain": "continue", "large": "changed labels", "change": "changed labels, action, object, objectId, current", "throw": "failed: ", "hang": "failed: deadline of 500ms exceeded",
 			"wrong": "failed: scripts/stages/tag.js: it returned what a stage can't: labels.size: must be text, is a number", "drop": "dropped: a test",
 		} {
-			x := p.explained(t, ids[title])
+			x := p.told(t, ids[title])
 			if got := verdictOf(x, "script tag"); !strings.HasPrefix(got, says) {
 				t.Errorf("%s: explain says %q, want %q", title, got, says)
 			}
 		}
-		if got := verdictOf(p.explained(t, ids["throw"]), "script tag"); !strings.Contains(got, "tag.js:5:") || !strings.Contains(got, "no luck") {
+		if got := verdictOf(p.told(t, ids["throw"]), "script tag"); !strings.Contains(got, "tag.js:5:") || !strings.Contains(got, "no luck") {
 			t.Errorf("the failure is %q, without its place", got)
 		}
-		if x := p.explained(t, ids["drop"]); x.Refused == nil || x.Refused.Code != "dropped" || x.Event != "" {
+		if x := p.told(t, ids["drop"]); x.Refused == nil || x.Refused.Code != "dropped" || x.Event != "" {
 			t.Errorf("of what was dropped it tells %+v", x)
 		}
-		if x := p.explained(t, ids["change"]); x.Labels["size"] != "large" || x.Type != "added.lead" {
+		if x := p.told(t, ids["change"]); x.Labels["size"] != "large" || x.Type != "added.lead" {
 			t.Errorf("of what was changed it tells %+v", x)
 		}
 		stop()
@@ -159,9 +159,9 @@ func TestAScriptInTheChainLabelsChangesDropsAndRejects(t *testing.T) {
 			t.Errorf("%d events reached the one, %v the other", len(all), large)
 		}
 
-		p.serve(t)() // another process
+		// Another process reads it out of the store.
 		stop = p.serve(t)
-		if code, _, errs := command(t, "events", "replay", "--listener", "crm-all", "--since", "1h", "--yes", "--config", p.config); code != exitDone {
+		if code, _, errs := command(t, "events", "replay", "--listener", "crm-all", "--since", "1h", "--config", p.config); code != exitDone {
 			t.Fatalf("replay: %s", errs)
 		}
 		p.events(t)
@@ -173,6 +173,17 @@ func TestAScriptInTheChainLabelsChangesDropsAndRejects(t *testing.T) {
 			}
 		}
 	})
+}
+
+// told waits until an event or a request can be explained.
+func (p *project) told(t *testing.T, id string) (x explanation) {
+	t.Helper()
+	eventually(t, "events explain "+id, func() bool {
+		x = explanation{}
+		code, out, _ := command(t, "events", "explain", id, "--json", "--config", p.config)
+		return code == exitDone && json.Unmarshal([]byte(out), &x) == nil
+	})
+	return x
 }
 
 // verdictOf is what the trace says of a stage.
@@ -215,7 +226,7 @@ func TestAfterPersistWhatAScriptChangesIsKeptAndWhatItDropsIsStored(t *testing.T
 		if len(events) != 2 || len(events[0].Deliveries) != 2 || len(events[1].Deliveries) != 0 || events[0].Object != "lead" || events[0].Labels != `{"size":"large"}` {
 			t.Errorf("stored: %+v", events)
 		}
-		x := p.explained(t, dropped.ID)
+		x := p.told(t, dropped.ID)
 		if got := verdictOf(x, "script tag"); got != "dropped: a test" || x.Event == "" {
 			t.Errorf("of what was dropped it tells %+v", x)
 		}
@@ -230,14 +241,14 @@ func TestASavedScriptOfTheChainIsLiveAndABrokenOneChangesNothing(t *testing.T) {
 	stop := p.serve(t)
 	r := p.post(t, titled(t, "a")) // it never compiled, and the sender gets its 2xx
 	want(t, r, 200, "accepted")
-	if got := verdictOf(p.explained(t, r.ID), "script tag"); !strings.HasPrefix(got, "failed: stage tag is not loaded: ") {
+	if got := verdictOf(p.told(t, r.ID), "script tag"); !strings.HasPrefix(got, "failed: stage tag is not loaded: ") {
 		t.Errorf("explain says %q", got)
 	}
 	const versioned = `export default () => ({ labels: { v: "%d" } })`
 	label := func() string {
 		r := p.post(t, titled(t, "b"))
 		want(t, r, 200, "accepted")
-		return p.explained(t, r.ID).Labels["v"]
+		return p.told(t, r.ID).Labels["v"]
 	}
 	p.write(t, "scripts/stages/tag.js", fmt.Sprintf(versioned, 1))
 	eventually(t, "the first good version runs", func() bool { return label() == "1" })
@@ -321,7 +332,7 @@ func TestAScriptIsASource(t *testing.T) {
 		if len(events) != 3 || events[2].Source != "acme" || events[2].Action != "added" || events[2].ObjectID != "o-1" || events[0].Action != "unknown" {
 			t.Errorf("stored: %+v", events)
 		}
-		if got := verdictOf(p.explained(t, hung.ID), "source acme"); !strings.HasPrefix(got, "failed: deadline of 500ms exceeded") {
+		if got := verdictOf(p.told(t, hung.ID), "source acme"); !strings.HasPrefix(got, "failed: deadline of 500ms exceeded") {
 			t.Errorf("explain says %q", got)
 		}
 		before := saw(t, logFile, "all", false)[first.ID]
