@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pipehook/pipehook/core/coretest/pgcluster"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 )
 
@@ -270,6 +271,85 @@ func TestASavedScriptOfTheChainIsLiveAndABrokenOneChangesNothing(t *testing.T) {
 		t.Errorf("beside a broken configuration version %s runs", got)
 	}
 	stop()
+}
+
+func TestAScriptInTheChainReachesWhatItWasGranted(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		p, _ := scripted(t, url, scriptChain, "timeout = \"2s\"\n  secrets = { WORD = \"canary\" }", `export default async (event, ctx) => {
+			const times = await ctx.kv.update("times", (n = 0) => n + 1);
+			let emit = "emitted";
+			try { await ctx.emit("added.thing", {}) } catch (e) { emit = e.code }
+			return { labels: { times: String(times), word: String(ctx.secrets.WORD.length), emit } };
+		}`)
+		stop := p.serve(t)
+		for _, times := range []string{"1", "2"} {
+			r := p.post(t, titled(t, times))
+			want(t, r, 200, "accepted")
+			if x := p.told(t, r.ID); x.Labels["times"] != times || x.Labels["word"] != "6" || x.Labels["emit"] != "ENOTAVAILABLE" {
+				t.Errorf("labels %v, %s", x.Labels, verdictOf(x, "script tag"))
+			}
+		}
+		stop()
+	})
+}
+
+func TestWhatAScriptSaidOutlivesAnOutageOfTheDatabase(t *testing.T) {
+	testdb.Postgres(t) // skips where there is none
+	db, err := pgcluster.New(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	p, logFile := scripted(t, db.URL, scriptChain, "", tagger)
+	stop := p.serve(t)
+	want(t, p.post(t, titled(t, "plain")), 200, "accepted")
+	if err := db.Stop(t.Context(), "immediate"); err != nil {
+		t.Fatal(err)
+	}
+	r := p.post(t, titled(t, "change"))
+	want(t, r, 200, "accepted")
+	stop() // the next process finds it in the spool
+	if err := db.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop = p.serve(t)
+	eventually(t, "both are stored", func() bool { return len(p.all(t)) == 2 })
+	last := p.all(t)[1]
+	stop()
+	if last.ID != r.ID || last.Labels != `{"size":"large"}` || last.Object != "lead" || last.ObjectID != "lead-1" || len(last.Deliveries) != 2 {
+		t.Errorf("stored: %+v", last)
+	}
+	if got := saw(t, logFile, "crm-all", false)[r.ID].String(); !strings.HasPrefix(got, "pipedrive added.lead lead-1 map[size:large] changed") {
+		t.Errorf("a listener saw %s", got)
+	}
+}
+
+func TestAFileInAFolderInsideIsAListenerAndAHelperIsNone(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	for _, name := range []string{"a.js", "crm/deals.js", "stages/tag.js", "sources/acme.js", "_old/b.js"} {
+		p.write(t, "scripts/"+name, "export default () => {}")
+	}
+	p.write(t, "scripts/crm/formatDate.js", "export const formatDate = () => 1") // its name could be no listener's, and it is none
+	code, out, errs := command(t, "check", "--json", "--config", p.config)
+	var checked struct{ Listeners []string }
+	if code != exitDone || json.Unmarshal([]byte(out), &checked) != nil || strings.Join(checked.Listeners, " ") != "a crm-deals" {
+		t.Errorf("exit code %d, listeners %v: %s", code, checked.Listeners, errs)
+	}
+	p.write(t, "scripts/crm/Other.js", "export default () => {}")
+	p.write(t, "scripts/crm-deals.js", "export default () => {}")
+	code, _, errs = command(t, "check", "--config", p.config)
+	for _, text := range []string{`Other.js: "crm-Other" can't name a listener`, "crm-deals is taken by another listener"} {
+		if code != exitUsage || !strings.Contains(errs, text) {
+			t.Errorf("exit code %d, without %s:\n%s", code, text, errs)
+		}
+	}
+	stop := p.serve(t) // the others are live
+	want(t, p.post(t, sampleBody(t)), 200, "accepted")
+	events := p.events(t)
+	stop()
+	if len(events) != 1 || deliveriesText(events[0].Deliveries) != "a done, crm-deals done" {
+		t.Errorf("stored: %s", deliveriesText(events[0].Deliveries))
+	}
 }
 
 const acme = `export default (request, ctx) => {
