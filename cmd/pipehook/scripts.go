@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -39,6 +38,8 @@ type wantedScript struct {
 	config.Listener
 	path string
 	key  string // where the configuration names it, such as listener[0]; other files need not be listeners
+	// wrong is why a file that is a listener after all can't be one under its name.
+	wrong string
 }
 
 func newScriptSet(opts jshost.Options, log *slog.Logger) *scriptSet {
@@ -66,16 +67,26 @@ func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 		if mentioned[filepath.Clean(f.Path)] {
 			continue
 		}
-		if names[f.Name] {
-			err = errors.Join(err, &jshost.CompileError{File: f.Path, Msg: fmt.Sprintf("the name %s is taken by another listener: rename the file or begin its name with _", f.Name)})
-			continue
+		if names[f.Name] && f.Wrong == "" {
+			f.Wrong = fmt.Sprintf("the name %s is taken by another listener: rename the file or begin its name with _", f.Name)
 		}
-		names[f.Name] = true
 		l := config.ListenerDefaults()
-		l.Name = f.Name
-		wanted = append(wanted, wantedScript{Listener: l, path: f.Path})
+		if l.Name = f.Name; f.Wrong != "" {
+			l.Name = f.Path // no other's, until the file has a name of its own
+		}
+		names[l.Name] = true
+		wanted = append(wanted, wantedScript{Listener: l, path: f.Path, wrong: f.Wrong})
 	}
 	return wanted, err
+}
+
+// compile is the file's program; it fails for a listener that can't be one.
+func (w *wantedScript) compile() (*jshost.Program, error) {
+	program, err := jshost.Compile(w.path)
+	if err == nil && w.wrong != "" && program.Handles() {
+		err = &jshost.CompileError{File: w.path, Msg: w.wrong}
+	}
+	return program, err
 }
 
 // load compiles what has changed and returns all subscriptions. Files that do not compile are
@@ -87,7 +98,7 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 	s.changed = false
 	wanted, err := wantedScripts(conf)
 	if err != nil {
-		s.log.Error("a file in the scripts folder is left out", "err", err)
+		s.log.Error("the scripts folder can't be read", "err", err)
 	}
 	seen := map[string]bool{}
 	for _, w := range wanted {
@@ -108,7 +119,7 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 
 func (s *scriptSet) one(w wantedScript) (delivery.Subscription, bool) {
 	loaded := s.scripts[w.Name]
-	program, err := jshost.Compile(w.path)
+	program, err := w.compile()
 	if err == nil && !program.Handles() {
 		if w.key == "" {
 			s.log.Debug("not a listener: it exports no function by default", "file", w.path)
@@ -217,7 +228,7 @@ func checkScripts(conf *config.Config) (listeners, warnings []string, errs []err
 		errs = append(errs, err)
 	}
 	for _, w := range wanted {
-		program, err := jshost.Compile(w.path)
+		program, err := w.compile()
 		switch {
 		case err != nil:
 			errs = append(errs, err)
