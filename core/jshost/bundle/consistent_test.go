@@ -29,6 +29,10 @@ func TestFilesThatChangeMeanwhileAreNotMixed(t *testing.T) {
 	}
 	both(0)
 	stop, stopped := make(chan struct{}), make(chan struct{})
+	defer func() {
+		close(stop)
+		<-stopped
+	}()
 	go func() { // ends with stop
 		defer close(stopped)
 		for n := 1; ; n++ {
@@ -56,7 +60,5 @@ func TestFilesThatChangeMeanwhileAreNotMixed(t *testing.T) {
 			t.Fatalf("handler %d was built with import %d", h, l)
 		}
 	}
-	close(stop)
-	<-stopped
 	t.Logf("%d of 300 were built", built)
 }
