@@ -127,7 +127,9 @@ func (s *twoFiles) breakIt(t *testing.T, rng *rand.Rand) {
 	way := rng.IntN(ways)
 	s.broken++
 	never := fmt.Sprintf("export default (event, ctx) => ctx.log.info(\"versions\", { first: \"broken %d\" });\n", s.broken)
-	switch rng.IntN(4) {
+	switch rng.IntN(5) {
+	case 4: // as it is before an editor has written anything
+		s.save(t, way, s.name+".js", "")
 	case 0:
 		s.save(t, way, s.name+".js", fmt.Sprintf("%slet wrong wrong%d;\n", never, s.broken))
 	case 1:
