@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf16"
@@ -24,8 +23,9 @@ import (
 // opening begins the function that a bundle is.
 const opening = "(function (exports, require, module) {"
 
-// Make makes one CommonJS function of the file and its imports. Places in it are those of the
-// bundle; its source map leads back to the files. The error is an engine.CompileError.
+// Make makes one CommonJS function of the file and its imports, all as they were at one time. Places
+// in it are those of the bundle; its source map leads back to the files. The error is an
+// engine.CompileError.
 func Make(path string) (engine.Code, error) {
 	if _, err := os.Stat(path); err != nil {
 		return engine.Code{}, &engine.CompileError{File: path, Msg: "can't be read: " + plainCause(err)}
@@ -39,8 +39,24 @@ func Make(path string) (engine.Code, error) {
 	if err != nil {
 		return engine.Code{}, &engine.CompileError{File: path, Msg: err.Error()}
 	}
-	result := api.Build(api.BuildOptions{
-		EntryPoints: []string{filepath.Join(dir, filepath.Base(abs))}, AbsWorkingDir: dir, Outdir: dir,
+	for range tries {
+		from := &sources{texts: map[string][]byte{}}
+		result := build(dir, filepath.Base(abs), from)
+		if from.changed() {
+			continue
+		}
+		if len(result.Errors) > 0 {
+			return engine.Code{}, bundleError(path, result.Errors[0])
+		}
+		return codeOf(path, result)
+	}
+	return engine.Code{}, &engine.CompileError{File: path, Msg: "it, or what it imports, is saved again and again: save it once more"}
+}
+
+// build bundles a file of a folder.
+func build(dir, name string, from *sources) api.BuildResult {
+	return api.Build(api.BuildOptions{
+		EntryPoints: []string{filepath.Join(dir, name)}, AbsWorkingDir: dir, Outdir: dir,
 		Bundle: true, Write: false, Metafile: true, LogLevel: api.LogLevelSilent, Charset: api.CharsetUTF8,
 		Format: api.FormatCommonJS, Platform: api.PlatformNeutral, MainFields: []string{"module", "main"},
 		Target: api.ES2022, Supported: map[string]bool{
@@ -48,14 +64,15 @@ func Make(path string) (engine.Code, error) {
 			"import-meta": false, "regexp-match-indices": false, "regexp-set-notation": false,
 		},
 		Define:    map[string]string{"process.env.NODE_ENV": `"production"`}, // packages ask for it
-		Plugins:   []api.Plugin{{Name: "plain", Setup: func(b api.PluginBuild) { b.OnLoad(api.OnLoadOptions{Filter: `\.[cm]?[jt]sx?$`}, loadPlain) }}},
+		Plugins:   []api.Plugin{{Name: "plain", Setup: func(b api.PluginBuild) { b.OnLoad(api.OnLoadOptions{Filter: loaded}, from.load) }}},
 		Sourcemap: api.SourceMapExternal, SourcesContent: api.SourcesContentExclude,
 		// On lines of their own and known to the source map, so that every place stays right.
 		Banner: map[string]string{"js": opening}, Footer: map[string]string{"js": "})"},
 	})
-	if len(result.Errors) > 0 {
-		return engine.Code{}, bundleError(path, result.Errors[0])
-	}
+}
+
+// codeOf is what was built.
+func codeOf(path string, result api.BuildResult) (engine.Code, error) {
 	var text, places []byte
 	for _, file := range result.OutputFiles {
 		if strings.HasSuffix(file.Path, ".map") {
@@ -98,23 +115,6 @@ func withPlaces(code, places []byte) ([]byte, error) {
 	}
 	code = append(bytes.TrimRight(code, "\n"), "\n//# sourceMappingURL=data:application/json;base64,"...)
 	return base64.StdEncoding.AppendEncode(code, text), nil
-}
-
-// linkedMap is where a file says that its own source map is.
-var linkedMap = regexp.MustCompile(`(//|/\*)([#@][ \t]*sourceMappingURL)=`)
-
-// loadPlain keeps the bundler from opening what a file names as its source map: it takes any path,
-// and shows what it finds there. Without changing a column, the word becomes another.
-func loadPlain(args api.OnLoadArgs) (api.OnLoadResult, error) {
-	text, err := os.ReadFile(args.Path)
-	if err != nil {
-		return api.OnLoadResult{}, fmt.Errorf("can't be read: %s", plainCause(err))
-	}
-	if bytes.Contains(text, []byte("sourceMappingURL=")) {
-		text = linkedMap.ReplaceAll(text, []byte("$1$2 "))
-	}
-	contents := string(text)
-	return api.OnLoadResult{Contents: &contents, Loader: api.LoaderDefault}, nil
 }
 
 func bundleError(path string, m api.Message) error {
