@@ -16,6 +16,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/egress"
 	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/stages/script"
@@ -82,8 +83,15 @@ func bareDraft(conf *config.Config) *chainDraft { return (*chainScripts)(nil).dr
 
 var chainScriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// open is the script, the same for all chains that run it in the same way.
-func (d *chainDraft) open(spec chainSpec) (*chainScript, error) {
+// open is the script, the same for all chains that run it in the same way, size calls at a time. It may
+// reach what all scripts may, and what is granted to it.
+func (d *chainDraft) open(spec chainSpec, size int, allowHosts []string, secrets map[string]core.Secret) (*chainScript, error) {
+	for _, host := range allowHosts {
+		if err := egress.CheckHost(host); err != nil {
+			return nil, fmt.Errorf("allow_hosts: %w", err)
+		}
+	}
+	spec.terms = termsOf(d.conf, size, allowHosts, secrets)
 	asked := spec.path
 	spec.path = filepath.Clean(beside(d.conf, spec.path))
 	name := engine.Code{Path: spec.path}.Name()
@@ -247,7 +255,7 @@ func compileHandler(isolated bool, path string) (engine.Code, error) {
 	case err != nil:
 		return engine.Code{}, err
 	case built[0].Err == nil && !built[0].Handles:
-		return engine.Code{}, noFunction(path)
+		return engine.Code{}, noFunction(path, "")
 	}
 	return built[0].Code, built[0].Err
 }
@@ -311,7 +319,7 @@ func (s stageRunner) Run(ctx context.Context, ev *core.Event, timeout time.Durat
 
 // openStage is what stages are given to open their scripts with.
 func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
-	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path, terms: termsOf(d.conf, spec.Concurrency, spec.AllowHosts, spec.Secrets)})
+	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path}, spec.Concurrency, spec.AllowHosts, spec.Secrets)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ func knownListeners(ctx context.Context, conf *config.Config) ([]knownListener, 
 		w, one := wanted[i], knownListener{Listener: wanted[i].Listener}
 		switch {
 		case w.key != "" && len(w.Match) > 0: // whatever its file says
+		case built.Err != nil && w.wrong != "":
+			continue
 		case built.Err != nil:
 			one.broken = built.Err
 		case !built.Handles:

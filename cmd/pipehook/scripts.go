@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -44,6 +43,8 @@ type wantedScript struct {
 	config.Listener
 	path string
 	key  string // where the configuration names it, such as listener[0]; other files need not be listeners
+	// wrong is why a file that is a listener after all can't be one under its name.
+	wrong string
 }
 
 func newScriptSet(e *effects, opts jshost.Options, log *slog.Logger) *scriptSet {
@@ -71,14 +72,15 @@ func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 		if mentioned[filepath.Clean(f.Path)] {
 			continue
 		}
-		if names[f.Name] {
-			err = errors.Join(err, &jshost.CompileError{File: f.Path, Msg: fmt.Sprintf("the name %s is taken by another listener: rename the file or begin its name with _", f.Name)})
-			continue
+		if names[f.Name] && f.Wrong == "" {
+			f.Wrong = fmt.Sprintf("the name %s is taken by another listener: rename the file or begin its name with _", f.Name)
 		}
-		names[f.Name] = true
 		l := config.ListenerDefaults()
-		l.Name = f.Name
-		wanted = append(wanted, wantedScript{Listener: l, path: f.Path})
+		if l.Name = f.Name; f.Wrong != "" {
+			l.Name = f.Path // no other's, until the file has a name of its own
+		}
+		names[l.Name] = true
+		wanted = append(wanted, wantedScript{Listener: l, path: f.Path, wrong: f.Wrong})
 	}
 	return wanted, err
 }
@@ -91,8 +93,12 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 	defer s.mu.Unlock()
 	s.changed = false
 	wanted, err := wantedScripts(conf)
+	if s.misses(wanted) {
+		time.Sleep(putAside)
+		wanted, err = wantedScripts(conf)
+	}
 	if err != nil {
-		s.log.Error("a file in the scripts folder is left out", "err", err)
+		s.log.Error("the scripts folder can't be read", "err", err)
 	}
 	built := buildAll(context.Background(), conf, wanted) // bounded by itself
 	seen := map[string]bool{}
@@ -113,6 +119,20 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 	return subs, s.changed
 }
 
+// putAside is how long a file that is being saved may be gone: some editors put the old one aside
+// first. Without its listener nothing that comes meanwhile would ever be given to it.
+const putAside = 50 * time.Millisecond
+
+// misses reports whether a listener is not among those that are wanted.
+func (s *scriptSet) misses(wanted []wantedScript) bool {
+	for name := range s.scripts {
+		if !slices.ContainsFunc(wanted, func(w wantedScript) bool { return w.Name == name }) {
+			return true
+		}
+	}
+	return false
+}
+
 // buildAll compiles the files of listeners, each result in the place of its listener.
 func buildAll(ctx context.Context, conf *config.Config, wanted []wantedScript) []jshost.Compiled {
 	paths := make([]string, len(wanted))
@@ -126,21 +146,28 @@ func buildAll(ctx context.Context, conf *config.Config, wanted []wantedScript) [
 			built[i] = jshost.Compiled{Path: path, Err: err}
 		}
 	}
-	for i := range built {
-		if built[i].Err == nil && !built[i].Handles && wanted[i].key != "" {
-			built[i].Err = noFunction(paths[i])
+	for i, w := range wanted {
+		switch b := &built[i]; {
+		case b.Err != nil:
+		case b.Handles && w.wrong != "":
+			b.Err = &jshost.CompileError{File: w.path, Msg: w.wrong}
+		case !b.Handles && w.key != "":
+			b.Err = noFunction(w.path, "")
 		}
 	}
 	return built
 }
 
-func noFunction(path string) error {
-	return &jshost.CompileError{File: path, Msg: "it exports no function: write export default function (event, ctx) { … }"}
+func noFunction(path, otherwise string) error {
+	return &jshost.CompileError{File: path, Msg: "it exports no function: write export default function (event, ctx) { … }" + otherwise}
 }
 
 func (s *scriptSet) one(conf *config.Config, w wantedScript, built jshost.Compiled) (delivery.Subscription, bool) {
 	loaded := s.scripts[w.Name]
 	switch {
+	case built.Err == nil && !built.Handles && loaded != nil && loaded.script != nil:
+		// It may be half saved, so this is no way to end a listener.
+		built.Err = noFunction(w.path, ", or remove the file")
 	case built.Err == nil && !built.Handles:
 		s.log.Debug("not a listener: it exports no function by default", "file", w.path)
 		return delivery.Subscription{}, false

@@ -68,6 +68,7 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Plugins: p.Plugins, Spool: p.Spool, doc: l.doc}
 	for i, table := range l.tables(pipelineKey, tree, "[[pipeline]]") {
 		p := l.pipeline(index(pipelineKey, i), table)
+		l.secrets(index(pipelineKey, i)+".source_options.secrets", p.SourceOptions.Secrets)
 		l.checkSource(index(pipelineKey, i), &p, conf.LongestScript())
 		conf.Pipelines = append(conf.Pipelines, p)
 	}
@@ -173,6 +174,7 @@ func (l *loader) tables(key string, in map[string]any, header string) []map[stri
 func (l *loader) pipeline(key string, table map[string]any) Pipeline {
 	p := PipelineDefaults()
 	l.structAt(key, table, &p, stageKey)
+	l.secrets(key+".source_options.secrets", p.SourceOptions.Secrets)
 	at := join(key, stageKey)
 	for i, stage := range l.tables(at, table, "[[pipeline.stage]]") {
 		p.Stages = append(p.Stages, l.stage(index(at, i), stage))

@@ -2,6 +2,8 @@ package jshost
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/pipehook/pipehook/core/jshost/bundle"
 	"github.com/pipehook/pipehook/core/jshost/engine"
@@ -15,12 +17,22 @@ type Compiled = worker.Compiled
 // what it exports. When isolated, all of that happens in another process. The results are in the
 // order of the paths; the error is for all of them.
 func Build(ctx context.Context, isolated bool, paths ...string) ([]Compiled, error) {
-	if isolated && len(paths) > 0 {
-		return worker.Compile(ctx, paths)
-	}
+	began := time.Now()
 	all := make([]Compiled, len(paths))
-	for i, path := range paths {
-		all[i] = build(path)
+	if isolated && len(paths) > 0 {
+		var err error
+		if all, err = worker.Compile(ctx, paths); err != nil {
+			return nil, err
+		}
+	} else {
+		for i, path := range paths {
+			all[i] = build(path)
+		}
+	}
+	for _, c := range all {
+		if e, ok := errors.AsType[*CompileError](c.Err); ok && e.Frame == "" {
+			e.Frame = sourceOf(append(c.Code.Inputs, c.Path), began).frame(e.File, e.Line, e.Column)
+		}
 	}
 	return all, nil
 }
@@ -32,7 +44,7 @@ func build(path string) Compiled {
 	}
 	p, err := engine.Compile(code)
 	if err != nil {
-		return Compiled{Path: path, Err: err}
+		return Compiled{Path: path, Code: engine.Code{Inputs: code.Inputs}, Err: err}
 	}
 	return Compiled{Path: path, Code: code, Match: p.Match(), Handles: p.Handles()}
 }

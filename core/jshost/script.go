@@ -55,6 +55,7 @@ type Script struct {
 type version struct {
 	hash    string
 	runner  engine.Runner
+	source  source
 	users   sync.WaitGroup
 	retired bool // to be closed when nobody uses it
 }
@@ -75,7 +76,7 @@ func (s *Script) Swap(code engine.Code) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retire()
-	s.now = &version{hash: code.Hash, runner: runner}
+	s.now = &version{hash: code.Hash, runner: runner, source: sourceOf(code.Inputs, time.Now())}
 	return nil
 }
 
@@ -157,7 +158,10 @@ func (s *Script) Run(ctx context.Context, calls []engine.Call, done func(i int, 
 		defer v.users.Done()
 	}
 	s.mu.Unlock()
-	v.runner.Run(ctx, calls, done)
+	v.runner.Run(ctx, calls, func(i int, r engine.Result) {
+		v.source.explain(r.Err)
+		done(i, r)
+	})
 }
 
 // Handle calls the script's function. It waits for a runtime as long as ctx allows. The error says
@@ -184,7 +188,7 @@ func (s *Script) HandleBatch(ctx context.Context, timeout time.Duration, batch [
 		for calls = calls[:0]; len(calls) < portion && next < len(batch) && begin(next); next++ {
 			ev := &batch[next].Event
 			s.notes.begin(ev.ID)
-			calls = append(calls, engine.Call{Event: ev, Timeout: timeout})
+			calls = append(calls, engine.Call{Event: ev, Attempt: batch[next].Attempt(), Timeout: timeout})
 		}
 		if len(calls) == 0 {
 			return

@@ -3,6 +3,7 @@ package jshost_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -216,5 +217,54 @@ func TestTheExampleTellsOfADealThatMoved(t *testing.T) {
 	want := `"Annual licence, 40 seats" moved from stage 3 to 4`
 	if got := strings.Join(said, "\n"); got != want || fmt.Sprint(c.Match) != "[updated.deal]" {
 		t.Errorf("said %q for %v, want %q", got, c.Match, want)
+	}
+}
+
+func TestAnErrorShowsTheLineOfCode(t *testing.T) {
+	code := compile(t, "export default (event) => {\n  const ü = event.nothing;\n  return ü.here;\n}")
+	path := code.Path
+	s := start(t, code, false, jshost.Options{})
+	failure, ok := errors.AsType[*engine.ScriptError](s.Handle(t.Context(), sample(t)))
+	if !ok || failure.Frame != "3 | return ü.here;\n  |          ^" || !strings.HasPrefix(failure.Long(), failure.Error()+"\n3 | ") || strings.Contains(failure.Error(), "\n") {
+		t.Fatalf("%+v", failure)
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(path, later, later); err != nil { // another version by now
+		t.Fatal(err)
+	}
+	if failure, ok = errors.AsType[*engine.ScriptError](s.Handle(t.Context(), sample(t))); !ok || failure.Frame != "" {
+		t.Errorf("%+v", failure)
+	}
+	for name, test := range map[string]struct{ code, want string }{
+		"syntax":  {"export default () => {\n  const = 5;\n}", "2 | const = 5;\n  |       ^"},
+		"the top": {"const a = null;\n\ta.b;\nexport default () => 1", "2 | a.b;\n  |   ^"},
+	} {
+		wrong := filepath.Join(t.TempDir(), "it.js")
+		if err := os.WriteFile(wrong, []byte(test.code), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all, err := jshost.Build(t.Context(), false, wrong)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failure, ok := errors.AsType[*jshost.CompileError](all[0].Err); !ok || failure.Frame != test.want {
+			t.Errorf("%s: %+v, want\n%s", name, failure, test.want)
+		}
+	}
+}
+
+func TestACloseWaitsForCallsAndEndsTheScript(t *testing.T) {
+	s, release := held(t, func(jshost.Line) {})
+	closed := make(chan struct{})
+	go func() { s.Close(); close(closed) }()
+	select {
+	case <-closed:
+		t.Fatal("closed while a call runs")
+	case <-time.After(20 * time.Millisecond): // long enough for one that does not wait
+	}
+	release()
+	<-closed
+	if err := s.Handle(t.Context(), sample(t)); err == nil || !strings.Contains(err.Error(), "script it: the script was stopped") {
+		t.Errorf("error %v", err)
 	}
 }

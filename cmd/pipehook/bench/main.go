@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
+	"github.com/pipehook/pipehook/core/jshost/worker"
 )
 
 type options struct {
@@ -30,6 +31,7 @@ type options struct {
 }
 
 func main() {
+	worker.Main() // a script's process is this program too
 	if len(os.Args) == 2 && os.Args[1] == "bare" {
 		serveBare()
 		return
@@ -47,7 +49,7 @@ func main() {
 	flag.IntVar(&o.connections, "connections", 64, "connections")
 	flag.StringVar(&o.only, "only", "", "measure only sqlite or postgres")
 	flag.StringVar(&o.profile, "cpu-profile", "", "let the servers write CPU profiles to FILE-store-number")
-	flag.StringVar(&o.part, "part", "", "measure only these, with commas between: intake, backlog, slow, standing")
+	flag.StringVar(&o.part, "part", "", "measure only these, with commas between: intake, backlog, slow, standing, scripts")
 	flag.IntVar(&o.backlog, "backlog", 200_000, "deliveries that wait on disk, for the part backlog")
 	flag.IntVar(&o.waiting, "waiting", 1_000_000, "deliveries that wait on disk, for the part standing")
 	flag.Parse()
@@ -76,7 +78,7 @@ func run(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, []string) error
-	}{{"intake", b.intake}, {"backlog", b.backlogs}, {"slow", b.besideSlow}, {"standing", b.standing}} {
+	}{{"intake", b.intake}, {"backlog", b.backlogs}, {"slow", b.besideSlow}, {"standing", b.standing}, {"scripts", b.scripts}} {
 		if b.wants(part.name) {
 			if err := part.run(ctx, stores); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)
