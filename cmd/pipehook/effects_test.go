@@ -188,7 +188,8 @@ func TestACallMayDoSoMuchAndTheNextAsMuchAgain(t *testing.T) {
 		_, err := h.Emit(t.Context(), by, &engine.Emit{Action: "added", Object: "x", Ordinal: n})
 		return err
 	}
-	one, other := callOf("s", "1"), callOf("s", "1")
+	batch := []core.Delivery{{Event: *callOf("s", "1").Event}, {Event: *callOf("s", "1").Event}} // as calls come
+	one, other := engine.Caller{Script: "s", Event: &batch[0].Event}, engine.Caller{Script: "s", Event: &batch[1].Event}
 	for n := range maxEmits {
 		if err := emit(one, n); err != nil {
 			t.Fatal(err)
@@ -206,14 +207,14 @@ func TestACallMayDoSoMuchAndTheNextAsMuchAgain(t *testing.T) {
 	wantCode(t, err, "ELIMIT")
 	runtime.KeepAlive(one)
 	runtime.KeepAlive(other)
-	one, other = engine.Caller{}, engine.Caller{}
+	batch, one, other = nil, engine.Caller{}, engine.Caller{}
 	eventually(t, "what is known of calls that ended is gone", func() bool {
 		runtime.GC()
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return len(h.calls) == 0
 	})
-	_, _ = one, other
+	_, _, _ = batch, one, other
 }
 
 func TestOnlyWhatHandlesAStoredEventEmitsAndNothingDoesWhileAFileIsLoaded(t *testing.T) {
