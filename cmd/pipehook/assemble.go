@@ -125,6 +125,9 @@ func costs(conf *config.Config) []string {
 		for _, cost := range orderCosts(kindsOf(p)) {
 			all = append(all, "pipeline "+p.Name+": "+cost)
 		}
+		if kinds := kindsOf(p); p.Source == config.ScriptSource && slices.Index(kinds, "authenticate") > 0 && !chain(kinds).late("authenticate", "script") {
+			all = append(all, "pipeline "+p.Name+": the source is a script and authenticate is not the first stage: a stranger's body runs through your script")
+		}
 	}
 	return all
 }

@@ -174,6 +174,7 @@ func (l *loader) tables(key string, in map[string]any, header string) []map[stri
 func (l *loader) pipeline(key string, table map[string]any) Pipeline {
 	p := PipelineDefaults()
 	l.structAt(key, table, &p, stageKey)
+	l.secrets(key+".source_options.secrets", p.SourceOptions.Secrets)
 	at := join(key, stageKey)
 	for i, stage := range l.tables(at, table, "[[pipeline.stage]]") {
 		p.Stages = append(p.Stages, l.stage(index(at, i), stage))

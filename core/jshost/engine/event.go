@@ -13,7 +13,7 @@ import (
 
 // eventFields are the data of an event, in the order in which they are listed.
 var eventFields = []string{
-	"id", "pipeline", "source", "action", "object", "objectId", "current", "previous", "meta",
+	"id", "pipeline", "source", "action", "object", "objectId", "current", "previous", "meta", "labels",
 	"version", "attempt", "occurredAt", "receivedAt", "raw", "replayed", "gathered",
 }
 
@@ -22,7 +22,7 @@ var eventFields = []string{
 type eventView struct {
 	rt    *runtime
 	ev    *core.Event
-	parts [3]goja.Value // current, previous, meta
+	parts [4]goja.Value // current, previous, meta, labels
 }
 
 func (rt *runtime) eventObject(ev *core.Event) *goja.Object {
@@ -61,6 +61,8 @@ func (v *eventView) Get(key string) goja.Value {
 		return v.part(1, ev.Previous)
 	case "meta":
 		return v.part(2, ev.Meta)
+	case "labels":
+		return v.labels()
 	case "version":
 		return vm.ToValue(ev.Version)
 	case "attempt":
@@ -77,6 +79,15 @@ func (v *eventView) Get(key string) goja.Value {
 		return vm.ToValue(string(ev.Body))
 	}
 	return nil
+}
+
+// labels is an object of texts, empty when there are none.
+func (v *eventView) labels() goja.Value {
+	text := v.ev.LabelsText()
+	if text == "" {
+		text = "{}"
+	}
+	return v.part(3, []byte(text))
 }
 
 // gathered are the ids of all the events that this call settles, the event's own last.
