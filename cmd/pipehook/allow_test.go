@@ -29,12 +29,10 @@ secrets = { B = "own" }
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := specOf(conf, conf.Listeners[0])
-	if got := fmt.Sprint(spec.name, spec.allowHosts, spec.allowPrivate[0], spec.emits); got != "one[chat.example.com *.pipedrive.com] 10.1.0.0/16 true" {
+	l := conf.Listeners[0]
+	on := termsOf(conf, 1, l.AllowHosts, l.Secrets)
+	if got := fmt.Sprint(on.isolated, on.memory, on.allowHosts, on.allowPrivate[0], on.secrets); got != "true 134217728 [chat.example.com *.pipedrive.com] 10.1.0.0/16 map[A:canary-value B:own]" {
 		t.Errorf("got %s", got)
-	}
-	if s := granted(conf, conf.Listeners[0].Secrets); len(s) != 2 || s["A"] != "canary-value" || s["B"] != "own" {
-		t.Errorf("granted are %v", s)
 	}
 	for _, text := range []string{fmt.Sprintf("%v %+v %#v", conf.Scripts, conf.Scripts, conf.Scripts), fmt.Sprintf("%#v", conf.Listeners)} {
 		if strings.Contains(text, "canary") {
