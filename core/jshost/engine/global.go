@@ -21,6 +21,14 @@ type global struct {
 	closed   bool
 }
 
+func newGlobal(rt *runtime) *global {
+	g := &global{rt: rt, original: rt.vm.GlobalObject(), found: map[string]goja.Value{}}
+	g.self = rt.vm.NewDynamicObject(g)
+	g.above = g.self.Prototype()
+	rt.vm.SetGlobalObject(g.self)
+	return g
+}
+
 func (g *global) Get(name string) goja.Value {
 	if v, ok := g.found[name]; ok {
 		return v
@@ -37,10 +45,16 @@ func (g *global) Get(name string) goja.Value {
 				g.rt.language.iterator(o)
 			}
 		}
-	case slices.Contains(ownGlobals, name):
-		v = g.original.Get(name)
+	case name == "console":
+		v = g.rt.logObject([]string{"debug", "info", "log", "warn", "error"}, false)
+	case slices.Contains(webGlobals, name):
+		v = g.rt.platform(g.original).Get(name)
 	default:
-		return nil
+		f := g.rt.timerGlobal(name)
+		if f == nil {
+			return nil
+		}
+		v = g.rt.function(name, f)
 	}
 	g.found[name] = v
 	return v
@@ -78,8 +92,10 @@ func (g *global) Delete(name string) bool {
 // Keys lists what was added: the names of the language are not listed anywhere.
 func (g *global) Keys() []string { return g.added }
 
-// ownGlobals are those beside the language.
-var ownGlobals = append([]string{"console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, web.Globals()...)
+var (
+	webGlobals = web.Globals()
+	ownGlobals = append([]string{"console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, webGlobals...)
+)
 
 // Globals are the names that scripts find, those of the global object itself included.
 func Globals() []string {
