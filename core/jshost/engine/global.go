@@ -45,6 +45,8 @@ func (g *global) Get(name string) goja.Value {
 				g.rt.language.iterator(o)
 			}
 		}
+	case name == "Function":
+		v = g.rt.language.function.Get("constructor") // not the language's own
 	case name == "console":
 		v = g.rt.logObject([]string{"debug", "info", "log", "warn", "error"}, false)
 	case slices.Contains(webGlobals, name):
@@ -94,7 +96,7 @@ func (g *global) Keys() []string { return g.added }
 
 var (
 	webGlobals = web.Globals()
-	ownGlobals = append([]string{"console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, webGlobals...)
+	ownGlobals = append([]string{"Function", "console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, webGlobals...)
 )
 
 // Globals are the names that scripts find, those of the global object itself included.
