@@ -35,7 +35,7 @@ func (g *global) Get(name string) goja.Value {
 	}
 	var v goja.Value
 	switch {
-	case name == "globalThis" || name == "global": // packages look for it by either name
+	case slices.Contains(itself, name):
 		v = g.self
 	case slices.Contains(languageGlobals, name):
 		v = g.original.Get(name)
@@ -47,6 +47,10 @@ func (g *global) Get(name string) goja.Value {
 		}
 	case name == "Function":
 		v = g.rt.language.function.Get("constructor") // not the language's own
+	case name == "eval": // some packages take it and never call it
+		v = g.rt.function(name, func(goja.FunctionCall) goja.Value {
+			panic(g.rt.vm.NewTypeError("eval: code can't be made of text here"))
+		})
 	case name == "console":
 		v = g.rt.logObject([]string{"debug", "info", "log", "warn", "error"}, false)
 	case slices.Contains(webGlobals, name):
@@ -63,7 +67,7 @@ func (g *global) Get(name string) goja.Value {
 }
 
 func (g *global) Has(name string) bool {
-	return name == "globalThis" || name == "global" || slices.Contains(languageGlobals, name) || slices.Contains(ownGlobals, name) || slices.Contains(g.added, name)
+	return slices.Contains(itself, name) || slices.Contains(languageGlobals, name) || slices.Contains(ownGlobals, name) || slices.Contains(g.added, name)
 }
 
 func (g *global) Set(name string, v goja.Value) bool {
@@ -95,11 +99,12 @@ func (g *global) Delete(name string) bool {
 func (g *global) Keys() []string { return g.added }
 
 var (
+	itself     = []string{"globalThis", "global", "self"} // packages look for the global object by any of them
 	webGlobals = web.Globals()
-	ownGlobals = append([]string{"Function", "console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, webGlobals...)
+	ownGlobals = append([]string{"Function", "eval", "console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, webGlobals...)
 )
 
 // Globals are the names that scripts find, those of the global object itself included.
 func Globals() []string {
-	return slices.Concat(languageGlobals, ownGlobals, []string{"globalThis", "global"})
+	return slices.Concat(languageGlobals, ownGlobals, itself)
 }

@@ -73,7 +73,7 @@ func TestWhatTheWebPlatformGives(t *testing.T) {
 		`crypto.randomUUID().length`:                          `36`,
 		`crypto.hmac("SHA-256", "key", "data", "hex").length`: `64`,
 		`(await crypto.subtle.digest("SHA-256", new TextEncoder().encode("x"))).byteLength`: `32`,
-		`[typeof eval, typeof Function, typeof GoError, typeof WebAssembly]`:                `["undefined","function","undefined","undefined"]`,
+		`[typeof eval, typeof Function, typeof GoError, typeof WebAssembly]`:                `["function","function","undefined","undefined"]`,
 	} {
 		if got := value(t, engine.Options{}, "return "+code); got != want {
 			t.Errorf("%s is %s, want %s", code, got, want)
