@@ -249,7 +249,11 @@ func (c *child) bury(said error) {
 		proc.kill()
 		proc.wait(0)
 	}
-	c.finish(&end{why: proc.reason(c.process.o.Memory)})
+	why := proc.reason(c.process.o.Memory)
+	if !c.served() && proc.fate() == diedOtherwise {
+		why = "the script's process ended before it was ready: " + proc.status()
+	}
+	c.finish(&end{why: why})
 	proc.hangUp()
 	c.toChild.Wait()
 	if said := proc.words.String(); c.end.retired && said == "" {
