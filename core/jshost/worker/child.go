@@ -36,8 +36,9 @@ type child struct {
 	end     *end   // it takes no calls any more
 	batches uint64 // so far
 	running map[uint64]*batch
-	lines   int // said since the last result
-	asked   map[uint64]func()
+	lines   int               // said since the last result
+	asked   map[uint64]func() // ends what is done about a question, by its number
+	weight  int               // bytes of the questions in asked
 }
 
 func newChild(p *Process) *child {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -175,6 +176,9 @@ func ask[A any](ctx context.Context, s *server, by engine.Caller, method string,
 	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, err
+	}
+	if len(body) > maxUp-1<<10 {
+		return nil, &engine.HostError{Code: "ETOOLARGE", Msg: fmt.Sprintf("it has more than %s", size(maxUp/2))}
 	}
 	answer := make(chan *message.Answer, 1)
 	s.mu.Lock()
