@@ -22,12 +22,12 @@ func (f ListenerFunc) Handle(ctx context.Context, ev Event) error { return f(ctx
 // because they have to be carried somewhere.
 type BatchListener interface {
 	Listener
-	// HandleBatch handles the events one after another. It asks begin before each, in their order: if
-	// that says no, the event is left out, for it was called back meanwhile. Each has timeout from then
-	// on, and done is told what came of it as soon as it has ended. Where asking would cost more than it
-	// saves, begin may be asked ahead. ctx leaves time for all of them and for as long a wait before the
-	// first. After HandleBatch has returned it calls neither.
-	HandleBatch(ctx context.Context, timeout time.Duration, evs []Event, begin func(i int) bool, done func(i int, out Outcome))
+	// HandleBatch handles the events one after another. It asks begin before each, in their order: a no
+	// means that the rest was called back, and is left out. What is on its way to where it runs can't
+	// be called back, so begin may be asked for some of them ahead. Each has timeout from when it runs, and done
+	// is told what came of it as soon as it has ended, in their order. begin and done are called one at a
+	// time, and not after HandleBatch has returned. ctx leaves time for all, and for a wait before the first.
+	HandleBatch(ctx context.Context, timeout time.Duration, batch []Delivery, begin func(i int) bool, done func(i int, out Outcome))
 }
 
 // Outcome is what came of one event.

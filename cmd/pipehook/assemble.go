@@ -27,6 +27,7 @@ func assemble(conf *config.Config, deps stages.Deps, chain *chainDraft) ([]ingre
 	var mistakes config.Mistakes
 	mistakes = conf.Collect(mistakes, "store.url", store.Check(string(conf.Store.URL)))
 	mistakes = append(mistakes, checkAdmin(conf)...)
+	mistakes = append(mistakes, checkHosts(conf)...)
 	var hooks []ingress.Hook
 	for i, p := range conf.Pipelines {
 		source, name, err := sourceOf(conf, i, deps.Log, chain)
@@ -123,6 +124,9 @@ func costs(conf *config.Config) []string {
 	for _, p := range conf.Pipelines {
 		for _, cost := range orderCosts(kindsOf(p)) {
 			all = append(all, "pipeline "+p.Name+": "+cost)
+		}
+		if kinds := kindsOf(p); p.Source == config.ScriptSource && slices.Index(kinds, "authenticate") > 0 && !chain(kinds).late("authenticate", "script") {
+			all = append(all, "pipeline "+p.Name+": the source is a script and authenticate is not the first stage: a stranger's body runs through your script")
 		}
 	}
 	return all

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/egress"
 	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/stages/script"
@@ -24,8 +26,9 @@ import (
 // chainScripts are the scripts that are stages and sources. Like listeners they are compiled anew when
 // they change, and the last good version of one that no longer compiles goes on.
 type chainScripts struct {
-	opts jshost.Options
-	log  *slog.Logger
+	opts    jshost.Options
+	log     *slog.Logger
+	effects *effects // nil: they can reach nothing outside
 
 	mu      sync.Mutex
 	live    map[string]*chainScript // by everything that they are run with
@@ -39,20 +42,17 @@ func newChainScripts(opts jshost.Options, log *slog.Logger) *chainScripts {
 
 // chainSpec is what a script in a chain is run with.
 type chainSpec struct {
-	kind        engine.Kind
-	path        string
-	concurrency int
-	allowHosts  []string
-	secrets     map[string]core.Secret
+	kind         engine.Kind
+	path         string
+	concurrency  int
+	allowHosts   []string
+	allowPrivate []netip.Prefix
+	secrets      map[string]string
 }
 
 // key is equal for those that one runner can serve.
 func (s *chainSpec) key() string {
-	plain := map[string]string{}
-	for name, secret := range s.secrets {
-		plain[name] = string(secret)
-	}
-	text, err := json.Marshal([]any{s.kind, s.path, s.concurrency, s.allowHosts, plain})
+	text, err := json.Marshal([]any{s.kind, s.path, s.concurrency, s.allowHosts, s.allowPrivate, s.secrets})
 	if err != nil { // texts and numbers always encode
 		panic(err)
 	}
@@ -86,8 +86,16 @@ func bareDraft(conf *config.Config) *chainDraft { return (*chainScripts)(nil).dr
 
 var chainScriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// open is the script, the same for all chains that run it in the same way.
-func (d *chainDraft) open(spec chainSpec) (*chainScript, error) {
+// open is the script, the same for all chains that run it in the same way. It may reach what all
+// scripts may, and what is granted to it.
+func (d *chainDraft) open(spec chainSpec, allowHosts []string, secrets map[string]core.Secret) (*chainScript, error) {
+	for _, host := range allowHosts {
+		if err := egress.CheckHost(host); err != nil {
+			return nil, fmt.Errorf("allow_hosts: %w", err)
+		}
+	}
+	spec.allowHosts, spec.allowPrivate = slices.Concat(d.conf.Scripts.AllowHosts, allowHosts), d.conf.Scripts.AllowPrivate
+	spec.secrets = granted(d.conf, secrets)
 	asked := spec.path
 	spec.path = filepath.Clean(beside(d.conf, spec.path))
 	name := engine.Code{Path: spec.path}.Name()
@@ -95,8 +103,13 @@ func (d *chainDraft) open(spec chainSpec) (*chainScript, error) {
 		return nil, fmt.Errorf("%s can't name a %s: rename the file to lower-case letters, digits, - and _", asked, spec.word())
 	}
 	_, taken := sources[name]
-	if spec.kind == engine.Source && (taken || name == derivedSource || name == core.Unknown) {
+	if spec.kind == engine.Source && (taken || name == core.Unknown) {
 		return nil, fmt.Errorf("%s would be the source %s, which is another: rename the file", asked, name)
+	}
+	for _, host := range spec.allowHosts {
+		if err := egress.CheckHost(host); err != nil {
+			return nil, fmt.Errorf("allow_hosts: %w", err)
+		}
 	}
 	at := spec.word() + " " + name
 	if other, twice := d.files[at]; twice && other != spec.path {
@@ -109,25 +122,31 @@ func (d *chainDraft) open(spec chainSpec) (*chainScript, error) {
 	}
 	s := &chainScript{chainSpec: spec, name: name}
 	if d.of != nil {
-		s = d.of.find(key, s)
+		var err error
+		if s, err = d.of.find(key, s); err != nil {
+			return nil, err
+		}
 	}
 	d.wants[key] = s
 	return s, nil
 }
 
-// derivedSource is the source of events that scripts emit.
-const derivedSource = "derived"
-
 // find is the script that runs under the key, or the fresh one.
-func (c *chainScripts) find(key string, fresh *chainScript) *chainScript {
+func (c *chainScripts) find(key string, fresh *chainScript) (_ *chainScript, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.live[key]; s != nil {
-		return s
+		return s, nil
 	}
 	fresh.all = c
+	if c.effects != nil {
+		fresh.host, err = c.effects.host(hostSpec{name: fresh.caller(), allowHosts: fresh.allowHosts, allowPrivate: fresh.allowPrivate})
+		if err != nil {
+			return nil, err
+		}
+	}
 	fresh.load()
-	return fresh
+	return fresh, nil
 }
 
 // use makes the draft's scripts the ones that are kept up to date. Those that no chain wants now are
@@ -200,6 +219,7 @@ type chainScript struct {
 	chainSpec
 	name string
 	all  *chainScripts
+	host *scriptHost // nil when nothing outside can be reached
 
 	hash   string // of what runs; like broken it belongs to who holds all.mu
 	broken string
@@ -263,11 +283,22 @@ func (s *chainScript) set(program *jshost.Program, err error) {
 	switch {
 	case program == nil:
 		s.wrong = err
-	case s.script == nil:
-		s.script = jshost.NewScript(s.caller(), program, s.concurrency, s.all.opts)
 	default:
-		s.script.Swap(program)
+		if s.script == nil {
+			s.script = jshost.NewScript(s.caller(), program, s.concurrency, s.all.opts)
+		}
+		s.script.SwapRunner(program.Hash(), s.runner(program))
 	}
+}
+
+// runner runs a version of the script.
+func (s *chainScript) runner(program *jshost.Program) engine.Runner {
+	o := s.all.opts.Engine(s.caller())
+	o.Size, o.Secrets = s.concurrency, s.secrets
+	if s.host != nil {
+		o.Host = s.host
+	}
+	return engine.NewPool(program, o)
 }
 
 func (s *chainScript) close() {
@@ -275,6 +306,9 @@ func (s *chainScript) close() {
 	defer s.mu.Unlock()
 	if s.script != nil {
 		s.script.Close()
+	}
+	if s.host != nil {
+		s.host.Close()
 	}
 }
 
@@ -308,7 +342,7 @@ func (s stageRunner) Run(ctx context.Context, ev *core.Event, timeout time.Durat
 
 // openStage is what stages are given to open their scripts with.
 func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
-	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path, concurrency: spec.Concurrency, allowHosts: spec.AllowHosts, secrets: spec.Secrets})
+	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path, concurrency: spec.Concurrency}, spec.AllowHosts, spec.Secrets)
 	if err != nil {
 		return nil, err
 	}

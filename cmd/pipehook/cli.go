@@ -46,10 +46,10 @@ Start with:  pipehook dev`,
 		return usagef(cmd.CommandPath()+" --help", "%w", err)
 	})
 	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.triggerCommand(),
-		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.migrateCommand(), c.versionCommand())
+		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.kvCommand(), c.migrateCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
-		case "events", "deliveries", "listeners", "migrate":
+		case "events", "deliveries", "listeners", "kv", "migrate":
 			c.takesStore(cmd)
 		}
 		usageArgs(cmd)
@@ -157,7 +157,7 @@ func complaints(err error) []complaint {
 		return list
 	}
 	if e, ok := errors.AsType[*jshost.CompileError](err); ok {
-		return []complaint{{e.File, e.Line, e.Column, "", e.Msg, "", e.Error()}}
+		return []complaint{{e.File, e.Line, e.Column, "", e.Msg, "", e.Long()}}
 	}
 	return []complaint{{Message: err.Error(), Hint: hintOf(err), text: err.Error()}}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,17 +88,22 @@ func notify(ch chan<- struct{}) {
 func (a *app) sendSamples(ctx context.Context, view *liveView, changed <-chan struct{}) error {
 	for {
 		conf := a.conf.Load()
-		event := a.sampleType()
-		_, body, _ := samples.For(event)
-		p := conf.Pipelines[0]
-		if _, err := send(ctx, p, "http://"+a.doors[hooksDoor].address()+p.Path, samples.Fresh(body, time.Now())); err != nil && ctx.Err() == nil {
-			view.note("the sample could not be sent: " + err.Error())
+		// The samples are Pipedrive's.
+		if i := slices.IndexFunc(conf.Pipelines, func(p config.Pipeline) bool { return p.Source == "pipedrive" }); i >= 0 {
+			a.sendSample(ctx, view, conf.Pipelines[i])
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+func (a *app) sendSample(ctx context.Context, view *liveView, p config.Pipeline) {
+	_, body, _ := samples.For(a.sampleType())
+	if _, err := send(ctx, p, "http://"+a.doors[hooksDoor].address()+p.Path, samples.Fresh(body, time.Now())); err != nil && ctx.Err() == nil {
+		view.note("the sample could not be sent: " + err.Error())
 	}
 }
 

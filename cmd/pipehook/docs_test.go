@@ -14,6 +14,7 @@ import (
 	"github.com/pipehook/pipehook/stages/dedupe"
 	"github.com/pipehook/pipehook/stages/dispatch"
 	"github.com/pipehook/pipehook/stages/persist"
+	"github.com/pipehook/pipehook/stages/script"
 	"github.com/pipehook/pipehook/stages/validate"
 )
 
@@ -50,7 +51,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 	compare(t, "docs/configuration.md", config.Keys())
 	for kind, conf := range map[string]any{
 		"authenticate": authenticate.Config{}, "validate": validate.Config{}, "dedupe": dedupe.Config{},
-		"persist": persist.Config{}, "dispatch": dispatch.Config{},
+		"persist": persist.Config{}, "dispatch": dispatch.Config{}, "script": script.Config{},
 	} {
 		compare(t, "docs/stages/"+kind+".md", config.StageKeys(conf))
 	}

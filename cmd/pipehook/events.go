@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -100,18 +103,20 @@ func (c *cli) withReader(ctx context.Context, use func(*store.Reader) error) (er
 
 // eventJSON is an event as --json prints it.
 type eventJSON struct {
-	ID         string          `json:"id"`
-	Pipeline   string          `json:"pipeline"`
-	Source     string          `json:"source"`
-	Action     string          `json:"action"`
-	Object     string          `json:"object"`
-	ObjectID   string          `json:"objectId"`
-	OccurredAt string          `json:"occurredAt,omitempty"`
-	ReceivedAt string          `json:"receivedAt"`
-	Remote     string          `json:"remote,omitempty"`
-	Header     json.RawMessage `json:"header,omitempty"`
-	Deliveries []deliveryJSON  `json:"deliveries"`
-	Raw        string          `json:"raw,omitempty"`
+	ID         string            `json:"id"`
+	Pipeline   string            `json:"pipeline"`
+	Source     string            `json:"source"`
+	Action     string            `json:"action"`
+	Object     string            `json:"object"`
+	ObjectID   string            `json:"objectId"`
+	Labels     map[string]string `json:"labels,omitempty"` // what stages said of it
+	OccurredAt string            `json:"occurredAt,omitempty"`
+	ReceivedAt string            `json:"receivedAt"`
+	Remote     string            `json:"remote,omitempty"`
+	Header     json.RawMessage   `json:"header,omitempty"`
+	Cause      *derived.Cause    `json:"cause,omitempty"` // of an event that a listener emitted
+	Deliveries []deliveryJSON    `json:"deliveries"`
+	Raw        string            `json:"raw,omitempty"`
 }
 
 type deliveryJSON struct {
@@ -146,8 +151,11 @@ func attemptName(number, replay int) string {
 func eventView(ev *store.Event, attempts []store.Attempt, whys map[string]string) eventJSON {
 	v := eventJSON{
 		ID: ev.ID, Pipeline: ev.Pipeline, Source: ev.Source, Action: ev.Action, Object: ev.Object, ObjectID: ev.ObjectID,
-		OccurredAt: timeText(ev.OccurredAt), ReceivedAt: timeText(ev.ReceivedAt), Remote: ev.Remote,
+		Labels: core.ParseLabels(ev.Labels), OccurredAt: timeText(ev.OccurredAt), ReceivedAt: timeText(ev.ReceivedAt), Remote: ev.Remote,
 		Raw: string(ev.Body), Deliveries: []deliveryJSON{},
+	}
+	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
+		v.Cause = &cause
 	}
 	if ev.Header != "" {
 		v.Header = json.RawMessage(ev.Header)
@@ -214,10 +222,13 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"id", ev.ID}, {"event", ev.Action + "." + ev.Object}, {"object id", ev.ObjectID}, {"pipeline", ev.Pipeline},
+		{"id", ev.ID}, {"event", ev.Action + "." + ev.Object}, {"object id", ev.ObjectID}, {"labels", labelsText(ev.Labels)}, {"pipeline", ev.Pipeline},
 		{"source", ev.Source}, {"occurred", timeText(ev.OccurredAt)}, {"received", timeText(ev.ReceivedAt)}, {"from", ev.Remote},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
+	}
+	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
+		fmt.Fprintf(w, "emitted by\t%s\n", plain(causeText(&cause)))
 	}
 	for _, d := range ev.Deliveries {
 		fmt.Fprintf(w, "\nlistener %s\t%s%s\t%s\n", d.Listener, d.State, replayedText(d.Replays), plain(orWord(whys[d.Listener], d.LastError)))
@@ -244,6 +255,21 @@ func printOutput(w io.Writer, output string) {
 	for line := range strings.Lines(output) {
 		fmt.Fprintf(w, "    %s\n", plain(strings.TrimRight(line, "\n")))
 	}
+}
+
+// labelsText is what stages said of an event, as people read it.
+func labelsText(text string) string {
+	labels := core.ParseLabels(text)
+	words := make([]string, 0, len(labels))
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		words = append(words, key+"="+labels[key])
+	}
+	return strings.Join(words, " ")
+}
+
+// causeText says where an event comes from that a listener emitted.
+func causeText(c *derived.Cause) string {
+	return fmt.Sprintf("listener %s, of event %s (%d deep)", c.Listener, c.Event, c.Depth)
 }
 
 func replayedText(times int) string {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -10,18 +12,21 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/store"
 )
 
 // explanation is why an event is where it is, or why a request was refused. It is both when the
 // event was stored by a stage before the one that refused it.
 type explanation struct {
-	Event     string           `json:"event,omitempty"`
-	Type      string           `json:"type,omitempty"`
-	ObjectID  string           `json:"objectId,omitempty"`
-	Refused   *refusedJSON     `json:"refused,omitempty"`
-	Stages    []core.StepTrace `json:"stages"`
-	Listeners []verdictJSON    `json:"listeners"`
+	Event     string            `json:"event,omitempty"`
+	Type      string            `json:"type,omitempty"`
+	ObjectID  string            `json:"objectId,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Cause     *derived.Cause    `json:"cause,omitempty"` // of an event that a listener emitted
+	Refused   *refusedJSON      `json:"refused,omitempty"`
+	Stages    []core.StepTrace  `json:"stages"`
+	Listeners []verdictJSON     `json:"listeners"`
 }
 
 // verdictJSON is what became of an event with one listener, and what decided it.
@@ -84,7 +89,10 @@ func explain(ev *store.Event, attempts []store.Attempt, whys map[string]string, 
 	if err != nil {
 		return explanation{}, fmt.Errorf("event %s: its trace: %w", ev.ID, err)
 	}
-	x := explanation{Event: ev.ID, Type: ev.Action + "." + ev.Object, ObjectID: ev.ObjectID, Stages: trace.Steps, Listeners: []verdictJSON{}}
+	x := explanation{Event: ev.ID, Type: ev.Action + "." + ev.Object, ObjectID: ev.ObjectID, Labels: core.ParseLabels(ev.Labels), Stages: trace.Steps, Listeners: []verdictJSON{}}
+	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
+		x.Cause = &cause
+	}
 	told := map[string]bool{}
 	for _, d := range eventView(ev, attempts, whys).Deliveries {
 		told[d.Listener] = true
@@ -118,13 +126,23 @@ func (c *cli) printExplanation(x explanation) error {
 	if x.Event != "" {
 		fmt.Fprintf(w, "event %s\t%s\t%s\n", x.Event, plain(x.Type), plain(x.ObjectID))
 	}
+	for _, name := range slices.Sorted(maps.Keys(x.Labels)) {
+		fmt.Fprintf(w, "label %s\t%s\n", name, plain(x.Labels[name]))
+	}
+	if x.Cause != nil {
+		fmt.Fprintf(w, "emitted by\t%s\n", plain(causeText(x.Cause)))
+	}
 	if x.Refused != nil {
-		fmt.Fprintf(w, "request %s\trefused\n", x.Refused.ID)
+		word := "refused"
+		if x.Refused.Status < 400 {
+			word = x.Refused.Code
+		}
+		fmt.Fprintf(w, "request %s\t%s\n", x.Refused.ID, word)
 		printRejection(w, x.Refused)
 	}
 	fmt.Fprintln(w)
 	for _, s := range x.Stages {
-		fmt.Fprintf(w, "stage %s\t%s\t%s\n", plain(s.Stage), s.Verdict, time.Duration(s.Micros)*time.Microsecond)
+		fmt.Fprintf(w, "stage %s\t%s\t%s\n", plain(s.Stage), plain(s.Verdict), time.Duration(s.Micros)*time.Microsecond)
 	}
 	for _, l := range x.Listeners {
 		fmt.Fprintf(w, "\nlistener %s\t%s\t%s\n", l.Listener, l.Outcome+replayedText(l.Replays), plain(l.Why))

@@ -79,8 +79,8 @@ type refusal int
 
 func (r *refusal) Set(text string) error {
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 400 || n > 599 {
-		return errors.New("must be a status from 400 to 599")
+	if err != nil || n != 200 && n < 400 || n > 599 {
+		return errors.New("must be a status from 400 to 599, or 200 for what was dropped")
 	}
 	*r = refusal(n)
 	return nil

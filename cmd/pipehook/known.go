@@ -6,7 +6,6 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
-	"github.com/pipehook/pipehook/core/jshost"
 )
 
 // knownListener is a listener as far as it can be known without the process that serves. Its match
@@ -32,8 +31,10 @@ func knownListeners(conf *config.Config) ([]knownListener, error) {
 	for _, w := range wanted {
 		one := knownListener{Listener: w.Listener}
 		if w.key == "" || len(w.Match) == 0 {
-			program, err := jshost.Compile(w.path)
+			program, err := w.compile()
 			switch {
+			case err != nil && w.wrong != "":
+				continue
 			case err != nil:
 				one.broken = err
 			case !program.Handles() && w.key == "":

@@ -24,6 +24,9 @@ func TestAWeakeningOrderIsPutIntoWords(t *testing.T) {
 		{name: "dedupe after dispatch", chain: "authenticate persist dispatch dedupe", want: []string{"dedupe after dispatch"}},
 		{name: "validate last", chain: "authenticate dedupe persist dispatch validate", want: []string{"validate after persist", "validate after dispatch"}},
 		{name: "dedupe without persist", chain: "authenticate dedupe dispatch", want: []string{"dedupe without persist", "no persist"}},
+		{name: "a script first", chain: "script authenticate validate dedupe persist dispatch", want: []string{"script before authenticate: a stranger's body runs", "script before validate"}},
+		{name: "a script after persist", chain: "authenticate validate dedupe persist script dispatch", want: []string{"script after persist: an event that the script drops"}},
+		{name: "a script last", chain: "authenticate validate dedupe persist dispatch script", want: []string{"script after dispatch: listeners are chosen before"}},
 		{name: "repeated stages", chain: "authenticate dedupe dedupe persist persist persist dispatch", want: []string{"dedupe stands more than once", "persist stands more than once"}},
 		{name: "two authenticate stages are both required and cost nothing", chain: "authenticate authenticate dedupe persist dispatch"},
 	}

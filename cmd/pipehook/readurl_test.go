@@ -18,6 +18,7 @@ func TestWorkByHandNeedsNoMoreOfTheConfigurationThanTheDatabase(t *testing.T) {
 	commands := [][]string{
 		{"events", "list"}, {"events", "show", id}, {"events", "explain", id}, {"deliveries", "list"}, {"migrate"},
 		{"deliveries", "cancel", id}, {"events", "replay", "--listener", "ok", "--dry-run"}, {"listeners", "pause", "ok"},
+		{"kv", "list"}, {"kv", "set", "--shared", "k", "1"},
 	}
 	all := func(t *testing.T, code int, want string, more ...string) {
 		t.Helper()

@@ -36,8 +36,8 @@ func (c *cli) eventsRefusedCommand() *cobra.Command {
 	var status refusal
 	most := limit(50)
 	cmd := &cobra.Command{
-		Use: "refused", Short: "List the newest requests that were refused", Args: cobra.NoArgs,
-		Long:    "List the newest requests that were refused at a hook's path, with the reason. Of each pipeline and\nstatus the newest 200 are kept, without bodies and credentials; explain tells the rest of one.",
+		Use: "refused", Short: "List the newest requests that were refused or dropped", Args: cobra.NoArgs,
+		Long:    "List the newest requests that were refused at a hook's path, or dropped by a script and not stored,\nwith the reason. Of each pipeline and status the newest 200 are kept, without bodies and credentials;\nexplain tells the rest of one.",
 		Example: "  pipehook events refused --status 401 --since 1h\n  pipehook events explain 0197a000-0000-7000-8000-000000000001",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.Since, f.Status, f.Limit = since.from(time.Now()), int(status), int(most)

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -39,6 +39,8 @@ type wantedScript struct {
 	config.Listener
 	path string
 	key  string // where the configuration names it, such as listener[0]; other files need not be listeners
+	// wrong is why a file that is a listener after all can't be one under its name.
+	wrong string
 }
 
 func newScriptSet(opts jshost.Options, log *slog.Logger) *scriptSet {
@@ -66,16 +68,26 @@ func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 		if mentioned[filepath.Clean(f.Path)] {
 			continue
 		}
-		if names[f.Name] {
-			err = errors.Join(err, &jshost.CompileError{File: f.Path, Msg: fmt.Sprintf("the name %s is taken by another listener: rename the file or begin its name with _", f.Name)})
-			continue
+		if names[f.Name] && f.Wrong == "" {
+			f.Wrong = fmt.Sprintf("the name %s is taken by another listener: rename the file or begin its name with _", f.Name)
 		}
-		names[f.Name] = true
 		l := config.ListenerDefaults()
-		l.Name = f.Name
-		wanted = append(wanted, wantedScript{Listener: l, path: f.Path})
+		if l.Name = f.Name; f.Wrong != "" {
+			l.Name = f.Path // no other's, until the file has a name of its own
+		}
+		names[l.Name] = true
+		wanted = append(wanted, wantedScript{Listener: l, path: f.Path, wrong: f.Wrong})
 	}
 	return wanted, err
+}
+
+// compile is the file's program; it fails for a listener that can't be one.
+func (w *wantedScript) compile() (*jshost.Program, error) {
+	program, err := jshost.Compile(w.path)
+	if err == nil && w.wrong != "" && program.Handles() {
+		err = &jshost.CompileError{File: w.path, Msg: w.wrong}
+	}
+	return program, err
 }
 
 // load compiles what has changed and returns all subscriptions. Files that do not compile are
@@ -86,8 +98,12 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 	defer s.mu.Unlock()
 	s.changed = false
 	wanted, err := wantedScripts(conf)
+	if s.misses(wanted) {
+		time.Sleep(putAside)
+		wanted, err = wantedScripts(conf)
+	}
 	if err != nil {
-		s.log.Error("a file in the scripts folder is left out", "err", err)
+		s.log.Error("the scripts folder can't be read", "err", err)
 	}
 	seen := map[string]bool{}
 	for _, w := range wanted {
@@ -106,15 +122,33 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 	return subs, s.changed
 }
 
+// putAside is how long a file that is being saved may be gone: some editors put the old one aside
+// first. Without its listener nothing that comes meanwhile would ever be given to it.
+const putAside = 50 * time.Millisecond
+
+// misses reports whether a listener is not among those that are wanted.
+func (s *scriptSet) misses(wanted []wantedScript) bool {
+	for name := range s.scripts {
+		if !slices.ContainsFunc(wanted, func(w wantedScript) bool { return w.Name == name }) {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *scriptSet) one(w wantedScript) (delivery.Subscription, bool) {
 	loaded := s.scripts[w.Name]
-	program, err := jshost.Compile(w.path)
+	program, err := w.compile()
 	if err == nil && !program.Handles() {
-		if w.key == "" {
+		if w.key == "" && (loaded == nil || loaded.script == nil) {
 			s.log.Debug("not a listener: it exports no function by default", "file", w.path)
 			return delivery.Subscription{}, false
 		}
-		err = &jshost.CompileError{File: w.path, Msg: "it exports no function: write export default function (event, ctx) { … }"}
+		msg := "it exports no function: write export default function (event, ctx) { … }"
+		if w.key == "" { // it may be half saved, so this is no way to end a listener
+			msg += ", or remove the file"
+		}
+		err = &jshost.CompileError{File: w.path, Msg: msg}
 	}
 	switch {
 	case err != nil && loaded == nil:
@@ -217,7 +251,7 @@ func checkScripts(conf *config.Config) (listeners, warnings []string, errs []err
 		errs = append(errs, err)
 	}
 	for _, w := range wanted {
-		program, err := jshost.Compile(w.path)
+		program, err := w.compile()
 		switch {
 		case err != nil:
 			errs = append(errs, err)

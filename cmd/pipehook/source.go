@@ -11,13 +11,14 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
 	source "github.com/pipehook/pipehook/core/source/script"
 )
 
-// sources are the senders there are, by the name that a pipeline gives. A pipeline may have a script
-// instead.
-var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}}
+// sources are the senders there are, by the name that a pipeline gives, and what makes events of
+// itself, which none can give. A pipeline may have a script instead.
+var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}, derived.SourceName: derived.Source{}}
 
 // restore names a stored event again.
 func restore(ev *core.Event) error { return ev.Restore(nameAgain) }
@@ -35,7 +36,7 @@ func sourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (
 	p, key := conf.Pipelines[i], fmt.Sprintf("pipeline[%d].source", i)
 	if p.Source != config.ScriptSource {
 		found, ok := sources[p.Source]
-		if ok {
+		if ok && p.Source != derived.SourceName {
 			return found, p.Source, nil
 		}
 		msg := "there is no such source"
@@ -48,7 +49,7 @@ func sourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (
 		return nil, p.Source, nil // that it is required has been said
 	}
 	o := p.SourceOptions
-	s, err := chain.open(chainSpec{kind: engine.Source, path: p.Script, concurrency: o.Concurrency, allowHosts: o.AllowHosts, secrets: o.Secrets})
+	s, err := chain.open(chainSpec{kind: engine.Source, path: p.Script, concurrency: o.Concurrency}, o.AllowHosts, o.Secrets)
 	if err != nil {
 		return nil, p.Source, conf.Mistake(fmt.Sprintf("pipeline[%d].script", i), err.Error(), "")
 	}

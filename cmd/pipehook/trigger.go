@@ -40,6 +40,9 @@ func (c *cli) triggerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if p.Source == config.ScriptSource && file == "" {
+				return usagef("pipehook trigger --file BODY", "the source of pipeline %s is a script, and there are samples of pipedrive only", p.Name)
+			}
 			a, err := send(cmd.Context(), p, cmp.Or(url, "http://"+conf.Server.Listen+p.Path), body)
 			if err != nil {
 				return &hinted{err, "is pipehook dev or pipehook serve running?"}

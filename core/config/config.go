@@ -57,9 +57,14 @@ type Log struct {
 	File   string `koanf:"file"`
 }
 
-// Scripts is the folder of handler files.
+// Scripts is the folder of handler files, and what all scripts may do.
 type Scripts struct {
-	Dir string `koanf:"dir"`
+	Dir          string                 `koanf:"dir"`
+	Isolation    string                 `koanf:"isolation" validate:"oneof=process none"`
+	Memory       Size                   `koanf:"memory" validate:"gte=33554432"` // of one script's process
+	AllowHosts   []string               `koanf:"allow_hosts" validate:"dive,required"`
+	AllowPrivate []netip.Prefix         `koanf:"allow_private"`
+	Secrets      map[string]core.Secret `koanf:"secrets"`
 }
 
 // Plugins is the folder of compiled plugins.
@@ -124,6 +129,10 @@ type Listener struct {
 	Stale       string         `koanf:"stale" validate:"oneof=keep drop"`
 	Coalesce    Coalesce       `koanf:"coalesce"`
 	Breaker     Breaker        `koanf:"breaker"`
+
+	// What this script may do besides what all may.
+	AllowHosts []string               `koanf:"allow_hosts" validate:"dive,required"`
+	Secrets    map[string]core.Secret `koanf:"secrets"`
 }
 
 // Coalesce gathers what comes for one record into one attempt; without Quiet it does not.
@@ -165,7 +174,7 @@ func defaults() plain {
 		Store:   Store{URL: "sqlite:pipehook.db", Retention: 30 * 24 * time.Hour, MaxPending: 10_000_000},
 		Admin:   Admin{Listen: "127.0.0.1:8081"},
 		Log:     Log{Level: "info", Format: "auto"},
-		Scripts: Scripts{Dir: "scripts"},
+		Scripts: Scripts{Dir: "scripts", Isolation: "process", Memory: 128 << 20},
 		Plugins: Plugins{Dir: "plugins/bin"},
 		Spool:   Spool{Dir: "pipehook.spool", After: time.Second, MaxSize: 1 << 30},
 	}

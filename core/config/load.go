@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,8 @@ import (
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/pipehook/pipehook/core"
 )
 
 // Options say what Load reads.
@@ -61,9 +64,11 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	p := defaults()
 	l.table("", tree, reflect.ValueOf(&p).Elem(), pipelineKey, listenerKey)
 	l.check("", &p)
+	l.secrets("scripts.secrets", p.Scripts.Secrets)
 	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Plugins: p.Plugins, Spool: p.Spool, doc: l.doc}
 	for i, table := range l.tables(pipelineKey, tree, "[[pipeline]]") {
 		p := l.pipeline(index(pipelineKey, i), table)
+		l.secrets(index(pipelineKey, i)+".source_options.secrets", p.SourceOptions.Secrets)
 		l.checkSource(index(pipelineKey, i), &p, conf.LongestScript())
 		conf.Pipelines = append(conf.Pipelines, p)
 	}
@@ -71,6 +76,7 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 		listener := ListenerDefaults()
 		l.structAt(index(listenerKey, i), table, &listener)
 		l.checkRunner(index(listenerKey, i), &listener)
+		l.secrets(index(listenerKey, i)+".secrets", listener.Secrets)
 		l.checkOrder(index(listenerKey, i), &listener)
 		l.fields(index(listenerKey, i), &listener)
 		l.never(index(listenerKey, i), &listener)
@@ -96,6 +102,21 @@ func (l *loader) checkRunner(key string, listener *Listener) {
 		l.wrong(key+".sha256", "is for plugins", "leave it out")
 	case listener.Plugin == "" && listener.Config != nil:
 		l.wrong(key+".config", "is for plugins", "leave it out")
+	case listener.Plugin != "" && listener.AllowHosts != nil:
+		l.wrong(key+".allow_hosts", "is for scripts: a plugin goes where it wants", "leave it out")
+	case listener.Plugin != "" && listener.Secrets != nil:
+		l.wrong(key+".secrets", "is for scripts", "give a plugin what it needs with config")
+	}
+}
+
+var secretPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
+
+// secrets refuses names that a script could not write behind ctx.secrets with a dot.
+func (l *loader) secrets(key string, secrets map[string]core.Secret) {
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		if !secretPattern.MatchString(name) {
+			l.wrong(join(key, name), "is no name for a secret: letters, digits and _, beginning with a letter or _, at most 64", "")
+		}
 	}
 }
 
@@ -153,6 +174,7 @@ func (l *loader) tables(key string, in map[string]any, header string) []map[stri
 func (l *loader) pipeline(key string, table map[string]any) Pipeline {
 	p := PipelineDefaults()
 	l.structAt(key, table, &p, stageKey)
+	l.secrets(key+".source_options.secrets", p.SourceOptions.Secrets)
 	at := join(key, stageKey)
 	for i, stage := range l.tables(at, table, "[[pipeline.stage]]") {
 		p.Stages = append(p.Stages, l.stage(index(at, i), stage))

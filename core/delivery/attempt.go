@@ -42,10 +42,9 @@ func (r Retry) Wait(number int) time.Duration {
 
 // try is an attempt that is being made.
 type try struct {
-	it    *item
-	a     core.Attempt
-	end   func() // of its note in the journal, once its turn has come
-	ended bool
+	it  *item
+	a   core.Attempt
+	end func() // of its note in the journal, once its turn has come
 }
 
 // open begins an attempt under the shard's token. What comes to nothing, or to something without

@@ -19,13 +19,15 @@ type batch struct {
 	lane   *lane
 	share  *share
 	tries  []try // nil when the listener has returned
-	begun  int   // how many of them have
-	closed bool  // no other may
+	begun  int   // how many of them have, or are on their way
+	ended  int   // and how many of those have ended
+	closed bool  // no other may begin
 }
 
 // attemptAll lets the listener make the attempts.
 func (l *lane) attemptAll(ctx context.Context, s *share, listener core.BatchListener) {
 	b := &batch{lane: l, share: s, tries: s.tries}
+	all := b.deliveries() // what is called back belongs to others
 	if len(b.tries) > 1 {
 		b.lend()
 		late := time.AfterFunc(batchWithin, func() {
@@ -35,7 +37,7 @@ func (l *lane) attemptAll(ctx context.Context, s *share, listener core.BatchList
 		})
 		defer late.Stop()
 	}
-	err := b.handle(ctx, listener)
+	err := b.handle(ctx, listener, all)
 	if err == nil {
 		err = errSilent
 	}
@@ -63,51 +65,63 @@ func (b *batch) lend() {
 	}
 }
 
-func (b *batch) handle(ctx context.Context, listener core.BatchListener) (err error) {
-	evs := make([]core.Event, len(b.tries))
+func (b *batch) deliveries() []core.Delivery {
+	all := make([]core.Delivery, len(b.tries))
 	for i := range b.tries {
-		evs[i] = *b.tries[i].it.event
+		it := b.tries[i].it
+		all[i] = core.Delivery{Pending: it.Pending, Listener: b.lane.name, Event: *it.event, Newest: it.newest}
 	}
+	return all
+}
+
+func (b *batch) handle(ctx context.Context, listener core.BatchListener, all []core.Delivery) (err error) {
 	timeout, within := b.share.sub.Timeout, time.Duration(math.MaxInt64)
-	if shares := time.Duration(len(evs) + 1); timeout < within/shares {
+	if shares := time.Duration(len(all) + 1); timeout < within/shares {
 		within = timeout * shares
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
 	defer recovered(&err)
-	listener.HandleBatch(ctx, timeout, evs, b.begin, b.done)
+	listener.HandleBatch(ctx, timeout, all, b.begin, b.done)
 	return nil
 }
 
-// begin is asked whether an attempt may begin.
+// begin is asked whether an attempt may begin. Its turn comes when those before it have ended.
 func (b *batch) begin(i int) bool {
-	b.lane.mu.Lock()
-	ok := !b.closed && i == b.begun && i < len(b.tries)
-	var t *try
-	if ok {
-		t = &b.tries[i]
-		b.begun++
-	}
-	b.lane.mu.Unlock()
-	if ok {
+	t, turn := b.next(i)
+	if turn {
 		b.lane.turn(t)
 	}
-	return ok
+	return t != nil
 }
 
-// done takes the outcome of an attempt, once.
-func (b *batch) done(i int, out core.Outcome) {
-	b.begin(i) // where it went wrong before
+func (b *batch) next(i int) (t *try, turn bool) {
 	b.lane.mu.Lock()
-	ok := i < b.begun && i < len(b.tries) && !b.tries[i].ended
-	var t *try
-	if ok {
-		t = &b.tries[i]
-		t.ended = true
+	defer b.lane.mu.Unlock()
+	if b.closed || i != b.begun || i >= len(b.tries) {
+		return nil, false
 	}
+	b.begun++
+	return &b.tries[i], b.ended == i
+}
+
+// done takes the outcome of the attempt whose turn it is.
+func (b *batch) done(i int, out core.Outcome) {
+	b.begin(i) // where it went wrong before that
+	b.lane.mu.Lock()
+	if i != b.ended || i >= b.begun || i >= len(b.tries) {
+		b.lane.mu.Unlock()
+		return
+	}
+	t := &b.tries[i]
+	b.ended++
 	b.lane.mu.Unlock()
-	if ok {
-		b.lane.conclude(b.share.sub, t, out)
+	b.lane.conclude(b.share.sub, t, out)
+	b.lane.mu.Lock()
+	more := b.ended < b.begun
+	b.lane.mu.Unlock()
+	if more {
+		b.lane.turn(&b.tries[i+1])
 	}
 }
 

@@ -29,14 +29,15 @@ type crew struct {
 	notes []string
 }
 
-func (c *crew) HandleBatch(ctx context.Context, timeout time.Duration, evs []core.Event, begin func(int) bool, done func(int, core.Outcome)) {
+func (c *crew) HandleBatch(ctx context.Context, timeout time.Duration, batch []core.Delivery, begin func(int) bool, done func(int, core.Outcome)) {
 	c.mu.Lock()
-	c.sizes = append(c.sizes, len(evs))
+	c.sizes = append(c.sizes, len(batch))
 	c.mu.Unlock()
-	for i := range min(c.ahead, len(evs)) {
+	for i := range min(c.ahead, len(batch)) {
 		begin(i)
 	}
-	for i, ev := range evs {
+	for i := range batch {
+		ev := batch[i].Event
 		if c.mute || i >= c.ahead && !begin(i) {
 			return
 		}
@@ -44,6 +45,9 @@ func (c *crew) HandleBatch(ctx context.Context, timeout time.Duration, evs []cor
 		one, cancel := context.WithTimeout(ctx, timeout)
 		err := c.Handle(one, ev)
 		cancel()
+		if batch[i].Attempt() != 1 {
+			err = errors.Join(err, errors.New("it is not the first attempt"))
+		}
 		done(i, core.Outcome{Err: err, Took: time.Since(began), Code: "v" + ev.ID})
 		if c.leave != nil && c.leave(ev.ID) {
 			return
@@ -222,6 +226,28 @@ func TestWhatIsBehindALongCallIsGivenToOthers(t *testing.T) {
 			t.Errorf("%s are noted as running, want 102", c.noted())
 		}
 		c.letGo(102)
+	})
+}
+
+func TestWhatIsOnItsWayIsNotNotedBeforeItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := crewed(t, 1, nil)
+		c.ahead = 3
+		c.hold(102, 103)
+		d.behind(c, rows(101, 5)...)
+		if d.hasRun(t, "99 101 102"); c.noted() != "102" {
+			t.Errorf("%s are noted as running, want 102", c.noted())
+		}
+		d.pause(true)
+		c.letGo(102)
+		if d.hasRun(t, "99 101 102 103"); c.noted() != "103" {
+			t.Errorf("%s are noted as running, want 103", c.noted())
+		}
+		c.letGo(103)
+		d.hasRun(t, "99 101 102 103")
+		d.pause(false)
+		pass(10 * time.Second)
+		d.hasRun(t, "99 101 102 103 104 105")
 	})
 }
 

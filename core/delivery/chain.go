@@ -13,6 +13,7 @@ import (
 // chain is a record that is busy.
 type chain struct {
 	head    *item
+	beside  []*item        // that run too: they began when there was no order
 	next    []core.Pending // in the order of turns
 	spill   int64          // from this turn on there are more, on disk only; 0 for none
 	dropped int64          // the first turn since the last read of the chain that was left on disk
@@ -82,11 +83,17 @@ func (l *lane) due(p core.Pending) time.Duration {
 // advance lets the record's next delivery go ahead.
 func (l *lane) advance(record int64, from *item) {
 	c, ok := l.chains[record]
-	if !ok || c.head != from {
+	if !ok {
+		return
+	}
+	if c.head != from {
+		c.beside = slices.DeleteFunc(c.beside, func(it *item) bool { return it == from })
 		return
 	}
 	c.head = nil
 	switch {
+	case len(c.beside) > 0:
+		c.head, c.beside = c.beside[0], c.beside[1:]
 	case len(c.next) > 0:
 		p := c.next[0]
 		c.next = c.next[1:]

@@ -196,9 +196,13 @@ func (l *lane) heads(kept map[int64]*item) map[int64]*chain {
 		if !l.sub.ordered() || it.Record == 0 || it.at == saving || it.at == waiting && l.sub.OnFailure == Skip {
 			continue
 		}
-		c := chains[it.Record]
-		if c == nil || it.at == running || c.head.at != running && it.Turn < c.head.Turn {
+		switch c := chains[it.Record]; {
+		case c == nil:
 			chains[it.Record] = &chain{head: it}
+		case it.at == running && c.head.at == running:
+			c.beside = append(c.beside, it)
+		case it.at == running, c.head.at != running && it.Turn < c.head.Turn:
+			c.head = it
 		}
 	}
 	return chains

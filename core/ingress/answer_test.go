@@ -100,6 +100,9 @@ func TestEachKindHasItsStatusAndHeaders(t *testing.T) {
 		{&core.Error{Kind: core.TooLarge}, 413, "too_large", "", ""},
 		{&core.Error{Kind: core.UnsupportedMediaType}, 415, "unsupported_media_type", "", ""},
 		{&core.Error{Kind: core.Unavailable}, 503, "unavailable", "", "5"},
+		{&core.Error{Kind: core.Conflict}, 409, "conflict", "", ""},
+		{&core.Error{Kind: core.RateLimited}, 429, "rate_limited", "", "5"},
+		{&core.Error{Kind: core.RateLimited, RetryAfter: 90 * time.Second}, 429, "rate_limited", "", "90"},
 		{&core.Error{Kind: core.Permanent}, 422, "permanent", "", ""},
 		{&core.Error{Kind: core.Failed}, 502, "listener_failed", "", ""},
 	}
@@ -120,6 +123,18 @@ func TestADuplicateIsAnsweredWithTheFirstID(t *testing.T) {
 	}))
 	a := ask(t, h, crmPost("{}"))
 	if a.Code != 200 || a.Body.String() != `{"status":"duplicate","id":"first"}` || s.count() != 0 || seen.Code != "duplicate" || seen.Status != 200 {
+		t.Errorf("answer %d %s, observed %+v", a.Code, a.Body, seen)
+	}
+}
+
+func TestWhatWasDroppedIsAnsweredWithSuccessAndItsOwnID(t *testing.T) {
+	s := &shelf{}
+	var seen Outcome
+	h := storing(Options{Observe: func(o Outcome) { seen = o }}, s, stepFunc(func(context.Context, *core.Event) (core.Verdict, error) {
+		return core.Dropped, nil
+	}))
+	a := ask(t, h, crmPost("{}"))
+	if a.Code != 200 || a.Body.String() != `{"status":"dropped","id":"`+seen.Event.ID+`"}` || s.count() != 0 || seen.Code != "dropped" || seen.Err != nil {
 		t.Errorf("answer %d %s, observed %+v", a.Code, a.Body, seen)
 	}
 }

@@ -5,8 +5,10 @@ package jshost
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/failpoint"
@@ -24,11 +26,16 @@ type (
 // Compile reads, bundles and compiles a file with the files it imports, and runs its top level once
 // to see what it exports. The error is a CompileError.
 func Compile(path string) (*Program, error) {
+	began := time.Now()
 	code, err := bundle.Make(path)
 	if err != nil {
 		return nil, err
 	}
-	return engine.Compile(code)
+	p, err := engine.Compile(code)
+	if e, ok := errors.AsType[*CompileError](err); ok && e.Frame == "" {
+		e.Frame = sourceOf(code.Inputs, began).frame(e.File, e.Line, e.Column)
+	}
+	return p, err
 }
 
 // Options are what the scripts say things to. The zero value is silence.
@@ -85,6 +92,7 @@ type Script struct {
 type version struct {
 	hash    string
 	runner  engine.Runner
+	source  source
 	users   sync.WaitGroup
 	retired bool // to be closed when nobody uses it
 }
@@ -101,15 +109,16 @@ func NewScript(name string, p *Program, size int, opts Options) *Script {
 func (s *Script) Swap(p *Program) {
 	o := s.opts.Engine(s.name)
 	o.Size = s.size
-	s.SwapRunner(p.Hash(), engine.NewPool(p, o))
+	s.SwapRunner(p.Hash(), engine.NewPool(p, o), p.Inputs()...)
 }
 
-// SwapRunner replaces what runs the calls. The script owns it from now on; hash is that of its code.
-func (s *Script) SwapRunner(hash string, r engine.Runner) {
+// SwapRunner replaces what runs the calls. The script owns it from now on; hash is that of its code,
+// and files are what it was made of just now: errors show lines of them.
+func (s *Script) SwapRunner(hash string, r engine.Runner, files ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retire()
-	s.now = &version{hash: hash, runner: r}
+	s.now = &version{hash: hash, runner: r, source: sourceOf(files, time.Now())}
 }
 
 // retire needs the lock.
@@ -141,7 +150,10 @@ func (s *Script) Run(ctx context.Context, calls []engine.Call, done func(i int, 
 		defer v.users.Done()
 	}
 	s.mu.Unlock()
-	v.runner.Run(ctx, calls, done)
+	v.runner.Run(ctx, calls, func(i int, r engine.Result) {
+		v.source.explain(r.Err)
+		done(i, r)
+	})
 }
 
 // Handle calls the script's function. It waits for a runtime as long as ctx allows. The error says
@@ -150,6 +162,37 @@ func (s *Script) Handle(ctx context.Context, ev core.Event) error {
 	var err error
 	s.Run(ctx, []engine.Call{{Event: &ev}}, func(_ int, r engine.Result) { err = r.Err })
 	return err
+}
+
+// ahead is how many events are sent to another process at once.
+const ahead = 16
+
+// HandleBatch is part of core.BatchListener. In this process nothing has to be carried, and what has
+// not begun can be called back up to the last moment.
+func (s *Script) HandleBatch(ctx context.Context, timeout time.Duration, batch []core.Delivery, begin func(i int) bool, done func(i int, out core.Outcome)) {
+	portion := s.portion()
+	calls := make([]engine.Call, 0, min(portion, len(batch)))
+	for next := 0; next < len(batch); {
+		first := next
+		for calls = calls[:0]; len(calls) < portion && next < len(batch) && begin(next); next++ {
+			calls = append(calls, engine.Call{Event: &batch[next].Event, Attempt: batch[next].Attempt(), Timeout: timeout})
+		}
+		if len(calls) == 0 {
+			return
+		}
+		s.Run(ctx, calls, func(i int, r engine.Result) {
+			done(first+i, core.Outcome{Err: r.Err, Took: r.Took, Code: r.Hash})
+		})
+	}
+}
+
+func (s *Script) portion() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, here := s.now.runner.(*engine.Pool); here {
+		return 1
+	}
+	return ahead
 }
 
 // Close waits for the calls that run and ends what runs them. Later calls fail.

@@ -13,18 +13,37 @@ import (
 
 func TestAFolderHasHandlersAndOtherFiles(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"a.js", "b-c.ts", "d.mjs", "e.test.js", "types.d.ts", "_lib.js", ".hidden.js", "note.md", "Bad Name.js"} {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+	for _, name := range []string{
+		"a.js", "b-c.ts", "d.mjs", "e.test.js", "types.d.ts", "_lib.js", ".hidden.js", "note.md", "Bad Name.js",
+		"crm/deal.ts", "crm/deep/er.js", "crm/formatDate.js", "stages/tag.js", "sources/acme.ts", "lib/x.js", "crm/lib/x.js", "test/x.js",
+		"node_modules/p/index.js", "_old/x.js", ".git/x.js", "examples/x.js",
+	} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	found, err := jshost.Scan(dir)
+	linked := filepath.Join(t.TempDir(), "scripts") // as where configuration is mounted
+	if err := os.Symlink(dir, linked); err != nil {
+		t.Fatal(err)
+	}
+	found, err := jshost.Scan(linked)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var names []string
 	for _, f := range found {
-		names = append(names, f.Name)
+		name := f.Name
+		if f.Wrong != "" {
+			name = "[" + name + "]"
+		}
+		names = append(names, name)
 	}
-	if got := strings.Join(names, " "); got != "a b-c d" || err == nil || !strings.Contains(err.Error(), "Bad Name.js") {
-		t.Errorf("found %s (%v)", got, err)
+	if got := strings.Join(names, " "); got != "[Bad Name] a b-c crm-deal crm-deep-er [crm-formatDate] d" {
+		t.Errorf("found %s", got)
 	}
 	if found, err := jshost.Scan(filepath.Join(dir, "none")); found != nil || err != nil {
 		t.Errorf("a folder that is not there: %v %v", found, err)

@@ -473,3 +473,33 @@ func FuzzDrain(f *testing.F) {
 	f.Add([]byte("\x04\x00\x00\x00\xc6\x4b\x67\x48\x00\x00\x00\x00")) // no meta data
 	f.Fuzz(func(t *testing.T, data []byte) { drained(t, data) })
 }
+
+func TestWhatWasSaidOfAnEventWaitsWithIt(t *testing.T) {
+	m := newMemory()
+	m.away = errAway
+	opts := options(t, m)
+	opts.Restore = func(ev *core.Event) error {
+		return ev.Restore(func(ev *core.Event) error { ev.Action, ev.Object, ev.ObjectID = "updated", "deal", "7"; return nil })
+	}
+	s := open(t, opts)
+	stop := run(t, s)
+	ev, id := event("a"), "8"
+	if _, err := ev.Amend(core.Amendment{Labels: map[string]string{"size": "large"}, ObjectID: &id}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(t.Context(), ev); err != nil {
+		t.Fatal(err)
+	}
+	stop() // the process ends; the next one finds it
+	m.mu.Lock()
+	m.away = nil
+	m.mu.Unlock()
+	next := open(t, opts)
+	run(t, next)
+	m.has(t, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if got := m.stored["a"]; got.ObjectID != "8" || got.Labels["size"] != "large" || got.Overlay != ev.Overlay || got.Record() != ev.Record() {
+		t.Errorf("stored %+v", got)
+	}
+}

@@ -28,7 +28,7 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 		CASE WHEN body_len >= 0 THEN substring($15::bytea FROM body_at FOR body_len) END
 	FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
 		$9::bytea[], $10::text[], $11::text[], $12::int[], $13::int[], $14::text[],
-		$37::text[], $38::text[])
+		$38::text[], $39::text[])
 		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len, trace, labels, overlay)
 	ON CONFLICT DO NOTHING RETURNING seq, id
 ), delivered AS (
@@ -336,7 +336,7 @@ func encodeOverlays(plans []*plan) (labels, overlays string) {
 	for _, p := range plans {
 		if !p.ev.Plan.Empty() {
 			l.text(p.ev.LabelsText())
-			o.text(p.ev.Overlay)
+			o.text(overlayText(p.ev))
 		}
 	}
 	return l.literal(), o.literal()

@@ -96,6 +96,14 @@ func parseHeader(text string) http.Header {
 	return h
 }
 
+// overlayText is what is kept of an event beside its body, and like it only with an event that is stored.
+func overlayText(ev *core.Event) string {
+	if !ev.Plan.Store {
+		return ""
+	}
+	return plainText(ev.Overlay)
+}
+
 // plainText keeps names that a stranger chose fit for both databases: PostgreSQL's text takes
 // neither NUL nor broken UTF-8.
 func plainText(s string) string {

@@ -89,7 +89,7 @@ func (s *sqliteStmts) insertEvent(seq int64, ev *core.Event, key, body []byte) (
 	}
 	n, err := s.insert.exec(seq, ev.ID, ev.Pipeline, ev.Source, plainText(ev.Action), plainText(ev.Object), plainText(ev.ObjectID),
 		micros(ev.OccurredAt), micros(ev.ReceivedAt), dedupeKey, remoteText(ev.Remote), headerText(ev.Header), body, ev.Trace(),
-		ev.LabelsText(), plainText(ev.Overlay))
+		ev.LabelsText(), overlayText(ev))
 	return n > 0, err
 }
 

@@ -154,12 +154,12 @@ func (p *process) run() {
 // taken back all the time.
 type batches struct{ core.Listener }
 
-func (b batches) HandleBatch(ctx context.Context, _ time.Duration, evs []core.Event, begin func(int) bool, done func(int, core.Outcome)) {
-	for i, ev := range evs {
+func (b batches) HandleBatch(ctx context.Context, _ time.Duration, batch []core.Delivery, begin func(int) bool, done func(int, core.Outcome)) {
+	for i := range batch {
 		if !begin(i) {
 			return
 		}
-		done(i, core.Outcome{Err: b.Handle(ctx, ev), Took: -time.Hour})
+		done(i, core.Outcome{Err: b.Handle(ctx, batch[i].Event), Took: -time.Hour})
 	}
 }
 

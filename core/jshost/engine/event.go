@@ -13,7 +13,7 @@ import (
 
 // eventFields are the data of an event, in the order in which they are listed.
 var eventFields = []string{
-	"id", "pipeline", "source", "action", "object", "objectId", "current", "previous", "meta",
+	"id", "pipeline", "source", "action", "object", "objectId", "current", "previous", "meta", "labels",
 	"version", "attempt", "occurredAt", "receivedAt", "raw", "replayed", "gathered",
 }
 
@@ -22,17 +22,18 @@ var eventFields = []string{
 type eventView struct {
 	rt    *runtime
 	ev    *core.Event
-	parts [3]goja.Value // current, previous, meta
+	parts [4]goja.Value // current, previous, meta, labels
 }
 
 func (rt *runtime) eventObject(ev *core.Event) *goja.Object {
-	object := rt.vm.NewDynamicObject(&eventView{rt: rt, ev: ev})
-	_ = object.SetPrototype(rt.proto) // a new object takes any prototype
-	return object
+	return rt.vm.NewDynamicObject(&eventView{rt: rt, ev: ev})
 }
 
-func (v *eventView) Keys() []string      { return eventFields }
-func (v *eventView) Has(key string) bool { return slices.Contains(eventFields, key) }
+func (v *eventView) Keys() []string { return eventFields }
+func (v *eventView) Has(key string) bool {
+	_, method := eventMethods[key] // they are not listed among an event's keys
+	return method || slices.Contains(eventFields, key)
+}
 
 func (v *eventView) Set(string, goja.Value) bool {
 	return v.rt.readOnly("the event", "{ ...event }")
@@ -61,6 +62,8 @@ func (v *eventView) Get(key string) goja.Value {
 		return v.part(1, ev.Previous)
 	case "meta":
 		return v.part(2, ev.Meta)
+	case "labels":
+		return v.labels()
 	case "version":
 		return vm.ToValue(ev.Version)
 	case "attempt":
@@ -76,7 +79,16 @@ func (v *eventView) Get(key string) goja.Value {
 	case "raw":
 		return vm.ToValue(string(ev.Body))
 	}
-	return nil
+	return v.rt.eventMethod(key)
+}
+
+// labels is an object of texts, empty when there are none.
+func (v *eventView) labels() goja.Value {
+	text := v.ev.LabelsText()
+	if text == "" {
+		text = "{}"
+	}
+	return v.part(3, []byte(text))
 }
 
 // gathered are the ids of all the events that this call settles, the event's own last.
@@ -139,26 +151,31 @@ func about(ask func(*core.Event, string) bool) eventMethod {
 	}
 }
 
-// eventPrototype holds the methods, made once for each runtime. A method answers for the event it
-// is called on, and for the event being handled when it was taken off: const { changed } = event.
-func (rt *runtime) eventPrototype() *goja.Object {
-	proto := rt.vm.NewObject()
-	for name, answer := range eventMethods {
-		rt.method(proto, name, func(call goja.FunctionCall) goja.Value { // methods are not listed among an event's keys
-			ev := rt.event
-			if object, ok := call.This.(*goja.Object); ok {
-				if view, ok := object.Export().(*eventView); ok {
-					ev = view.ev
-				}
-			}
-			if ev == nil {
-				panic(rt.vm.NewTypeError("%s must be called on an event, as event.%s()", name, name))
-			}
-			return answer(rt, ev, call.Argument(0))
-		})
+// eventMethod is made once for each runtime, when it is first asked for; nil when there is no such
+// method. It answers for the event it is called on, and for the event being handled when it was taken
+// off: const { changed } = event.
+func (rt *runtime) eventMethod(name string) goja.Value {
+	if made, ok := rt.methods[name]; ok {
+		return made
 	}
-	rt.freeze(proto)
-	return proto
+	answer, ok := eventMethods[name]
+	if !ok {
+		return nil
+	}
+	made := rt.function(name, func(call goja.FunctionCall) goja.Value {
+		ev := rt.event
+		if object, ok := call.This.(*goja.Object); ok {
+			if view, ok := object.Export().(*eventView); ok {
+				ev = view.ev
+			}
+		}
+		if ev == nil {
+			panic(rt.vm.NewTypeError("%s must be called on an event, as event.%s()", name, name))
+		}
+		return answer(rt, ev, call.Argument(0))
+	})
+	rt.methods[name] = made
+	return made
 }
 
 func (rt *runtime) changesValue(ev *core.Event) goja.Value {

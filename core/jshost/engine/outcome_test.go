@@ -64,6 +64,21 @@ func TestAScriptSeesWhatWasGathered(t *testing.T) {
 	}
 }
 
+func TestAScriptSeesLabelsAndCanNotChangeThem(t *testing.T) {
+	ev := sample(t)
+	if got := runSaid(t, ev, `export default (event) => console.log(JSON.stringify(event.labels), event.labels.size)`); got != "{} undefined" {
+		t.Errorf("without labels: %s", got)
+	}
+	ev.Labels = map[string]string{"size": "large", "a.b": "é"}
+	got := runSaid(t, ev, `export default (event) => {
+		let e; try { "use strict"; event.labels.size = "small" } catch (x) { e = x }
+		console.log(JSON.stringify(event.labels), event.labels["a.b"], e instanceof TypeError, JSON.parse(JSON.stringify(event)).labels.size)
+	}`)
+	if got != `{"a.b":"é","size":"large"} é true large` {
+		t.Errorf("with labels: %s", got)
+	}
+}
+
 func TestAScriptSeesThatItsDeliveryIsReplayed(t *testing.T) {
 	ev := sample(t)
 	for _, ev.Replayed = range []bool{false, true} {

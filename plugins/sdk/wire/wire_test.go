@@ -71,6 +71,24 @@ func TestEachEventOfACallHasItsOwnResult(t *testing.T) {
 	}
 }
 
+// seeing says what it sees of an event's labels, as its failure.
+type seeing struct{ fake }
+
+func (seeing) Handle(_ context.Context, ev core.Event) error {
+	return fmt.Errorf("%v %q", ev.Labels, ev.Overlay)
+}
+
+func TestAPluginSeesLabels(t *testing.T) {
+	client := connect(t, seeing{})
+	errs, err := client.Handle(t.Context(), time.Second, []core.Event{{ID: "a", Labels: map[string]string{"size": "large"}, Overlay: "{}"}, {ID: "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(errs); got != `[map[size:large] "" map[] ""]` {
+		t.Errorf("it sees %s", got)
+	}
+}
+
 func TestMistakesKeepTheirKeys(t *testing.T) {
 	client := connect(t, fake{"configure": errors.Join(&wire.ConfigError{Key: "a.b", Msg: "is wrong"}, errors.New("so is all of it"))})
 	_, err := client.Configure(t.Context(), nil)

@@ -419,7 +419,8 @@ type Event struct {
 	Attempt       int64                  `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`                         // the sender's, from 1; 0 when it does not say
 	OccurredAt    int64                  `protobuf:"varint,17,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"` // 0 when the sender does not say
 	Facts         *Facts                 `protobuf:"bytes,18,opt,name=facts,proto3" json:"facts,omitempty"`
-	Gathered      []string               `protobuf:"bytes,19,rep,name=gathered,proto3" json:"gathered,omitempty"` // the ids of the events that this one stands for, when it does
+	Gathered      []string               `protobuf:"bytes,19,rep,name=gathered,proto3" json:"gathered,omitempty"`                                                                       // the ids of the events that this one stands for, when it does
+	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what stages said of it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -587,6 +588,13 @@ func (x *Event) GetGathered() []string {
 	return nil
 }
 
+func (x *Event) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
 type Header struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -732,7 +740,7 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\x06Result\x125\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1b.pipehook.plugin.v1.OutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12$\n" +
-	"\x0eretry_after_ms\x18\x03 \x01(\x03R\fretryAfterMs\"\xa8\x04\n" +
+	"\x0eretry_after_ms\x18\x03 \x01(\x03R\fretryAfterMs\"\xa2\x05\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12\x16\n" +
@@ -756,7 +764,11 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\voccurred_at\x18\x11 \x01(\x03R\n" +
 	"occurredAt\x12/\n" +
 	"\x05facts\x18\x12 \x01(\v2\x19.pipehook.plugin.v1.FactsR\x05facts\x12\x1a\n" +
-	"\bgathered\x18\x13 \x03(\tR\bgathered\"4\n" +
+	"\bgathered\x18\x13 \x03(\tR\bgathered\x12=\n" +
+	"\x06labels\x18\x14 \x03(\v2%.pipehook.plugin.v1.Event.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"4\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\"x\n" +
@@ -789,7 +801,7 @@ func file_pluginv1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_pluginv1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pluginv1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_pluginv1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_pluginv1_plugin_proto_goTypes = []any{
 	(Outcome)(0),              // 0: pipehook.plugin.v1.Outcome
 	(*ConfigureRequest)(nil),  // 1: pipehook.plugin.v1.ConfigureRequest
@@ -801,23 +813,25 @@ var file_pluginv1_plugin_proto_goTypes = []any{
 	(*Event)(nil),             // 7: pipehook.plugin.v1.Event
 	(*Header)(nil),            // 8: pipehook.plugin.v1.Header
 	(*Facts)(nil),             // 9: pipehook.plugin.v1.Facts
+	nil,                       // 10: pipehook.plugin.v1.Event.LabelsEntry
 }
 var file_pluginv1_plugin_proto_depIdxs = []int32{
-	3, // 0: pipehook.plugin.v1.ConfigureResponse.mistakes:type_name -> pipehook.plugin.v1.Mistake
-	7, // 1: pipehook.plugin.v1.HandleRequest.events:type_name -> pipehook.plugin.v1.Event
-	6, // 2: pipehook.plugin.v1.HandleResponse.results:type_name -> pipehook.plugin.v1.Result
-	0, // 3: pipehook.plugin.v1.Result.outcome:type_name -> pipehook.plugin.v1.Outcome
-	8, // 4: pipehook.plugin.v1.Event.headers:type_name -> pipehook.plugin.v1.Header
-	9, // 5: pipehook.plugin.v1.Event.facts:type_name -> pipehook.plugin.v1.Facts
-	1, // 6: pipehook.plugin.v1.PluginService.Configure:input_type -> pipehook.plugin.v1.ConfigureRequest
-	4, // 7: pipehook.plugin.v1.ListenerService.Handle:input_type -> pipehook.plugin.v1.HandleRequest
-	2, // 8: pipehook.plugin.v1.PluginService.Configure:output_type -> pipehook.plugin.v1.ConfigureResponse
-	5, // 9: pipehook.plugin.v1.ListenerService.Handle:output_type -> pipehook.plugin.v1.HandleResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3,  // 0: pipehook.plugin.v1.ConfigureResponse.mistakes:type_name -> pipehook.plugin.v1.Mistake
+	7,  // 1: pipehook.plugin.v1.HandleRequest.events:type_name -> pipehook.plugin.v1.Event
+	6,  // 2: pipehook.plugin.v1.HandleResponse.results:type_name -> pipehook.plugin.v1.Result
+	0,  // 3: pipehook.plugin.v1.Result.outcome:type_name -> pipehook.plugin.v1.Outcome
+	8,  // 4: pipehook.plugin.v1.Event.headers:type_name -> pipehook.plugin.v1.Header
+	9,  // 5: pipehook.plugin.v1.Event.facts:type_name -> pipehook.plugin.v1.Facts
+	10, // 6: pipehook.plugin.v1.Event.labels:type_name -> pipehook.plugin.v1.Event.LabelsEntry
+	1,  // 7: pipehook.plugin.v1.PluginService.Configure:input_type -> pipehook.plugin.v1.ConfigureRequest
+	4,  // 8: pipehook.plugin.v1.ListenerService.Handle:input_type -> pipehook.plugin.v1.HandleRequest
+	2,  // 9: pipehook.plugin.v1.PluginService.Configure:output_type -> pipehook.plugin.v1.ConfigureResponse
+	5,  // 10: pipehook.plugin.v1.ListenerService.Handle:output_type -> pipehook.plugin.v1.HandleResponse
+	9,  // [9:11] is the sub-list for method output_type
+	7,  // [7:9] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_pluginv1_plugin_proto_init() }
@@ -831,7 +845,7 @@ func file_pluginv1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pluginv1_plugin_proto_rawDesc), len(file_pluginv1_plugin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

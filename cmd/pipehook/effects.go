@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+	"weak"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/egress"
+	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/source/derived"
+	"github.com/pipehook/pipehook/core/store"
+)
+
+// What one call of a script may do.
+const (
+	maxFetches  = 50
+	maxFetching = 8 // at a time; others wait
+	maxEmits    = 100
+)
+
+// remembers is where scripts keep what they want to find again.
+type remembers interface {
+	KVGet(ctx context.Context, script, key string) (store.KVEntry, bool, error)
+	KVSet(ctx context.Context, script, key string, value []byte, o store.KVSetting) (store.KVEntry, bool, error)
+	KVDelete(ctx context.Context, script, key string, ifVersion *string) (bool, error)
+	KVList(ctx context.Context, script string, r store.KVRange) ([]store.KVEntry, bool, error)
+}
+
+// router knows which listeners want an event.
+type router interface {
+	Route(ev *core.Event) (names []string, refused []core.Refusal)
+}
+
+// effects are what scripts may do outside, joined from the parts that do it.
+type effects struct {
+	kv     remembers
+	routes router
+	commit core.Committer
+	log    *slog.Logger
+}
+
+func newEffects(kv remembers, routes router, commit core.Committer, log *slog.Logger) *effects {
+	return &effects{kv: kv, routes: routes, commit: commit, log: log}
+}
+
+// hostSpec is one script and what it may reach.
+type hostSpec struct {
+	name         string // under which it remembers, and which what it emits names as its cause
+	allowHosts   []string
+	allowPrivate []netip.Prefix
+	emits        bool // it handles events that are stored; what is not may never have happened
+}
+
+// host makes the engine.Host of one script. It is closed when no call can run any more.
+func (e *effects) host(spec hostSpec) (*scriptHost, error) {
+	client, err := egress.New(egress.Options{
+		AllowHosts: spec.allowHosts, AllowPrivate: spec.allowPrivate, UserAgent: "pipehook/" + currentVersion(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("allow_hosts: %w", err)
+	}
+	return &scriptHost{effects: e, spec: spec, client: client, calls: map[weak.Pointer[core.Event]]*usage{}}, nil
+}
+
+// scriptHost is an engine.Host.
+type scriptHost struct {
+	*effects
+	spec   hostSpec
+	client *egress.Client
+
+	mu    sync.Mutex
+	calls map[weak.Pointer[core.Event]]*usage // by the event, of which each call has its own
+}
+
+var _ engine.Host = (*scriptHost)(nil)
+
+// usage is what a call has done so far.
+type usage struct {
+	fetching chan struct{}
+
+	mu             sync.Mutex
+	fetches, emits int
+}
+
+// Close ends the connections that are left.
+func (h *scriptHost) Close() { h.client.Close() }
+
+// usage is that of the call. It goes with the call's event, since a host is not told when a call ends.
+func (h *scriptHost) usage(by engine.Caller) (*usage, error) {
+	if by.Event == nil {
+		return nil, &engine.HostError{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached while the file is loaded: do it in the exported function"}
+	}
+	call := weak.Make(by.Event)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	u := h.calls[call]
+	if u == nil {
+		u = &usage{fetching: make(chan struct{}, maxFetching)}
+		h.calls[call] = u
+		runtime.AddCleanup(by.Event, h.forget, call)
+	}
+	return u, nil
+}
+
+func (h *scriptHost) forget(call weak.Pointer[core.Event]) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.calls, call)
+}
+
+// more counts one more of something and reports whether it is within what a call may do.
+func (u *usage) more(n *int, most int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	*n++
+	return *n <= most
+}
+
+// Fetch is part of engine.Host.
+func (h *scriptHost) Fetch(ctx context.Context, by engine.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
+	u, err := h.usage(by)
+	if err != nil {
+		return nil, err
+	}
+	if !u.more(&u.fetches, maxFetches) {
+		return nil, &engine.HostError{Code: "ELIMIT", Msg: fmt.Sprintf("one call may fetch %d times", maxFetches)}
+	}
+	select {
+	case u.fetching <- struct{}{}:
+		defer func() { <-u.fetching }()
+	case <-ctx.Done():
+		return nil, &engine.HostError{Code: "ETIMEDOUT", Msg: fmt.Sprintf("%d requests of this call were under way for too long", maxFetching)}
+	}
+	answer, err := h.client.Do(ctx, &egress.Request{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body, Redirect: r.Redirect})
+	if err != nil {
+		return nil, h.hostError(err)
+	}
+	return &engine.FetchResponse{
+		Status: answer.Status, StatusText: answer.StatusText, URL: answer.URL, Redirected: answer.Redirected, Header: answer.Header, Body: answer.Body,
+	}, nil
+}
+
+// KV is part of engine.Host.
+func (h *scriptHost) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) (*engine.KVResult, error) {
+	if _, err := h.usage(by); err != nil {
+		return nil, err
+	}
+	script := h.spec.name
+	if op.Shared {
+		script = ""
+	}
+	result, err := h.remember(ctx, script, op)
+	if err != nil {
+		return nil, h.hostError(err)
+	}
+	return result, nil
+}
+
+func (h *scriptHost) remember(ctx context.Context, script string, op *engine.KVOp) (*engine.KVResult, error) {
+	var entry store.KVEntry
+	result := &engine.KVResult{}
+	var err error
+	switch op.Op {
+	case "get":
+		entry, result.OK, err = h.kv.KVGet(ctx, script, op.Key)
+	case "set":
+		entry, result.OK, err = h.kv.KVSet(ctx, script, op.Key, op.Value, store.KVSetting{TTL: op.TTL, IfVersion: op.IfVersion})
+		entry.Value = nil // the script has it
+	case "delete":
+		result.OK, err = h.kv.KVDelete(ctx, script, op.Key, op.IfVersion)
+	case "list":
+		var entries []store.KVEntry
+		entries, result.More, err = h.kv.KVList(ctx, script, store.KVRange{Prefix: op.Prefix, After: op.After, Limit: op.Limit})
+		for _, e := range entries {
+			result.Entries = append(result.Entries, engine.KVEntry(e))
+		}
+		result.OK = err == nil
+	default:
+		err = &core.Error{Kind: core.Invalid, Msg: "kv knows get, set, delete and list"}
+	}
+	if result.OK {
+		result.Entry = engine.KVEntry(entry)
+	}
+	return result, err
+}
+
+// Emit is part of engine.Host.
+func (h *scriptHost) Emit(ctx context.Context, by engine.Caller, e *engine.Emit) (*engine.Emitted, error) {
+	u, err := h.usage(by)
+	if err != nil {
+		return nil, err
+	}
+	if !h.spec.emits {
+		return nil, &engine.HostError{Code: "ENOTAVAILABLE", Msg: "only a listener can emit: what a stage or a source sees may still be turned away"}
+	}
+	if !u.more(&u.emits, maxEmits) {
+		return nil, &engine.HostError{Code: "ELIMIT", Msg: fmt.Sprintf("one call may emit %d events", maxEmits)}
+	}
+	ev, err := derived.New(by.Event, h.spec.name, derived.Derivation{
+		Action: e.Action, Object: e.Object, ObjectID: e.ObjectID, Current: e.Current, Previous: e.Previous, Meta: e.Meta, Key: e.Key, Ordinal: e.Ordinal,
+	}, time.Now())
+	if err != nil {
+		return nil, h.hostError(err)
+	}
+	ev.Plan.Listeners, ev.Refused = h.routes.Route(ev)
+	receipt, err := ev.Commit(ctx, h.commit)
+	if err != nil {
+		return nil, h.hostError(err)
+	}
+	return &engine.Emitted{ID: receipt.ID, Duplicate: receipt.Duplicate}, nil
+}
+
+// hostError is what a script may know of an error. Of what is ours it learns that, and the log the rest.
+func (h *scriptHost) hostError(err error) *engine.HostError {
+	if e, ok := errors.AsType[*egress.Error](err); ok {
+		return &engine.HostError{Code: e.Code, Msg: e.Msg}
+	}
+	if _, ok := errors.AsType[*derived.LoopError](err); ok {
+		return &engine.HostError{Code: "ELOOP", Msg: err.Error()}
+	}
+	if errors.Is(err, store.ErrKVFull) {
+		return &engine.HostError{Code: "EFULL", Msg: store.ErrKVFull.Msg}
+	}
+	if e, ok := errors.AsType[*core.Error](err); ok {
+		switch e.Kind {
+		case core.Invalid:
+			return &engine.HostError{Code: "EINVAL", Msg: e.Msg}
+		case core.TooLarge:
+			return &engine.HostError{Code: "ETOOLARGE", Msg: e.Msg}
+		case core.Unavailable:
+			h.log.Debug("a script's request could not be met for now", "script", h.spec.name, "err", err)
+			return &engine.HostError{Code: "EUNAVAILABLE", Msg: e.Msg}
+		}
+	}
+	h.log.Error("a script's request failed", "script", h.spec.name, "err", err)
+	return &engine.HostError{Code: "EINTERNAL", Msg: "this failed for a reason of pipehook's own, which is in its log"}
+}
