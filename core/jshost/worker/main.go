@@ -32,14 +32,14 @@ func Main() {
 		return
 	}
 	disown()
-	if err := serve(os.Args[0] == compilesAs); err != nil && !hungUp(err) {
+	if err := serve(os.Args[0] == compilesAs); !hungUp(err) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-// serve does what the parent says until it hangs up.
+// serve does what the parent says until it hangs up, or the error is another.
 func serve(compiles bool) error {
 	socket, err := parent()
 	if err != nil {
