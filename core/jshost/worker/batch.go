@@ -49,16 +49,7 @@ func (c *child) run(ctx context.Context, calls []engine.Call, done func(i int, r
 		return 0, nil
 	}
 	defer context.AfterFunc(ctx, func() { c.stop(b) })()
-	m := &message.Batch{Id: b.id, Calls: make([]*message.Call, len(calls))}
-	if c.process.o.Level != nil {
-		m.Level = int64(c.process.o.Level.Level())
-	} else {
-		m.Level = everyLevel
-	}
-	for i := range calls {
-		m.Calls[i] = sentCall(&calls[i])
-	}
-	_ = c.out.send(&message.Down{Batch: m}) // that it can't be sent is seen when reading
+	_ = c.out.send(&message.Down{Batch: c.sent(b)}) // that it can't be sent is seen when reading
 	for ended < len(calls) {
 		o := <-b.outcomes
 		if o.end != nil {
@@ -75,20 +66,39 @@ func (c *child) run(ctx context.Context, calls []engine.Call, done func(i int, r
 	return ended, nil
 }
 
+// sent is the batch as it is sent.
+func (c *child) sent(b *batch) *message.Batch {
+	m := &message.Batch{Id: b.id, Level: everyLevel, Calls: make([]*message.Call, len(b.calls))}
+	if c.process.o.Level != nil {
+		m.Level = int64(c.process.o.Level.Level())
+	}
+	if deadline, ok := b.ctx.Deadline(); ok {
+		m.Within = max(int64(time.Until(deadline)), 1)
+	}
+	for i := range b.calls {
+		m.Calls[i] = sentCall(&b.calls[i])
+	}
+	return m
+}
+
 // ended is the result of the call that ran when the child ended, and whether it may be the cause.
 func (c *child) ended(ctx context.Context, b *batch, e *end, call *engine.Call) (r engine.Result, guilty bool) {
 	switch {
-	case e.late == b && ctx.Err() != nil:
+	case e.late == b && errors.Is(ctx.Err(), context.Canceled):
 		return engine.Result{Err: c.scriptError("stopped before it was done", context.Cause(ctx))}, true
+	case e.late == b && ctx.Err() != nil:
+		return engine.Result{Err: c.scriptError("deadline exceeded"+hung, context.Cause(ctx))}, true
 	case e.late == b:
-		msg := fmt.Sprintf("deadline of %s exceeded in a function that can't be interrupted: the script's process was ended", call.Timeout)
-		return engine.Result{Err: c.scriptError(msg, context.DeadlineExceeded), Took: call.Timeout}, true
+		msg := fmt.Sprintf("deadline of %s exceeded", call.Timeout)
+		return engine.Result{Err: c.scriptError(msg+hung, context.DeadlineExceeded), Took: call.Timeout}, true
 	case e.late != nil:
 		return engine.Result{Err: &core.Error{Kind: core.Failed, Msg: "the script's process was ended, because another call did not end in time"}}, false
 	default:
 		return engine.Result{Err: c.scriptError(e.why, &core.Error{Kind: core.Crashed, Msg: e.why})}, true
 	}
 }
+
+const hung = " in a function that can't be interrupted: the script's process was ended"
 
 func (c *child) scriptError(msg string, err error) error {
 	return &engine.ScriptError{File: c.process.o.Code.Path, Msg: msg, Err: err}
@@ -138,7 +148,8 @@ func (c *child) check(b *batch) {
 	}
 }
 
-// stop breaks a batch off that nobody waits for. The child has a moment to do it well.
+// stop breaks a batch off that nobody waits for. The child has a moment to do it well. It knows of
+// deadlines itself.
 func (c *child) stop(b *batch) {
 	c.mu.Lock()
 	runs := c.running[b.id] == b
@@ -152,7 +163,7 @@ func (c *child) stop(b *batch) {
 		}
 	}
 	c.mu.Unlock()
-	if runs {
+	if runs && !errors.Is(b.ctx.Err(), context.DeadlineExceeded) {
 		_ = c.out.send(&message.Down{Stop: b.id})
 	}
 }

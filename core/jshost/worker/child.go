@@ -36,8 +36,9 @@ type child struct {
 	end     *end   // it takes no calls any more
 	batches uint64 // so far
 	running map[uint64]*batch
-	lines   int // said since the last result
-	asked   map[uint64]func()
+	lines   int               // said since the last result
+	asked   map[uint64]func() // ends what is done about a question, by its number
+	weight  int               // bytes of the questions in asked
 }
 
 func newChild(p *Process) *child {
@@ -249,7 +250,11 @@ func (c *child) bury(said error) {
 		proc.kill()
 		proc.wait(0)
 	}
-	c.finish(&end{why: proc.reason(c.process.o.Memory)})
+	why := proc.reason(c.process.o.Memory)
+	if !c.served() && proc.fate() == diedOtherwise {
+		why = "the script's process ended before it was ready: " + proc.status()
+	}
+	c.finish(&end{why: why})
 	proc.hangUp()
 	c.toChild.Wait()
 	if said := proc.words.String(); c.end.retired && said == "" {

@@ -1,3 +1,5 @@
+//go:build unix
+
 package worker_test
 
 import (
@@ -7,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,7 +25,7 @@ const acts = {
   loop() { for (;;); },
   hang() { return /(a+)+\1$/.test("a".repeat(40) + "!") },
   fail() { throw new Error("on purpose") },
-  wait() { const until = Date.now() + 3000; while (Date.now() < until); },
+  wait() { const until = Date.now() + 1000; while (Date.now() < until); },
 };
 export default (event) => {
   console.log(event.id);
@@ -158,6 +161,36 @@ func TestWhoeverWaitsForACallMayStopWaiting(t *testing.T) {
 		if slices.Contains(j.said(), "after "+id) {
 			t.Error("a call began that nobody waited for")
 		}
+	}
+}
+
+func TestADeadlineOfTheContextIsOneOfTheCall(t *testing.T) {
+	p, _ := start(t, actor, nil)
+	for id, want := range map[string]string{"loop": "ms exceeded at ", "hang": "deadline exceeded in a function that can't be interrupted"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		p.Run(ctx, []engine.Call{{Event: sample(t, id)}}, func(_ int, r engine.Result) {
+			if !errors.Is(r.Err, context.DeadlineExceeded) || !strings.Contains(r.Err.Error(), want) {
+				t.Errorf("%s: error %v, want %q", id, r.Err, want)
+			}
+		})
+		cancel()
+	}
+}
+
+func TestWhoStopsAServiceDoesNotEndWhatRuns(t *testing.T) {
+	p, j := start(t, actor, nil)
+	var err error
+	var running sync.WaitGroup
+	running.Go(func() { err = run(t, p, sample(t, "wait 1"), time.Minute).Err })
+	heard(t, j, "wait 1")
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		if err := syscall.Kill(p.Pid(), signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	running.Wait()
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,3 +1,5 @@
+//go:build unix
+
 package worker_test
 
 import (
@@ -105,6 +107,25 @@ func TestQuestionsAreAnsweredBesideEachOther(t *testing.T) {
 	}()
 	if r := run(t, p, sample(t, "1"), time.Minute); r.Err != nil {
 		t.Error(r.Err)
+	}
+}
+
+func TestVeryManyQuestionsAreAnswered(t *testing.T) {
+	p, h, _ := hosted(t, `export default async (event, ctx) => {
+  await Promise.all(Array.from({ length: 900 }, (_, i) => ctx.kv.set("k" + i, "x".repeat(1000))))
+}`, nil)
+	if r := run(t, p, sample(t, "1"), time.Minute); r.Err != nil || len(h.kept) != 900 {
+		t.Errorf("%d are kept: %v", len(h.kept), r.Err)
+	}
+}
+
+func TestALargeQuestionIsAnswered(t *testing.T) {
+	p, _, j := hosted(t, `export default async (event, ctx) => {
+  const big = "x".repeat(1000 * 1000);
+  try { await ctx.emit("added.note", { current: { a: big } }); console.log("sent") } catch (e) { console.log(e.code) }
+}`, nil)
+	if r := run(t, p, sample(t, "1"), time.Minute); r.Err != nil || !slices.Equal(j.said(), []string{"sent"}) {
+		t.Errorf("%v, said %q", r.Err, j.said())
 	}
 }
 

@@ -13,7 +13,13 @@ import (
 const descriptors = "/proc/self/fd"
 
 // program is what runs, whatever has become of its file meanwhile.
-func program() (string, error) { return "/proc/self/exe", nil }
+func program() (string, error) {
+	const self = "/proc/self/exe"
+	if _, err := os.Lstat(self); err != nil {
+		return os.Executable()
+	}
+	return self, nil
+}
 
 // limitData bounds the memory that can be written, of which the watchdog sees too late what one
 // single function takes.

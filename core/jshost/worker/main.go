@@ -18,6 +18,10 @@ import (
 // maxGoStack ends a native function that calls itself, which parsers and JSON do as deep as a text.
 const maxGoStack = 64 << 20
 
+// garbage is how much of it there may be, in percent of what is in use, while memory is not short.
+// Most of what a call makes is garbage soon: with Go's own 100 it takes a fifth longer.
+const garbage = 400
+
 // confined is called when the limits are in force, with what tests want to be tried then.
 var confined = func(*message.Script, *outbox) {}
 
@@ -28,14 +32,14 @@ func Main() {
 		return
 	}
 	disown()
-	if err := serve(os.Args[0] == compilesAs); err != nil && !hungUp(err) {
+	if err := serve(os.Args[0] == compilesAs); !hungUp(err) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-// serve does what the parent says until it hangs up.
+// serve does what the parent says until it hangs up, or the error is another.
 func serve(compiles bool) error {
 	socket, err := parent()
 	if err != nil {
@@ -50,18 +54,28 @@ func serve(compiles bool) error {
 	if setup == nil {
 		return errors.New("the first message says nothing of limits")
 	}
-	if err := settle(setup); err != nil {
+	w, err := settle(setup)
+	if err != nil {
 		return err
 	}
+	go w.run() // ends with the process
+	w.begin()
 	if compiles {
 		return serveCompiler(in, out)
 	}
-	return serveScript(in, out, int(setup.GetSize()))
+	s, err := load(in, out, w, int(setup.GetSize()))
+	if err != nil {
+		return err
+	}
+	w.end()
+	return s.listen(in)
 }
 
 // settle makes what is needed later and then gives up the means for more.
-func settle(setup *message.Setup) error {
-	runtime.GOMAXPROCS(min(runtime.NumCPU(), int(setup.GetSize())+1))
+func settle(setup *message.Setup) (*watch, error) {
+	ignoreSignals()
+	// One more than scripts: while native functions work, somebody must hear the parent.
+	runtime.GOMAXPROCS(max(min(runtime.NumCPU(), int(setup.GetSize())+1), 2))
 	if setup.GetZoned() {
 		_ = os.Setenv("TZ", setup.GetZone())
 	}
@@ -70,37 +84,32 @@ func settle(setup *message.Setup) error {
 	// A match that takes too long must end the call; here the parent sees to that.
 	regexp2.DefaultMatchTimeout = math.MaxInt64
 	debug.SetMaxStack(maxGoStack)
-	watch := newWatch(setup.GetMemory())
-	if err := confine(setup.GetMemory(), setup.GetReads()); err != nil {
-		return err
-	}
-	go watch.run() // ends with the process
-	return nil
+	debug.SetGCPercent(garbage)
+	w := newWatch(setup.GetMemory())
+	return w, confine(setup.GetMemory(), setup.GetReads())
 }
 
-// serveScript runs the script's calls.
-func serveScript(in *inbox, out *outbox, size int) error {
+// load takes the script and makes what runs its calls.
+func load(in *inbox, out *outbox, w *watch, size int) (*server, error) {
 	m, err := in.down()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	script := m.GetScript()
 	if script == nil {
-		return errors.New("the second message is no script")
+		return nil, errors.New("the second message is no script")
 	}
 	confined(script, out)
-	s := newServer(out)
+	s := newServer(out, w)
 	code := engine.Code{Path: script.GetPath(), Hash: script.GetHash(), Text: script.GetText()}
 	program, err := engine.Compile(code)
 	if err == nil && !program.Handles() {
 		err = fmt.Errorf("%s exports no function to call", code.Path)
 	}
 	if err != nil {
-		return out.send(&message.Up{Refused: failure(err)})
+		_ = out.send(&message.Up{Refused: failure(err)}) // the end says as much
+		return nil, err
 	}
 	s.pool = engine.NewPool(program, s.options(script, size))
-	if err := out.send(&message.Up{Ready: true}); err != nil {
-		return err
-	}
-	return s.listen(in)
+	return s, out.send(&message.Up{Ready: true})
 }

@@ -11,8 +11,10 @@ import (
 	"github.com/pipehook/pipehook/core/jshost/worker/message"
 )
 
-// maxAsking bounds the questions of one call that are answered at a time; the engine allows less.
-const maxAsking = 64
+const (
+	maxAsking = 1100     // questions of one call that are answered at a time; the engine allows less
+	maxAsked  = 64 << 20 // bytes of the questions of one child that are being answered
+)
 
 // The methods of engine.Host, as they are called in questions.
 const (
@@ -35,8 +37,8 @@ func (c *child) question(q *message.Question) error {
 		refusal = &engine.HostError{Code: "ECANCELED", Msg: "the call has ended"}
 	case c.process.o.Host == nil:
 		refusal = &engine.HostError{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached here"}
-	case b.asking >= maxAsking:
-		refusal = &engine.HostError{Code: "EBUSY", Msg: fmt.Sprintf("at most %d requests may wait at a time", maxAsking)}
+	case b.asking >= maxAsking || c.weight > 0 && c.weight+len(q.GetBody()) > maxAsked:
+		refusal = &engine.HostError{Code: "EBUSY", Msg: "too much is asked for at a time: await some of it first"}
 	}
 	if refusal != nil {
 		c.toChild.Go(func() { c.reply(q.GetId(), nil, refusal) })
@@ -50,6 +52,7 @@ func (c *child) question(q *message.Question) error {
 		ctx, cancel = deadline(ctx, cancel, b)
 	}
 	b.asking++
+	c.weight += len(q.GetBody())
 	c.asked[q.GetId()] = cancel
 	by := engine.Caller{Script: c.process.o.Name, Event: b.calls[b.next].Event}
 	c.toChild.Go(func() {
@@ -58,6 +61,7 @@ func (c *child) question(q *message.Question) error {
 		c.mu.Lock()
 		delete(c.asked, q.GetId())
 		b.asking--
+		c.weight -= len(q.GetBody())
 		c.mu.Unlock()
 		cancel()
 		c.reply(q.GetId(), body, plainly(err))

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/jshost/engine"
@@ -18,6 +20,7 @@ import (
 // server is the child's side: it runs batches, and asks what their calls ask for.
 type server struct {
 	out   *outbox
+	watch *watch
 	pool  *engine.Pool
 	level slog.LevelVar
 
@@ -35,8 +38,8 @@ type served struct {
 	cancel context.CancelFunc
 }
 
-func newServer(out *outbox) *server {
-	return &server{out: out, running: map[uint64]*served{}, answers: map[uint64]chan *message.Answer{}}
+func newServer(out *outbox, w *watch) *server {
+	return &server{out: out, watch: w, running: map[uint64]*served{}, answers: map[uint64]chan *message.Answer{}}
 }
 
 func (s *server) options(script *message.Script, size int) engine.Options {
@@ -86,11 +89,17 @@ func (s *server) begin(m *message.Batch) {
 		b.calls[i] = receivedCall(call)
 	}
 	var ctx context.Context
-	ctx, b.cancel = context.WithCancel(context.Background())
+	if within := m.GetWithin(); within > 0 {
+		ctx, b.cancel = context.WithTimeout(context.Background(), time.Duration(within))
+	} else {
+		ctx, b.cancel = context.WithCancel(context.Background())
+	}
 	s.mu.Lock()
 	s.running[b.id] = b
 	s.mu.Unlock()
+	s.watch.begin()
 	go func() { // owned by s, ends with the batch
+		defer s.watch.end()
 		s.pool.Run(ctx, b.calls, func(i int, r engine.Result) { s.done(b, i, &r) })
 		b.cancel()
 		s.mu.Lock()
@@ -167,6 +176,9 @@ func ask[A any](ctx context.Context, s *server, by engine.Caller, method string,
 	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, err
+	}
+	if len(body) > maxUp-1<<10 {
+		return nil, &engine.HostError{Code: "ETOOLARGE", Msg: fmt.Sprintf("it has more than %s", size(maxUp/2))}
 	}
 	answer := make(chan *message.Answer, 1)
 	s.mu.Lock()

@@ -20,4 +20,9 @@ func program() (string, error) { return "", errNoProcess }
 
 func disown() {}
 
+func ignoreSignals() {}
+
+// Available reports why scripts can't have processes of their own here; nil when they can.
+func Available() error { return errNoProcess }
+
 func confine(int64, bool) error { return errNoProcess }

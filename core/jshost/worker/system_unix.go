@@ -4,6 +4,7 @@ package worker
 
 import (
 	"os"
+	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -36,12 +37,25 @@ func parent() (*os.File, error) {
 	return os.NewFile(0, "pipehook"), nil
 }
 
-// lower sets a limit for good. It is never above what the system allows us.
+// ignoreSignals has the process end with its parent and not before: who stops a service tells all of
+// its processes.
+func ignoreSignals() { signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP) }
+
+// Available reports why scripts can't have processes of their own here; nil when they can.
+func Available() error { return nil }
+
+// lower sets a limit for good, unless it is that low.
 func lower(resource int, to uint64) error {
-	var now unix.Rlimit
-	if err := unix.Getrlimit(resource, &now); err != nil {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(resource, &limit); err != nil {
 		return err
 	}
-	to = min(to, now.Max)
-	return unix.Setrlimit(resource, &unix.Rlimit{Cur: to, Max: to})
+	if uint64(limit.Max) > to {
+		set(&limit.Max, to)
+	}
+	limit.Cur = limit.Max
+	return unix.Setrlimit(resource, &limit)
 }
+
+// set is for a field that has a sign on some systems.
+func set[T int64 | uint64](field *T, to uint64) { *field = T(to) }

@@ -4,22 +4,28 @@ import (
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 	"time"
 )
 
 // watchEvery is how often the memory is looked at: in that time some ten megabytes can be taken.
 const watchEvery = 5 * time.Millisecond
 
-// watch ends the process when it uses more than it may.
+// watch ends the process when it uses more than it may. It sleeps while nothing runs.
 type watch struct {
 	most    uint64
 	samples []metrics.Sample
+	busy    atomic.Int32
+	wake    chan struct{}
 }
 
 // newWatch takes what is used now as what the process needs itself. Go collects garbage harder when
 // there is little left.
 func newWatch(memory int64) *watch {
-	w := &watch{samples: []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}}
+	w := &watch{
+		samples: []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}},
+		wake:    make(chan struct{}, 1),
+	}
 	used := w.used()
 	w.most = used + uint64(memory)
 	debug.SetMemoryLimit(int64(used) + memory - memory/10)
@@ -33,10 +39,26 @@ func (w *watch) used() uint64 {
 	return total - min(released, total)
 }
 
+// begin says that something runs, until end.
+func (w *watch) begin() {
+	if w.busy.Add(1) > 1 {
+		return
+	}
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watch) end() { w.busy.Add(-1) }
+
 func (w *watch) run() {
-	for range time.Tick(watchEvery) {
-		if w.used() > w.most {
-			os.Exit(exitMemory)
+	for range w.wake {
+		for w.busy.Load() > 0 {
+			if w.used() > w.most {
+				os.Exit(exitMemory)
+			}
+			time.Sleep(watchEvery)
 		}
 	}
 }

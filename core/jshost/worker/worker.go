@@ -6,6 +6,8 @@
 // A program that uses it calls Main before anything else.
 package worker
 
+//go:generate ./generate
+
 import (
 	"log/slog"
 	"sync"

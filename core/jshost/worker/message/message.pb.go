@@ -446,6 +446,7 @@ type Batch struct {
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // from 1
 	Calls         []*Call                `protobuf:"bytes,2,rep,name=calls,proto3" json:"calls,omitempty"`
 	Level         int64                  `protobuf:"zigzag64,3,opt,name=level,proto3" json:"level,omitempty"` // lines below are not wanted
+	Within        int64                  `protobuf:"varint,4,opt,name=within,proto3" json:"within,omitempty"` // all of them; 0 for any time
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -497,6 +498,13 @@ func (x *Batch) GetCalls() []*Call {
 func (x *Batch) GetLevel() int64 {
 	if x != nil {
 		return x.Level
+	}
+	return 0
+}
+
+func (x *Batch) GetWithin() int64 {
+	if x != nil {
+		return x.Within
 	}
 	return 0
 }
@@ -1502,11 +1510,12 @@ const file_message_message_proto_rawDesc = "" +
 	"\x06hosted\x18\x06 \x01(\bR\x06hosted\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Z\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"r\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12+\n" +
 	"\x05calls\x18\x02 \x03(\v2\x15.pipehook.worker.CallR\x05calls\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\x12R\x05level\"|\n" +
+	"\x05level\x18\x03 \x01(\x12R\x05level\x12\x16\n" +
+	"\x06within\x18\x04 \x01(\x03R\x06within\"|\n" +
 	"\x04Call\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\atimeout\x18\x02 \x01(\x03R\atimeout\x12,\n" +
