@@ -6,6 +6,7 @@ FUZZTIME    ?= 10s
 export PIPEHOOK_TEST_KILLS_SQLITE   ?= 100
 export PIPEHOOK_TEST_KILLS_POSTGRES ?= 30
 export PIPEHOOK_TEST_HANDOVERS      ?= 100
+export PIPEHOOK_TEST_RELOADS        ?= 1000
 export PIPEHOOK_TEST_OUTAGE         ?= 15s
 export RAPID_CHECKS                 ?= 15
 

@@ -157,7 +157,7 @@ func complaints(err error) []complaint {
 		return list
 	}
 	if e, ok := errors.AsType[*jshost.CompileError](err); ok {
-		return []complaint{{e.File, e.Line, e.Column, "", e.Msg, "", e.Error()}}
+		return []complaint{{e.File, e.Line, e.Column, "", e.Msg, "", e.Long()}}
 	}
 	return []complaint{{Message: err.Error(), Hint: hintOf(err), text: err.Error()}}
 }

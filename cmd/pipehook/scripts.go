@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -97,6 +98,10 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 	defer s.mu.Unlock()
 	s.changed = false
 	wanted, err := wantedScripts(conf)
+	if s.misses(wanted) {
+		time.Sleep(putAside)
+		wanted, err = wantedScripts(conf)
+	}
 	if err != nil {
 		s.log.Error("the scripts folder can't be read", "err", err)
 	}
@@ -117,15 +122,33 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 	return subs, s.changed
 }
 
+// putAside is how long a file that is being saved may be gone: some editors put the old one aside
+// first. Without its listener nothing that comes meanwhile would ever be given to it.
+const putAside = 50 * time.Millisecond
+
+// misses reports whether a listener is not among those that are wanted.
+func (s *scriptSet) misses(wanted []wantedScript) bool {
+	for name := range s.scripts {
+		if !slices.ContainsFunc(wanted, func(w wantedScript) bool { return w.Name == name }) {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *scriptSet) one(w wantedScript) (delivery.Subscription, bool) {
 	loaded := s.scripts[w.Name]
 	program, err := w.compile()
 	if err == nil && !program.Handles() {
-		if w.key == "" {
+		if w.key == "" && (loaded == nil || loaded.script == nil) {
 			s.log.Debug("not a listener: it exports no function by default", "file", w.path)
 			return delivery.Subscription{}, false
 		}
-		err = &jshost.CompileError{File: w.path, Msg: "it exports no function: write export default function (event, ctx) { … }"}
+		msg := "it exports no function: write export default function (event, ctx) { … }"
+		if w.key == "" { // it may be half saved, so this is no way to end a listener
+			msg += ", or remove the file"
+		}
+		err = &jshost.CompileError{File: w.path, Msg: msg}
 	}
 	switch {
 	case err != nil && loaded == nil:

@@ -27,6 +27,7 @@ type batch struct {
 // attemptAll lets the listener make the attempts.
 func (l *lane) attemptAll(ctx context.Context, s *share, listener core.BatchListener) {
 	b := &batch{lane: l, share: s, tries: s.tries}
+	all := b.deliveries() // what is called back belongs to others
 	if len(b.tries) > 1 {
 		b.lend()
 		late := time.AfterFunc(batchWithin, func() {
@@ -36,7 +37,7 @@ func (l *lane) attemptAll(ctx context.Context, s *share, listener core.BatchList
 		})
 		defer late.Stop()
 	}
-	err := b.handle(ctx, listener)
+	err := b.handle(ctx, listener, all)
 	if err == nil {
 		err = errSilent
 	}
@@ -64,12 +65,16 @@ func (b *batch) lend() {
 	}
 }
 
-func (b *batch) handle(ctx context.Context, listener core.BatchListener) (err error) {
+func (b *batch) deliveries() []core.Delivery {
 	all := make([]core.Delivery, len(b.tries))
 	for i := range b.tries {
 		it := b.tries[i].it
 		all[i] = core.Delivery{Pending: it.Pending, Listener: b.lane.name, Event: *it.event, Newest: it.newest}
 	}
+	return all
+}
+
+func (b *batch) handle(ctx context.Context, listener core.BatchListener, all []core.Delivery) (err error) {
 	timeout, within := b.share.sub.Timeout, time.Duration(math.MaxInt64)
 	if shares := time.Duration(len(all) + 1); timeout < within/shares {
 		within = timeout * shares

@@ -5,6 +5,7 @@ package jshost
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -25,11 +26,16 @@ type (
 // Compile reads, bundles and compiles a file with the files it imports, and runs its top level once
 // to see what it exports. The error is a CompileError.
 func Compile(path string) (*Program, error) {
+	began := time.Now()
 	code, err := bundle.Make(path)
 	if err != nil {
 		return nil, err
 	}
-	return engine.Compile(code)
+	p, err := engine.Compile(code)
+	if e, ok := errors.AsType[*CompileError](err); ok && e.Frame == "" {
+		e.Frame = sourceOf(code.Inputs, began).frame(e.File, e.Line, e.Column)
+	}
+	return p, err
 }
 
 // Options are what the scripts say things to. The zero value is silence.
@@ -86,6 +92,7 @@ type Script struct {
 type version struct {
 	hash    string
 	runner  engine.Runner
+	source  source
 	users   sync.WaitGroup
 	retired bool // to be closed when nobody uses it
 }
@@ -102,15 +109,16 @@ func NewScript(name string, p *Program, size int, opts Options) *Script {
 func (s *Script) Swap(p *Program) {
 	o := s.opts.Engine(s.name)
 	o.Size = s.size
-	s.SwapRunner(p.Hash(), engine.NewPool(p, o))
+	s.SwapRunner(p.Hash(), engine.NewPool(p, o), p.Inputs()...)
 }
 
-// SwapRunner replaces what runs the calls. The script owns it from now on; hash is that of its code.
-func (s *Script) SwapRunner(hash string, r engine.Runner) {
+// SwapRunner replaces what runs the calls. The script owns it from now on; hash is that of its code,
+// and files are what it was made of just now: errors show lines of them.
+func (s *Script) SwapRunner(hash string, r engine.Runner, files ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retire()
-	s.now = &version{hash: hash, runner: r}
+	s.now = &version{hash: hash, runner: r, source: sourceOf(files, time.Now())}
 }
 
 // retire needs the lock.
@@ -142,7 +150,10 @@ func (s *Script) Run(ctx context.Context, calls []engine.Call, done func(i int, 
 		defer v.users.Done()
 	}
 	s.mu.Unlock()
-	v.runner.Run(ctx, calls, done)
+	v.runner.Run(ctx, calls, func(i int, r engine.Result) {
+		v.source.explain(r.Err)
+		done(i, r)
+	})
 }
 
 // Handle calls the script's function. It waits for a runtime as long as ctx allows. The error says
@@ -164,7 +175,7 @@ func (s *Script) HandleBatch(ctx context.Context, timeout time.Duration, batch [
 	for next := 0; next < len(batch); {
 		first := next
 		for calls = calls[:0]; len(calls) < portion && next < len(batch) && begin(next); next++ {
-			calls = append(calls, engine.Call{Event: &batch[next].Event, Timeout: timeout})
+			calls = append(calls, engine.Call{Event: &batch[next].Event, Attempt: batch[next].Attempt(), Timeout: timeout})
 		}
 		if len(calls) == 0 {
 			return

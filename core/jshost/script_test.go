@@ -3,6 +3,7 @@ package jshost_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/samples"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
 )
@@ -156,5 +158,50 @@ func TestTheExampleTellsOfADealThatMoved(t *testing.T) {
 	want := `deal-moved: "Annual licence, 40 seats" moved from stage 3 to 4`
 	if got := strings.Join(said, "\n"); got != want || fmt.Sprint(p.Match()) != "[updated.deal]" {
 		t.Errorf("said %q for %v, want %q", got, p.Match(), want)
+	}
+}
+
+func TestAnErrorShowsTheLineOfCode(t *testing.T) {
+	path, p, err := compile(t, "it.ts", "export default (event: any) => {\n  const ü = event.nothing;\n  return ü.here;\n}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := jshost.NewScript("it", p, 1, jshost.Options{})
+	defer s.Close()
+	failure, ok := errors.AsType[*engine.ScriptError](s.Handle(t.Context(), sample(t)))
+	if !ok || failure.Frame != "3 | return ü.here;\n  |          ^" || !strings.HasPrefix(failure.Long(), failure.Error()+"\n3 | ") || strings.Contains(failure.Error(), "\n") {
+		t.Fatalf("%+v", failure)
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(path, later, later); err != nil { // another version by now
+		t.Fatal(err)
+	}
+	if failure, ok = errors.AsType[*engine.ScriptError](s.Handle(t.Context(), sample(t))); !ok || failure.Frame != "" {
+		t.Errorf("%+v", failure)
+	}
+	for name, test := range map[string]struct{ code, want string }{
+		"syntax":  {"export default () => {\n  const = 5;\n}", "2 | const = 5;\n  |       ^"},
+		"the top": {"const a = null;\n\ta.b;\nexport default () => 1", "2 | a.b;\n  |   ^"},
+	} {
+		_, _, err := compile(t, "it.js", test.code)
+		if failure, ok := errors.AsType[*jshost.CompileError](err); !ok || failure.Frame != test.want {
+			t.Errorf("%s: %+v, want\n%s", name, failure, test.want)
+		}
+	}
+}
+
+func TestACloseWaitsForCallsAndEndsTheScript(t *testing.T) {
+	s, release := held(t, func(jshost.Line) {})
+	closed := make(chan struct{})
+	go func() { s.Close(); close(closed) }()
+	select {
+	case <-closed:
+		t.Fatal("closed while a call runs")
+	case <-time.After(20 * time.Millisecond): // long enough for one that does not wait
+	}
+	release()
+	<-closed
+	if err := s.Handle(t.Context(), sample(t)); err == nil || !strings.Contains(err.Error(), "script it: the script was stopped") {
+		t.Errorf("error %v", err)
 	}
 }

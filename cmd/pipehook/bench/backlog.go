@@ -36,7 +36,11 @@ func (b *bench) backlogs(ctx context.Context, stores []string) error {
 		}
 		var rates []float64
 		for i, name := range names {
-			rate, cpu, rss, err := b.drain(ctx, url, db, name, replicas[i])
+			c := contest{listener: name, order: "record", what: "0s", processes: replicas[i]}
+			if name == "unordered" {
+				c.order = "none"
+			}
+			rate, cpu, rss, err := b.drain(ctx, url, db, c)
 			if err != nil {
 				return err
 			}
@@ -73,13 +77,18 @@ func (b *bench) writable(storeURL, store string) (*sql.DB, error) {
 	return sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(storeURL), pgdriver.WithReadTimeout(5*time.Minute))), nil
 }
 
-// engine starts a process with listeners in Go.
+// engine starts a process with listeners.
 func (b *bench) engine(ctx context.Context, storeURL string, listeners ...string) (*process, error) {
+	return b.engineOn(ctx, 0, storeURL, listeners...)
+}
+
+// engineOn starts it on so many cores, 0 for all.
+func (b *bench) engineOn(ctx context.Context, cores int, storeURL string, listeners ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "engine", "-url", storeURL, "-listeners", strings.Join(listeners, ","))
+	cmd := exec.CommandContext(ctx, self, "engine", "-cores", fmt.Sprint(cores), "-url", storeURL, "-listeners", strings.Join(listeners, ","))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -94,16 +103,19 @@ func (b *bench) engine(ctx context.Context, storeURL string, listeners ...string
 	return p, err
 }
 
+// contest is who works a backlog off.
+type contest struct {
+	listener, order, what string
+	processes, cores      int
+}
+
 // drain lets processes deliver what waits for the listener and measures until nothing does.
-func (b *bench) drain(ctx context.Context, storeURL string, db *sql.DB, name string, processes int) (rate float64, cpu time.Duration, rss int64, err error) {
-	order := "record"
-	if name == "unordered" {
-		order = "none"
-	}
+func (b *bench) drain(ctx context.Context, storeURL string, db *sql.DB, c contest) (rate float64, cpu time.Duration, rss int64, err error) {
+	name := c.listener
 	start := time.Now()
 	var all []*process
-	for range processes {
-		p, err := b.engine(ctx, storeURL, name+":"+order+":0s")
+	for range c.processes {
+		p, err := b.engineOn(ctx, c.cores, storeURL, name+":"+c.order+":"+c.what)
 		if err != nil {
 			return 0, 0, 0, err
 		}

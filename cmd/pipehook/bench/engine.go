@@ -22,15 +22,24 @@ import (
 	"github.com/pipehook/pipehook/stages"
 )
 
-// serveEngine is a process with the real intake, store and engine, and listeners in Go that do
-// nothing but wait: a script can't, and would use the processor that is to be measured. It writes
-// the address of its hook and serves until SIGTERM.
+// atATime is the concurrency of listeners.
+const atATime = 4
+
+// serveEngine is a process with the real intake, store and engine, and listeners that are scripts or
+// functions in Go that do nothing but wait: a script can't, and would use the processor that is to be
+// measured. It writes the address of its hook and serves until SIGTERM.
 func serveEngine(args []string) error {
 	flags := flag.NewFlagSet("engine", flag.ExitOnError)
 	url := flags.String("url", "", "the store")
-	listeners := flags.String("listeners", "", "NAME:ORDER:WAIT, with commas between")
+	listeners := flags.String("listeners", "", "NAME:ORDER:WHAT, with commas between; WHAT is how long to wait, or ISOLATION=SCRIPT")
+	cores := flags.Int("cores", 0, "cores to use; 0 for all")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *cores > 0 {
+		if err := confine(*cores); err != nil {
+			return err
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -76,17 +85,14 @@ func subscriptions(text string) (subs []delivery.Subscription, err error) {
 	}
 	for one := range strings.SplitSeq(text, ",") {
 		parts := strings.Split(one, ":")
-		wait, err := time.ParseDuration(parts[2])
+		listener, err := listenerOf(parts[2])
 		if err != nil {
 			return nil, err
 		}
 		sub := delivery.Subscription{
-			Name: parts[0], Match: []core.Pattern{pattern}, Timeout: 5 * time.Second, Concurrency: 4,
+			Name: parts[0], Match: []core.Pattern{pattern}, Timeout: 5 * time.Second, Concurrency: atATime,
 			Retry: delivery.Retry{Attempts: 1}, Order: delivery.Unordered,
-			Listener: core.ListenerFunc(func(context.Context, core.Event) error {
-				time.Sleep(wait)
-				return nil
-			}),
+			Listener: listener,
 		}
 		if parts[1] == "record" {
 			sub.Order = delivery.ByRecord
@@ -94,6 +100,22 @@ func subscriptions(text string) (subs []delivery.Subscription, err error) {
 		subs = append(subs, sub)
 	}
 	return subs, nil
+}
+
+func listenerOf(what string) (core.Listener, error) {
+	if where, path, script := strings.Cut(what, "="); script {
+		for _, i := range isolations {
+			if i.name == where {
+				return i.script(path, atATime)
+			}
+		}
+		return nil, fmt.Errorf("there is no isolation %s", where)
+	}
+	wait, err := time.ParseDuration(what)
+	return core.ListenerFunc(func(context.Context, core.Event) error {
+		time.Sleep(wait)
+		return nil
+	}), err
 }
 
 func engineHook(s *store.Store, engine *delivery.Engine, log *slog.Logger) (ingress.Hook, error) {

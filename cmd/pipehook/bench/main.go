@@ -47,7 +47,7 @@ func main() {
 	flag.IntVar(&o.connections, "connections", 64, "connections")
 	flag.StringVar(&o.only, "only", "", "measure only sqlite or postgres")
 	flag.StringVar(&o.profile, "cpu-profile", "", "let the servers write CPU profiles to FILE-store-number")
-	flag.StringVar(&o.part, "part", "", "measure only these, with commas between: intake, backlog, slow, standing")
+	flag.StringVar(&o.part, "part", "", "measure only these, with commas between: intake, backlog, slow, standing, scripts")
 	flag.IntVar(&o.backlog, "backlog", 200_000, "deliveries that wait on disk, for the part backlog")
 	flag.IntVar(&o.waiting, "waiting", 1_000_000, "deliveries that wait on disk, for the part standing")
 	flag.Parse()
@@ -76,7 +76,7 @@ func run(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, []string) error
-	}{{"intake", b.intake}, {"backlog", b.backlogs}, {"slow", b.besideSlow}, {"standing", b.standing}} {
+	}{{"intake", b.intake}, {"backlog", b.backlogs}, {"slow", b.besideSlow}, {"standing", b.standing}, {"scripts", b.scripts}} {
 		if b.wants(part.name) {
 			if err := part.run(ctx, stores); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

@@ -11,17 +11,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/evanw/esbuild/pkg/api"
 
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
-// Make makes one CommonJS function of the file and its imports. Places in it are those of the
-// bundle; its source map leads back to the files. The error is an engine.CompileError.
+// opening begins the function that a bundle is.
+const opening = "(function (exports, require, module) {"
+
+// Make makes one CommonJS function of the file and its imports, all as they were at one time. Places
+// in it are those of the bundle; its source map leads back to the files. The error is an
+// engine.CompileError.
 func Make(path string) (engine.Code, error) {
 	if _, err := os.Stat(path); err != nil {
 		return engine.Code{}, &engine.CompileError{File: path, Msg: "can't be read: " + plainCause(err)}
@@ -35,8 +39,24 @@ func Make(path string) (engine.Code, error) {
 	if err != nil {
 		return engine.Code{}, &engine.CompileError{File: path, Msg: err.Error()}
 	}
-	result := api.Build(api.BuildOptions{
-		EntryPoints: []string{filepath.Join(dir, filepath.Base(abs))}, AbsWorkingDir: dir, Outdir: dir,
+	for range tries {
+		from := &sources{texts: map[string][]byte{}}
+		result := build(dir, filepath.Base(abs), from)
+		if from.changed() {
+			continue
+		}
+		if len(result.Errors) > 0 {
+			return engine.Code{}, bundleError(path, result.Errors[0])
+		}
+		return codeOf(path, result)
+	}
+	return engine.Code{}, &engine.CompileError{File: path, Msg: "it, or what it imports, is saved again and again: save it once more"}
+}
+
+// build bundles a file of a folder.
+func build(dir, name string, from *sources) api.BuildResult {
+	return api.Build(api.BuildOptions{
+		EntryPoints: []string{filepath.Join(dir, name)}, AbsWorkingDir: dir, Outdir: dir,
 		Bundle: true, Write: false, Metafile: true, LogLevel: api.LogLevelSilent, Charset: api.CharsetUTF8,
 		Format: api.FormatCommonJS, Platform: api.PlatformNeutral, MainFields: []string{"module", "main"},
 		Target: api.ES2022, Supported: map[string]bool{
@@ -44,14 +64,15 @@ func Make(path string) (engine.Code, error) {
 			"import-meta": false, "regexp-match-indices": false, "regexp-set-notation": false,
 		},
 		Define:    map[string]string{"process.env.NODE_ENV": `"production"`}, // packages ask for it
-		Plugins:   []api.Plugin{{Name: "plain", Setup: func(b api.PluginBuild) { b.OnLoad(api.OnLoadOptions{Filter: `\.[cm]?[jt]sx?$`}, loadPlain) }}},
+		Plugins:   []api.Plugin{{Name: "plain", Setup: func(b api.PluginBuild) { b.OnLoad(api.OnLoadOptions{Filter: loaded}, from.load) }}},
 		Sourcemap: api.SourceMapExternal, SourcesContent: api.SourcesContentExclude,
 		// On lines of their own and known to the source map, so that every place stays right.
-		Banner: map[string]string{"js": "(function (exports, require, module) {"}, Footer: map[string]string{"js": "})"},
+		Banner: map[string]string{"js": opening}, Footer: map[string]string{"js": "})"},
 	})
-	if len(result.Errors) > 0 {
-		return engine.Code{}, bundleError(path, result.Errors[0])
-	}
+}
+
+// codeOf is what was built.
+func codeOf(path string, result api.BuildResult) (engine.Code, error) {
 	var text, places []byte
 	for _, file := range result.OutputFiles {
 		if strings.HasSuffix(file.Path, ".map") {
@@ -60,12 +81,16 @@ func Make(path string) (engine.Code, error) {
 			text = file.Contents
 		}
 	}
+	inputs, modules := inputsOf(result.Metafile, filepath.Dir(path))
+	if modules {
+		text = bytes.Replace(text, []byte(opening), []byte(opening+` "use strict";`), 1)
+	}
 	code, err := withPlaces(text, places)
 	if err != nil {
 		return engine.Code{}, &engine.CompileError{File: path, Msg: err.Error()}
 	}
 	sum := sha256.Sum256(code)
-	return engine.Code{Path: path, Hash: hex.EncodeToString(sum[:6]), Text: code, Inputs: inputsOf(result.Metafile, filepath.Dir(path))}, nil
+	return engine.Code{Path: path, Hash: hex.EncodeToString(sum[:6]), Text: code, Inputs: inputs}, nil
 }
 
 // withPlaces puts the source map at the end of the code. The last place is repeated at the last
@@ -92,23 +117,6 @@ func withPlaces(code, places []byte) ([]byte, error) {
 	return base64.StdEncoding.AppendEncode(code, text), nil
 }
 
-// linkedMap is where a file says that its own source map is.
-var linkedMap = regexp.MustCompile(`(//|/\*)([#@][ \t]*sourceMappingURL)=`)
-
-// loadPlain keeps the bundler from opening what a file names as its source map: it takes any path,
-// and shows what it finds there. Without changing a column, the word becomes another.
-func loadPlain(args api.OnLoadArgs) (api.OnLoadResult, error) {
-	text, err := os.ReadFile(args.Path)
-	if err != nil {
-		return api.OnLoadResult{}, fmt.Errorf("can't be read: %s", plainCause(err))
-	}
-	if bytes.Contains(text, []byte("sourceMappingURL=")) {
-		text = linkedMap.ReplaceAll(text, []byte("$1$2 "))
-	}
-	contents := string(text)
-	return api.OnLoadResult{Contents: &contents, Loader: api.LoaderDefault}, nil
-}
-
 func bundleError(path string, m api.Message) error {
 	e := &engine.CompileError{File: path, Msg: m.Text}
 	for _, note := range m.Notes {
@@ -118,27 +126,42 @@ func bundleError(path string, m api.Message) error {
 	}
 	if at := m.Location; at != nil {
 		e.File = filepath.Join(filepath.Dir(path), at.File)
-		e.Line, e.Column, e.Frame = at.Line, at.Column+1, at.LineText
+		e.Line, e.Column = at.Line, utf16Column(at.LineText, at.Column)
+		e.Frame = engine.CodeFrame(at.LineText, e.Line, e.Column)
 	}
 	return e
 }
 
-// inputsOf reads the bundler's report, which names files from the folder of the entry.
-func inputsOf(report, dir string) []string {
+// utf16Column is a column as JavaScript counts it, from 1, for one that counts bytes from 0.
+func utf16Column(line string, bytes int) int {
+	column := 1
+	for _, r := range line[:min(max(bytes, 0), len(line))] {
+		column += max(utf16.RuneLen(r), 1)
+	}
+	return column
+}
+
+// inputsOf reads the bundler's report, which names files from the folder of the entry. modules
+// reports whether all of them are ES modules: those are strict, which a CommonJS bundle is not by itself.
+func inputsOf(report, dir string) (inputs []string, modules bool) {
 	var meta struct {
-		Inputs map[string]json.RawMessage `json:"inputs"`
+		Inputs map[string]struct {
+			Format string `json:"format"`
+		} `json:"inputs"`
 	}
 	if json.Unmarshal([]byte(report), &meta) != nil {
-		return nil
+		return nil, false
 	}
-	inputs := make([]string, 0, len(meta.Inputs))
-	for name := range meta.Inputs {
-		if !strings.HasPrefix(name, "(disabled)") {
-			inputs = append(inputs, filepath.Join(dir, filepath.FromSlash(name)))
+	modules = true
+	for name, input := range meta.Inputs {
+		if strings.HasPrefix(name, "(disabled)") {
+			continue
 		}
+		inputs = append(inputs, filepath.Join(dir, filepath.FromSlash(name)))
+		modules = modules && (input.Format == "esm" || strings.HasSuffix(name, ".json"))
 	}
 	slices.Sort(inputs)
-	return inputs
+	return inputs, modules
 }
 
 // plainCause leaves the path out: the error names it already.

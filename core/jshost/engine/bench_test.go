@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -35,17 +36,39 @@ func BenchmarkHandle(b *testing.B) {
 	}
 }
 
-// BenchmarkFirstCall is a call that has to make its runtime and load the file.
-func BenchmarkFirstCall(b *testing.B) {
+// BenchmarkRuntime is the making of a runtime with a small file; heap-B is what each keeps.
+func BenchmarkRuntime(b *testing.B) {
 	_, p, err := compile(b, "it.js", `export default (event) => event.current.title`)
 	if err != nil {
 		b.Fatal(err)
 	}
 	ev := sample(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := newScript("it", p, 1, options{}).Handle(b.Context(), ev); err != nil {
+	warm := func() *script {
+		s := newScript("it", p, 1, options{})
+		if err := s.Handle(b.Context(), ev); err != nil {
 			b.Fatal(err)
 		}
+		return s
 	}
+	const many = 100
+	kept := make([]*script, many)
+	before := heapInUse()
+	for i := range kept {
+		kept[i] = warm()
+	}
+	each := float64(heapInUse()-before) / many
+	runtime.KeepAlive(kept)
+	b.ReportAllocs()
+	for b.Loop() {
+		warm()
+	}
+	b.ReportMetric(each, "heap-B")
+}
+
+func heapInUse() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }

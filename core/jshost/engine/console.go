@@ -69,7 +69,7 @@ func (rt *runtime) say(level slog.Level, words []goja.Value, data *goja.Object) 
 		for i, word := range words {
 			texts[i] = rt.word(word)
 		}
-		line.Msg, line.Attrs, line.At = shortened(rt.redact(strings.Join(texts, " ")), maxLine), rt.attrList(data), rt.caller()
+		line.Msg, line.Attrs, line.At = shortened(rt.redact(strings.Join(texts, " ")), maxLine), rt.attrList(data), rt.here()
 	}
 	line.Text = line.text()
 	rt.said += len(line.Text)
@@ -119,8 +119,8 @@ func (rt *runtime) word(v goja.Value) string {
 	}
 }
 
-// caller is where in the script the line was logged.
-func (rt *runtime) caller() string {
+// here is where in the script the line was logged.
+func (rt *runtime) here() string {
 	e := &ScriptError{File: rt.program.code.Path}
 	e.at(rt, rt.vm.CaptureCallStack(4, nil))
 	return e.place()

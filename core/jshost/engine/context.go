@@ -39,8 +39,15 @@ func (rt *runtime) contextOf(kind Kind) *goja.Object {
 		}
 		return rt.vm.ToValue(max(rt.call.Attempt, 1))
 	})
+	rt.getter(ctx, "fetch", func() goja.Value { return rt.global.Get("fetch") })
+	rt.getter(ctx, "signal", rt.deadlineSignal)
 	rt.getter(ctx, "kv", once(rt.kvObject))
-	rt.getter(ctx, "secrets", once(func() goja.Value { return rt.vm.NewDynamicObject(&secretsView{rt}) }))
+	rt.getter(ctx, "secrets", func() goja.Value {
+		if rt.granted == nil { // one for each call: its prototype can be changed
+			rt.granted = rt.vm.NewDynamicObject(&secretsView{rt})
+		}
+		return rt.granted
+	})
 	rt.freeze(ctx)
 	rt.ctx[kind] = ctx
 	return ctx

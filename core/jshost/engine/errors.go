@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/dop251/goja"
+
+	"github.com/pipehook/pipehook/core/jshost/web"
 )
 
 // maxThrown is how much is shown of what a script throws.
@@ -22,7 +24,7 @@ type ScriptError struct {
 	Via          string // the place in the handler's own file, when File is one it imports
 	Err          error  // what stopped it, or what the host meant by it; may be nil
 	Stopped      bool   // it was stopped at the place, which had no part in it
-	Frame        string // the line of code with a mark below; empty when whoever has the files did not add it
+	Frame        string // see CodeFrame; whoever has the files adds it
 }
 
 func (e *ScriptError) Error() string {
@@ -34,6 +36,19 @@ func (e *ScriptError) Error() string {
 		text += " (called from " + e.Via + ")"
 	}
 	return text
+}
+
+// Long is the error with the code below it, in several lines, for a person who reads it.
+func (e *ScriptError) Long() string { return long(e.Error(), e.Frame) }
+
+// Long is the error with the code below it, in several lines, for a person who reads it.
+func (e *CompileError) Long() string { return long(e.Error(), e.Frame) }
+
+func long(text, frame string) string {
+	if frame == "" {
+		return text
+	}
+	return text + "\n" + frame
 }
 
 func (e *ScriptError) Unwrap() error { return e.Err }
@@ -292,7 +307,7 @@ func (e *ScriptError) add(rt *runtime, name string, line, column int) bool {
 }
 
 // own reports whether a file is one of the engine's, so no place to show.
-func own(file string) bool { return file == literalName || file == kvName }
+func own(file string) bool { return file == literalName || file == kvName || web.Frame(file) }
 
 // source is a file as the user named its folder. goja makes URLs of names.
 func (p *Program) source(name string) string {

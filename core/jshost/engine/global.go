@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/dop251/goja"
+
+	"github.com/pipehook/pipehook/core/jshost/web"
 )
 
 // global is the global object that scripts see. What it has is made and frozen when it is first
@@ -13,6 +15,7 @@ type global struct {
 	rt       *runtime
 	original *goja.Object          // the engine's own
 	self     *goja.Object          // what scripts see
+	above    *goja.Object          // its prototype, as long as no script has changed it
 	found    map[string]goja.Value // what was asked for, and what was added
 	added    []string
 	closed   bool
@@ -28,7 +31,12 @@ func (g *global) Get(name string) goja.Value {
 		v = g.self
 	case slices.Contains(languageGlobals, name):
 		v = g.original.Get(name)
-		g.rt.language.harden(v)
+		if o, ok := v.(*goja.Object); ok && !g.rt.language.hard[o] {
+			g.rt.language.open(o) // a function without a prototype, too: Proxy has methods of its own
+			if name == "Map" || name == "Set" {
+				g.rt.language.iterator(o)
+			}
+		}
 	case slices.Contains(ownGlobals, name):
 		v = g.original.Get(name)
 	default:
@@ -71,4 +79,9 @@ func (g *global) Delete(name string) bool {
 func (g *global) Keys() []string { return g.added }
 
 // ownGlobals are those beside the language.
-var ownGlobals = []string{"console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}
+var ownGlobals = append([]string{"console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, web.Globals()...)
+
+// Globals are the names that scripts find, those of the global object itself included.
+func Globals() []string {
+	return slices.Concat(languageGlobals, ownGlobals, []string{"globalThis", "global"})
+}

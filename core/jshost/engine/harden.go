@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/dop251/goja"
 )
@@ -51,6 +52,7 @@ type language struct {
 	vm       *goja.Runtime
 	freeze   func(*goja.Object)
 	describe goja.Callable // Object.getOwnPropertyDescriptor
+	symbols  goja.Callable // Object.getOwnPropertySymbols
 	function *goja.Object  // Function.prototype
 	hard     map[*goja.Object]bool
 	shared   map[string]*inherited // by name of an assignable property
@@ -68,6 +70,7 @@ func newLanguage(vm *goja.Runtime) (*language, error) {
 	l := &language{vm: vm, hard: map[*goja.Object]bool{}, shared: map[string]*inherited{}}
 	l.freeze = func(o *goja.Object) { _, _ = freeze(goja.Undefined(), o) } // those that are passed can be frozen
 	l.describe, _ = goja.AssertFunction(object.Get("getOwnPropertyDescriptor"))
+	l.symbols, _ = goja.AssertFunction(object.Get("getOwnPropertySymbols"))
 	l.function = object.Prototype()
 	l.bound()
 	values, err := vm.RunProgram(literals)
@@ -76,7 +79,7 @@ func newLanguage(vm *goja.Runtime) (*language, error) {
 	}
 	list := values.ToObject(vm)
 	for i := range int(list.Get("length").ToInteger()) {
-		for proto := list.Get(fmt.Sprint(i)).ToObject(vm).Prototype(); proto != nil; proto = proto.Prototype() {
+		for proto := list.Get(strconv.Itoa(i)).ToObject(vm).Prototype(); proto != nil; proto = proto.Prototype() {
 			l.harden(proto)
 		}
 	}
@@ -94,6 +97,11 @@ func (l *language) harden(v goja.Value) {
 		l.freeze(o)
 		return
 	}
+	l.open(o)
+}
+
+// open hardens an object with all that is inside.
+func (l *language) open(o *goja.Object) {
 	l.hard[o] = true
 	names := o.GetOwnPropertyNames()
 	isPrototype := o == l.function || l.isPrototype(o, names)
@@ -104,13 +112,39 @@ func (l *language) harden(v goja.Value) {
 		case isPrototype && slices.Contains(assignable, name):
 			l.share(o, name)
 		default:
-			l.property(o, l.vm.ToValue(name))
+			l.named(o, name)
 		}
 	}
-	for _, symbol := range o.Symbols() {
-		l.property(o, symbol)
-	}
+	l.eachSymbol(o, func(symbol goja.Value) { l.property(o, symbol) })
 	l.freeze(o)
+	if above := o.Prototype(); above != nil {
+		l.harden(above)
+	}
+}
+
+// iterator hardens what the values of a class are gone through with: nothing has a name for it.
+func (l *language) iterator(class *goja.Object) {
+	one, err := l.vm.New(class)
+	if err != nil {
+		panic(err)
+	}
+	values, _ := goja.AssertFunction(one.Get("values"))
+	made, err := values(one)
+	if err != nil {
+		panic(err)
+	}
+	l.harden(made.ToObject(l.vm).Prototype())
+}
+
+func (l *language) eachSymbol(o *goja.Object, f func(symbol goja.Value)) {
+	found, err := l.symbols(goja.Undefined(), o)
+	if err != nil {
+		return // of an object of the language there is no such error
+	}
+	list := found.ToObject(l.vm)
+	for i := range int(list.Get("length").ToInteger()) {
+		f(list.Get(strconv.Itoa(i)))
+	}
 }
 
 // isPrototype tells what others inherit from by its constructor.
@@ -120,6 +154,19 @@ func (l *language) isPrototype(o *goja.Object, names []string) bool {
 	}
 	constructor, ok := o.Get("constructor").(*goja.Object)
 	return ok && constructor.Get("prototype") == goja.Value(o)
+}
+
+// named hardens what a property holds. Most hold a function, which is quickly seen; where a getter
+// may be at work, it is asked for.
+func (l *language) named(o *goja.Object, name string) {
+	var v goja.Value
+	if thrown := l.vm.Try(func() { v = o.Get(name) }); thrown == nil {
+		if held, ok := v.(*goja.Object); ok {
+			l.harden(held)
+			return
+		}
+	}
+	l.property(o, l.vm.ToValue(name))
 }
 
 // property hardens what a property holds, be it a value or the functions behind one.

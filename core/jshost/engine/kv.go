@@ -81,7 +81,7 @@ func (rt *runtime) kvOf(shared bool) *goja.Object {
 }
 
 func (rt *runtime) kvCall(what string, op *KVOp, answer func(*KVResult) goja.Value) goja.Value {
-	host, by := rt.host(what), rt.by()
+	host, by := rt.host(what), rt.caller
 	return rt.async(what, func(ctx context.Context) (func(*goja.Runtime) goja.Value, error) {
 		r, err := host.KV(ctx, by, op)
 		if err != nil {
@@ -98,8 +98,6 @@ func (rt *runtime) host(what string) Host {
 	}
 	return rt.opts.Host
 }
-
-func (rt *runtime) by() Caller { return Caller{Script: rt.opts.Name, Event: rt.event} }
 
 func (rt *runtime) kvKey(name string, v goja.Value) string {
 	s, ok := v.(goja.String)

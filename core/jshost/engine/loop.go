@@ -33,6 +33,7 @@ type loop struct {
 	ops     map[*operation]struct{} // begun and not ended
 	timers  timerHeap
 	byID    map[int64]*timer
+	firm    int // timers that keep the call alive
 	lastID  int64
 	disarm  func() bool // of the clock, for the earliest timer; nil when there is none
 	armed   time.Time   // what it was set to
@@ -130,7 +131,7 @@ func (e *hostPanic) Error() string { return fmt.Sprintf("the host panicked: %v",
 func (l *loop) finish(ctx context.Context, promise *goja.Promise, failed error) error {
 	for {
 		done := failed != nil || promise == nil || promise.State() != goja.PromiseStatePending
-		if len(l.ops) == 0 && (done || len(l.timers) == 0) {
+		if len(l.ops) == 0 && (done || l.firm == 0) {
 			return failed
 		}
 		if !done {
@@ -139,6 +140,10 @@ func (l *loop) finish(ctx context.Context, promise *goja.Promise, failed error) 
 		select {
 		case <-l.wake:
 		case <-ctx.Done():
+			if failed != nil || promise != nil && promise.State() == goja.PromiseStateRejected { // that says more
+				l.rt.broken = true
+				return failed
+			}
 			return l.rt.overdue(context.Cause(ctx))
 		}
 		if err := l.turn(ctx, done); err != nil {
@@ -169,10 +174,9 @@ func (l *loop) turn(ctx context.Context, done bool) error {
 			t.due = now.Add(t.every)
 			heap.Fix(&l.timers, 0)
 		} else {
-			heap.Pop(&l.timers)
-			delete(l.byID, t.id)
+			l.remove(t)
 		}
-		if _, err := t.call(goja.Undefined(), t.args...); err != nil {
+		if err := t.run(); err != nil {
 			return err
 		}
 	}
@@ -200,7 +204,7 @@ func (l *loop) end() (left bool) {
 		l.disarm()
 	}
 	l.cancel()
-	return len(l.ops) > 0 || len(l.timers) > 0
+	return len(l.ops) > 0 || l.firm > 0
 }
 
 // oldest is the operation that the call has waited for the longest; nil when there is none.

@@ -57,6 +57,7 @@ type Program struct {
 	compiled *goja.Program
 	match    []core.Pattern
 	handler  bool
+	exports  []string
 }
 
 // CompileError is a file that can't be a script, with the place of the mistake.
@@ -65,7 +66,7 @@ type CompileError struct {
 	Line   int    `json:"line,omitempty"` // from 1; 0 when not known
 	Column int    `json:"column,omitempty"`
 	Msg    string `json:"msg"`
-	Frame  string `json:"frame,omitempty"` // the line of code, empty when not known
+	Frame  string `json:"frame,omitempty"` // see CodeFrame; empty when not known
 }
 
 func (e *CompileError) Error() string {
@@ -119,6 +120,11 @@ func (p *Program) inspect() error {
 		return p.loadError(err)
 	}
 	p.handler = rt.handler != nil
+	if rt.exports != nil {
+		if thrown := rt.vm.Try(func() { p.exports = rt.exports.Keys() }); thrown != nil {
+			return p.loadError(rt.explain(thrown))
+		}
+	}
 	match := rt.export("match")
 	if match == nil {
 		return nil
@@ -167,6 +173,9 @@ func (p *Program) Match() []core.Pattern { return p.match }
 
 // Handles reports whether the file exports a function to call, by default or as the module itself.
 func (p *Program) Handles() bool { return p.handler }
+
+// Exports are the names that the file exports.
+func (p *Program) Exports() []string { return slices.Clone(p.exports) }
 
 // Code is what the program was compiled from.
 func (p *Program) Code() Code { return p.code }

@@ -13,6 +13,7 @@ import (
 	"github.com/dop251/goja"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/jshost/web"
 )
 
 const (
@@ -30,6 +31,7 @@ type runtime struct {
 
 	language *language
 	global   *global
+	web      *web.World
 	clock    Clock
 	secrets  *strings.Replacer // takes them out of what is said; nil when there are none
 	// background are the operations that still run, those of calls that have ended included.
@@ -54,6 +56,9 @@ type runtime struct {
 	calling  context.Context // nil while none runs
 	loop     *loop           // nil until the call begins something
 	meant    []meant
+	caller   Caller       // stays as it is while operations run
+	signal   goja.Value   // ctx.signal; nil until it is asked for
+	granted  *goja.Object // ctx.secrets; nil until it is asked for
 	emits    int
 	said     int  // bytes logged
 	quiet    bool // no more is logged
@@ -122,8 +127,10 @@ func (rt *runtime) globals() {
 	for name, f := range rt.timerGlobals() {
 		rt.method(original, name, f)
 	}
+	rt.webGlobals()
 	rt.global = &global{rt: rt, original: original, found: map[string]goja.Value{}}
 	rt.global.self = rt.vm.NewDynamicObject(rt.global)
+	rt.global.above = rt.global.self.Prototype()
 	rt.vm.SetGlobalObject(rt.global.self)
 }
 
@@ -250,6 +257,7 @@ func (rt *runtime) handle(ctx context.Context, call Call, allowed time.Duration)
 
 func (rt *runtime) begin(ctx context.Context, call *Call, allowed time.Duration) {
 	rt.call, rt.calling, rt.event, rt.allowed = call, ctx, call.Event, allowed
+	rt.caller = Caller{Script: rt.opts.Name, Event: call.Event}
 	rt.lines, rt.said, rt.quiet, rt.emits = 0, 0, false, 0
 	rt.rejected, rt.meant = rt.rejected[:0], rt.meant[:0]
 }
@@ -260,7 +268,10 @@ func (rt *runtime) end() {
 	if rt.loop != nil && rt.loop.end() {
 		rt.broken = true
 	}
-	rt.call, rt.calling, rt.loop, rt.event = nil, nil, nil, nil
+	if rt.global.self.Prototype() != rt.global.above {
+		rt.broken = true
+	}
+	rt.call, rt.calling, rt.loop, rt.event, rt.granted, rt.signal = nil, nil, nil, nil, nil, nil
 }
 
 // returned is what a stage or a source has returned, as JSON.

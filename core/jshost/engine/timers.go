@@ -14,9 +14,9 @@ type timer struct {
 	id    int64
 	due   time.Time
 	every time.Duration // 0 for once
-	call  goja.Callable
-	args  []goja.Value
-	index int // in the heap
+	run   func() error
+	loose bool // the call does not stay alive for it
+	index int  // in the heap
 }
 
 // timerHeap has the earliest first; of several for one moment, that which was set first.
@@ -67,30 +67,60 @@ func (rt *runtime) setTimer(name string, call goja.FunctionCall, again bool) goj
 		wait = 0
 	}
 	d := time.Duration(math.Min(wait, longestTimer) * float64(time.Millisecond))
-	l := rt.running(name)
-	if len(l.timers) >= maxTimers {
-		panic(rt.newError("RangeError", "", fmt.Sprintf("%s: %d timers wait already", name, maxTimers)))
+	var args []goja.Value
+	if len(call.Arguments) > 2 {
+		args = append(args, call.Arguments[2:]...) // goja uses the slice again
 	}
-	l.lastID++
-	t := &timer{id: l.lastID, due: rt.now().Add(d), call: f}
+	t := &timer{due: rt.now().Add(d), run: func() error {
+		_, err := f(goja.Undefined(), args...)
+		return err
+	}}
 	if again {
 		t.every = max(d, time.Millisecond)
 		t.due = rt.now().Add(t.every)
 	}
-	if len(call.Arguments) > 2 {
-		t.args = append(t.args, call.Arguments[2:]...) // goja uses the slice again
+	l := rt.running(name)
+	l.add(name, t)
+	return rt.vm.ToValue(t.id)
+}
+
+func (l *loop) add(name string, t *timer) {
+	if len(l.timers) >= maxTimers {
+		panic(l.rt.newError("RangeError", "", fmt.Sprintf("%s: %d timers wait already", name, maxTimers)))
 	}
+	l.lastID++
+	t.id = l.lastID
 	heap.Push(&l.timers, t)
 	l.byID[t.id] = t
-	return rt.vm.ToValue(t.id)
+	if !t.loose {
+		l.firm++
+	}
+}
+
+func (l *loop) remove(t *timer) {
+	if l.byID[t.id] == nil {
+		return
+	}
+	delete(l.byID, t.id)
+	heap.Remove(&l.timers, t.index)
+	if !t.loose {
+		l.firm--
+	}
+}
+
+// after calls f once d has passed, if the call is still alive then. It does not keep it alive.
+func (rt *runtime) after(what string, d time.Duration, f func() error) (stop func()) {
+	l := rt.running(what)
+	t := &timer{due: rt.now().Add(d), run: f, loose: true}
+	l.add(what, t)
+	return func() { l.remove(t) }
 }
 
 func (rt *runtime) clearTimer(call goja.FunctionCall) goja.Value {
 	id, ok := call.Argument(0).Export().(int64)
 	if l := rt.loop; ok && l != nil {
-		if t := l.byID[id]; t != nil {
-			delete(l.byID, id)
-			heap.Remove(&l.timers, t.index)
+		if t := l.byID[id]; t != nil && !t.loose {
+			l.remove(t)
 		}
 	}
 	return goja.Undefined()

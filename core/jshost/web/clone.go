@@ -26,13 +26,14 @@ func (w *World) kind(v goja.Value) string {
 		return ""
 	case object.ExportType() == proxyType: // has the name of its target
 		return "Proxy"
-	case w.isBytes(object) && object.ExportType() != bufferType:
-		return "View"
 	case object.ClassName() != "Object":
 		return object.ClassName()
 	}
 	if name := exported[object.ExportType()]; name != "" {
 		return name
+	}
+	if w.isBytes(object) {
+		return "View"
 	}
 	return "Object"
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestURLsAreReadAsBrowsersRead(t *testing.T) {
@@ -207,4 +208,19 @@ func sameHost(t *testing.T, a *address) {
 	if u, err := url.Parse(target); err != nil || u.Hostname() != strings.Trim(a.host, "[]") {
 		t.Fatalf("%q: the client sees another host: %v, %v", a.href(), u, err)
 	}
+}
+
+// Bytes that come in two pieces are the text that they are in one.
+func FuzzTextDoesNotDependOnHowItsBytesCome(f *testing.F) {
+	f.Add([]byte("a\xe2\x82\xac\xf0\x9f\x98"), 2)
+	f.Add([]byte("\xed\xa0\x80\xf4\x90\xc0\xaf"), 1)
+	f.Fuzz(func(t *testing.T, data []byte, at int) {
+		at = max(0, min(at, len(data)))
+		whole, _, valid := decodeUTF8(data, false)
+		first, left, ok := decodeUTF8(data[:at], true)
+		rest, _, also := decodeUTF8(append(left[:len(left):len(left)], data[at:]...), false)
+		if first+rest != whole || (ok && also) != valid || valid != utf8.Valid(data) || !utf8.ValidString(whole) {
+			t.Errorf("%q is %q, in pieces %q and %q", data, whole, first, rest)
+		}
+	})
 }

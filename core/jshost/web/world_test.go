@@ -17,7 +17,7 @@ import (
 )
 
 // freeze is what an engine does before a script runs: nobody can change the language's own objects.
-const freeze = `(function () {
+var freeze = goja.MustCompile("freeze.js", `(function () {
   "use strict";
   const seen = new Set();
   const walk = (v) => {
@@ -35,7 +35,7 @@ const freeze = `(function () {
     if (!d.get) walk(d.value);
   }
   for (const v of [function* () {}, async function () {}, [][Symbol.iterator](), new Map().entries(), new Set().values(), "".matchAll(/x/g), ""[Symbol.iterator]()]) walk(v);
-})()`
+})()`, true)
 
 // world is a runtime with the globals and the smallest loop that serves them.
 type world struct {
@@ -61,7 +61,7 @@ func newWorld(t *testing.T, fetch fetchFunc) *world {
 	w.vm.SetPromiseRejectionTracker(func(p *goja.Promise, op goja.PromiseRejectionOperation) {
 		w.rejected[p] = op == goja.PromiseRejectionReject
 	})
-	if _, err := w.vm.RunString(freeze); err != nil {
+	if _, err := w.vm.RunProgram(freeze); err != nil {
 		t.Fatal(err)
 	}
 	var err error
@@ -147,15 +147,20 @@ func (w *world) unhandled() (n int) {
 // row is a piece of a script and what it returns as JSON, or the beginning of the error it throws.
 type row struct{ name, code, want string }
 
+// body returns the value of an expression.
+func (r row) body() string {
+	if strings.Contains(r.code, "return ") {
+		return r.code
+	}
+	return "return " + r.code
+}
+
 func check(t *testing.T, rows []row) {
 	t.Helper()
+	w := newWorld(t, nil) // one for all: a row can't change what the next one sees
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
-			code := r.code
-			if !strings.Contains(code, "return ") {
-				code = "return " + code
-			}
-			got := newWorld(t, nil).run(code)
+			got := w.run(r.body())
 			if got != r.want && (!strings.Contains(r.want, "Error: ") || !strings.HasPrefix(got, r.want)) {
 				t.Errorf("%s\ngot  %s\nwant %s", r.code, got, r.want)
 			}
@@ -234,7 +239,7 @@ func TestAnInterruptedFirstUseWorksTheNextTime(t *testing.T) {
 }
 
 func bytesEach(setup func(vm *goja.Runtime)) uint64 {
-	const n = 200
+	const n = 20
 	all := make([]*goja.Runtime, n)
 	before := heap()
 	for i := range all {
@@ -278,6 +283,15 @@ func TestARuntimeThatUsesNothingIsSmall(t *testing.T) {
 	t.Logf("bytes of a runtime: %d alone, %d with the globals, %d with fetch touched, %d with crypto, %d with all", bare, none,
 		bytesEach(touch("fetch")), bytesEach(touch("crypto")),
 		bytesEach(touch("fetch; crypto; structuredClone; atob; new URL('https://a.example'); AbortSignal")))
+	frozen := func(code string) uint64 {
+		return bytesEach(func(vm *goja.Runtime) {
+			if _, err := vm.RunProgram(freeze); err != nil {
+				t.Fatal(err)
+			}
+			touch(code)(vm)
+		})
+	}
+	t.Logf("where the language's own objects are frozen: %d with the globals, %d with all touched", frozen(""), frozen("fetch; crypto; structuredClone; atob; new URL('https://a.example'); AbortSignal"))
 	if none > 20<<10 {
 		t.Errorf("untouched, the globals take %d bytes of each runtime", none-bare)
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -168,19 +169,38 @@ func key(cause *core.Event, listener string, d *Derivation) []byte {
 	return append(k, sum[:24]...)
 }
 
-// Source names derived events again.
+// Source names derived events again. Their Meta has the Cause under "cause".
 type Source struct{}
 
 // Name is part of core.Source.
 func (Source) Name(ev *core.Event) error {
 	var env Envelope
-	if err := json.Unmarshal(ev.Body, &env); err != nil {
+	if err := json.Unmarshal(ev.Body, &env); err != nil || len(env.Meta) > 0 && env.Meta[0] != '{' {
 		return &core.Error{Kind: core.Malformed, Msg: "the body is not that of a derived event", Err: err}
 	}
 	ev.Action, ev.Object, ev.ObjectID = env.Action, env.Object, env.ObjectID
-	ev.Current, ev.Previous, ev.Meta = env.Current, env.Previous, env.Meta
-	ev.OccurredAt = env.OccurredAt
-	return nil
+	ev.Current, ev.Previous, ev.OccurredAt = env.Current, env.Previous, env.OccurredAt
+	var err error
+	ev.Meta, err = env.meta()
+	return err
+}
+
+// meta is what was said of the event, and its cause, which nobody can say otherwise: of two fields of
+// one name the last counts.
+func (env *Envelope) meta() (json.RawMessage, error) {
+	cause, err := json.Marshal(env.Cause)
+	if err != nil {
+		return nil, fmt.Errorf("write a cause: %w", err)
+	}
+	said := bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(env.Meta), []byte("}")))
+	if len(said) == 0 {
+		said = []byte("{")
+	}
+	meta := slices.Clone(said)
+	if len(said) > 1 {
+		meta = append(meta, ',')
+	}
+	return slices.Concat(meta, []byte(`"cause":`), cause, []byte("}")), nil
 }
 
 // CauseOf is the cause of an event with this source and body, if it was derived.

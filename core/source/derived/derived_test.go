@@ -41,7 +41,7 @@ func TestADerivedEventSaysWhatTheListenerSaidAndIsTheSameWhenItComesBack(t *test
 	}
 	for _, e := range []*core.Event{ev, again} {
 		if e.Source != "derived" || e.Type() != "added.invoice" || e.ObjectID != "7" || e.Previous != nil || !e.OccurredAt.Equal(now) ||
-			string(e.Current) != `{"total":12345678901234567890.10,"note":"<b> & ü"}` || string(e.Meta) != `{"n":9007199254740993}` {
+			string(e.Current) != `{"total":12345678901234567890.10,"note":"<b> & ü"}` || string(e.Meta) != `{"n":9007199254740993,"cause":{"event":"0197","listener":"won","depth":1}}` {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -50,6 +50,22 @@ func TestADerivedEventSaysWhatTheListenerSaidAndIsTheSameWhenItComesBack(t *test
 	}
 	if c, ok := derived.CauseOf(ev.Source, ev.Body); !ok || c != (derived.Cause{Event: "0197", Listener: "won", Depth: 1}) {
 		t.Errorf("%v %+v", ok, c)
+	}
+}
+
+func TestNobodyCanSayOtherwiseWhatTheCauseIs(t *testing.T) {
+	for said, want := range map[string]string{
+		"": "{", "null": "{", "{}": "{", "{ }": "{", `{"cause":{"depth":0}}`: `{"cause":{"depth":0},`, ` { "a" : 1 } `: `{"a":1,`,
+	} {
+		d := invoice()
+		d.Meta = json.RawMessage(said)
+		ev, err := derived.New(cause(), "won", d, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want += `"cause":{"event":"0197","listener":"won","depth":1}}`; string(ev.Meta) != want || !json.Valid(ev.Meta) {
+			t.Errorf("%q: got %s, want %s", said, ev.Meta, want)
+		}
 	}
 }
 
@@ -142,12 +158,12 @@ func TestWhatIsNoEventIsRefused(t *testing.T) {
 }
 
 func TestABodyThatIsNoEnvelopeIsMalformed(t *testing.T) {
-	for _, body := range []string{"", "[]", "{", `{"action":1}`, `{"cause":[]}`} {
+	for _, body := range []string{"", "[]", "{", `{"action":1}`, `{"cause":[]}`, `{"meta":1}`} {
 		if err := (derived.Source{}).Name(&core.Event{Body: []byte(body)}); core.KindOf(err) != core.Malformed {
 			t.Errorf("%q: %v", body, err)
 		}
-		if _, ok := derived.CauseOf("derived", []byte(body)); ok {
-			t.Errorf("%q has a cause", body)
+		if c, ok := derived.CauseOf("derived", []byte(body)); ok {
+			t.Errorf("%q has the cause %+v", body, c)
 		}
 	}
 }

@@ -11,7 +11,6 @@
     throw new DOMException(`structuredClone: ${what} can't be cloned`, "DataCloneError");
   };
   const isWeak = (v) => [WeakMap, WeakSet].some(({ prototype: { has } }) => {
-    if (Object.getPrototypeOf(v) === Object.prototype) return false;
     try {
       return [true, false].includes(has.call(v, v));
     } catch {
@@ -63,18 +62,20 @@
       if (typeof from !== "object" || from === null) return from;
       const before = known.get(from);
       if (before) return before;
-      const [to, rest] = shell(from);
+      const made = shell(from), to = made[0]; // by index: to take a list apart costs more than all the rest
       known.set(from, to);
-      if (rest) work.push([rest, from, to]);
+      if (made.length > 1) work.push({ fill: fill[made[1]], from, to });
       return to;
     };
     const shell = (from) => {
       const kind = host("kind", from);
       if (kind === "View") return [view(from)];
       if (!Object.hasOwn(kinds, kind)) refuse(`a value of the kind ${kind}`);
-      if (kind === "Object" && isWeak(from)) refuse("a WeakMap or WeakSet");
-      const ours = kind === "Object" && Object.getPrototypeOf(from) !== Object.prototype ? host("ours", from) : "";
-      if (ours !== "") refuse(`a value of the class ${ours}`);
+      if (kind === "Object" && Object.getPrototypeOf(from) !== Object.prototype) {
+        if (isWeak(from)) refuse("a WeakMap or WeakSet");
+        const ours = host("ours", from);
+        if (ours !== "") refuse(`a value of the class ${ours}`);
+      }
       return kinds[kind](from);
     };
     const view = (from) => {
@@ -103,8 +104,8 @@
 
     const result = copy(value);
     while (work.length > 0) {
-      const [rest, from, to] = work.pop();
-      fill[rest](from, to);
+      const next = work.pop();
+      next.fill(next.from, next.to);
     }
     return result;
   }
