@@ -66,8 +66,6 @@ func mergeLabels(had, more map[string]string) (map[string]string, error) {
 	return all, nil
 }
 
-func sameLabels(a, b map[string]string) bool { return maps.Equal(a, b) }
-
 func checkLabel(key, value string) error {
 	switch {
 	case key == "" || len(key) > mostLabelKey || strings.ContainsFunc(key, notInLabel):

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -35,41 +36,48 @@ func (ev *Event) Amend(a Amendment) (changed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !sameLabels(ev.Labels, labels) {
+	if !maps.Equal(ev.Labels, labels) {
 		ev.Labels, changed = labels, append(changed, "labels")
 	}
-	if a.Action != nil {
-		if action := CanonicalAction(*a.Action); action != ev.Action {
-			o.Action, ev.Action, ev.AlsoAction = &action, action, ""
-			changed = append(changed, "action")
-		}
-	}
-	for _, t := range []struct {
-		name        string
-		is          *string
-		said, keeps **string
-	}{{"object", &ev.Object, &a.Object, &o.Object}, {"objectId", &ev.ObjectID, &a.ObjectID, &o.ObjectID}} {
-		if said := *t.said; said != nil && *said != *t.is {
-			*t.keeps, *t.is = said, *said
-			changed = append(changed, t.name)
-		}
-	}
-	for _, d := range []struct {
-		name  string
-		is    *json.RawMessage
-		said  json.RawMessage
-		keeps *json.RawMessage
-	}{{"current", &ev.Current, a.Current, &o.Current}, {"previous", &ev.Previous, a.Previous, &o.Previous}} {
-		if said := present(d.said); d.said != nil && !sameJSON(said, *d.is) {
-			*d.keeps, *d.is = d.said, said
-			changed = append(changed, d.name)
-		}
-	}
+	changed = append(changed, ev.rename(&a, &o)...)
+	changed = append(changed, ev.revalue(&a, &o)...)
 	if o.Whole {
 		o = whole(ev)
 	}
 	ev.Overlay = o.text()
 	return changed, nil
+}
+
+// rename takes the names that are said, and notes them in the overlay.
+func (ev *Event) rename(a *Amendment, o *overlay) (changed []string) {
+	if a.Action != nil {
+		if action := CanonicalAction(*a.Action); action != ev.Action {
+			o.Action, o.AlsoAction, ev.Action, ev.AlsoAction = &action, "", action, ""
+			changed = append(changed, "action")
+		}
+	}
+	if a.Object != nil && *a.Object != ev.Object {
+		o.Object, ev.Object = a.Object, *a.Object
+		changed = append(changed, "object")
+	}
+	if a.ObjectID != nil && *a.ObjectID != ev.ObjectID {
+		o.ObjectID, ev.ObjectID = a.ObjectID, *a.ObjectID
+		changed = append(changed, "objectId")
+	}
+	return changed
+}
+
+// revalue takes the values that are said, and notes them in the overlay.
+func (ev *Event) revalue(a *Amendment, o *overlay) (changed []string) {
+	if said := present(a.Current); a.Current != nil && !sameJSON(said, ev.Current) {
+		o.Current, ev.Current = a.Current, said
+		changed = append(changed, "current")
+	}
+	if said := present(a.Previous); a.Previous != nil && !sameJSON(said, ev.Previous) {
+		o.Previous, ev.Previous = a.Previous, said
+		changed = append(changed, "previous")
+	}
+	return changed
 }
 
 // KeepWhole has all that the source said kept with the event, so that it is not asked again when the

@@ -7,17 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
-	"github.com/pipehook/pipehook/core/config"
-	"github.com/pipehook/pipehook/core/egress"
 	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/stages/script"
@@ -26,9 +19,9 @@ import (
 // chainScripts are the scripts that are stages and sources. Like listeners they are compiled anew when
 // they change, and the last good version of one that no longer compiles goes on.
 type chainScripts struct {
+	effects *effects
 	opts    jshost.Options
 	log     *slog.Logger
-	effects *effects // nil: they can reach nothing outside
 
 	mu      sync.Mutex
 	live    map[string]*chainScript // by everything that they are run with
@@ -36,23 +29,21 @@ type chainScripts struct {
 	closed  chan struct{}           // nobody waits for requests any more
 }
 
-func newChainScripts(opts jshost.Options, log *slog.Logger) *chainScripts {
-	return &chainScripts{opts: opts, log: log, live: map[string]*chainScript{}, closed: make(chan struct{})}
+func newChainScripts(e *effects, opts jshost.Options, log *slog.Logger) *chainScripts {
+	return &chainScripts{effects: e, opts: opts, log: log, live: map[string]*chainScript{}, closed: make(chan struct{})}
 }
 
 // chainSpec is what a script in a chain is run with.
 type chainSpec struct {
-	kind         engine.Kind
-	path         string
-	concurrency  int
-	allowHosts   []string
-	allowPrivate []netip.Prefix
-	secrets      map[string]string
+	kind  engine.Kind
+	path  string
+	terms terms
 }
 
 // key is equal for those that one runner can serve.
 func (s *chainSpec) key() string {
-	text, err := json.Marshal([]any{s.kind, s.path, s.concurrency, s.allowHosts, s.allowPrivate, s.secrets})
+	t := s.terms
+	text, err := json.Marshal([]any{s.kind, s.path, t.isolated, t.memory, t.size, t.allowHosts, t.allowPrivate, t.secrets})
 	if err != nil { // texts and numbers always encode
 		panic(err)
 	}
@@ -67,122 +58,16 @@ func (s *chainSpec) word() string {
 	return "stage"
 }
 
-// chainDraft collects the scripts that a configuration's chains want, before it is known whether it is
-// taken. Exactly one of use and drop ends it.
-type chainDraft struct {
-	of    *chainScripts // nil for chains that are not run
-	conf  *config.Config
-	wants map[string]*chainScript
-	files map[string]string // path by kind and name
-}
-
-// draft begins a set for the configuration.
-func (c *chainScripts) draft(conf *config.Config) *chainDraft {
-	return &chainDraft{of: c, conf: conf, wants: map[string]*chainScript{}, files: map[string]string{}}
-}
-
-// bareDraft is for chains that are built but not run.
-func bareDraft(conf *config.Config) *chainDraft { return (*chainScripts)(nil).draft(conf) }
-
-var chainScriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-
-// open is the script, the same for all chains that run it in the same way. It may reach what all
-// scripts may, and what is granted to it.
-func (d *chainDraft) open(spec chainSpec, allowHosts []string, secrets map[string]core.Secret) (*chainScript, error) {
-	for _, host := range allowHosts {
-		if err := egress.CheckHost(host); err != nil {
-			return nil, fmt.Errorf("allow_hosts: %w", err)
-		}
-	}
-	spec.allowHosts, spec.allowPrivate = slices.Concat(d.conf.Scripts.AllowHosts, allowHosts), d.conf.Scripts.AllowPrivate
-	spec.secrets = granted(d.conf, secrets)
-	asked := spec.path
-	spec.path = filepath.Clean(beside(d.conf, spec.path))
-	name := engine.Code{Path: spec.path}.Name()
-	if !chainScriptName.MatchString(name) {
-		return nil, fmt.Errorf("%s can't name a %s: rename the file to lower-case letters, digits, - and _", asked, spec.word())
-	}
-	_, taken := sources[name]
-	if spec.kind == engine.Source && (taken || name == core.Unknown) {
-		return nil, fmt.Errorf("%s would be the source %s, which is another: rename the file", asked, name)
-	}
-	for _, host := range spec.allowHosts {
-		if err := egress.CheckHost(host); err != nil {
-			return nil, fmt.Errorf("allow_hosts: %w", err)
-		}
-	}
-	at := spec.word() + " " + name
-	if other, twice := d.files[at]; twice && other != spec.path {
-		return nil, fmt.Errorf("%s and %s would both be the %s: rename one of them", asked, other, at)
-	}
-	d.files[at] = spec.path
-	key := spec.key()
-	if s := d.wants[key]; s != nil {
-		return s, nil
-	}
-	s := &chainScript{chainSpec: spec, name: name}
-	if d.of != nil {
-		var err error
-		if s, err = d.of.find(key, s); err != nil {
-			return nil, err
-		}
-	}
-	d.wants[key] = s
-	return s, nil
-}
-
 // find is the script that runs under the key, or the fresh one.
-func (c *chainScripts) find(key string, fresh *chainScript) (_ *chainScript, err error) {
+func (c *chainScripts) find(key string, fresh *chainScript) *chainScript {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.live[key]; s != nil {
-		return s, nil
+		return s
 	}
 	fresh.all = c
-	if c.effects != nil {
-		fresh.host, err = c.effects.host(hostSpec{name: fresh.caller(), allowHosts: fresh.allowHosts, allowPrivate: fresh.allowPrivate})
-		if err != nil {
-			return nil, err
-		}
-	}
 	fresh.load()
-	return fresh, nil
-}
-
-// use makes the draft's scripts the ones that are kept up to date. Those that no chain wants now are
-// closed after the time that a request which has begun with them may take.
-func (d *chainDraft) use(after time.Duration) {
-	c := d.of
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	old := c.live
-	c.live = d.wants
-	for key, s := range old {
-		if d.wants[key] != nil {
-			continue
-		}
-		c.log.Info(s.word()+" removed", s.word(), s.name)
-		c.closing.Go(func() { // ends with close at the latest
-			timer := time.NewTimer(after)
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-			case <-c.closed:
-			}
-			s.close()
-		})
-	}
-}
-
-// drop closes what the draft has opened and nobody uses.
-func (d *chainDraft) drop() {
-	d.of.mu.Lock()
-	defer d.of.mu.Unlock()
-	for key, s := range d.wants {
-		if d.of.live[key] == nil {
-			s.close()
-		}
-	}
+	return fresh
 }
 
 // load compiles what has changed, and reports whether anything did.
@@ -219,13 +104,12 @@ type chainScript struct {
 	chainSpec
 	name string
 	all  *chainScripts
-	host *scriptHost // nil when nothing outside can be reached
 
 	hash   string // of what runs; like broken it belongs to who holds all.mu
 	broken string
 
 	mu     sync.Mutex
-	script *jshost.Script // nil until a version has compiled
+	script *runningScript // nil until a version has compiled
 	wrong  error          // why there is none
 }
 
@@ -238,7 +122,10 @@ func (s *chainScript) caller() string { return s.word() + ":" + s.name }
 // load compiles the file when it has changed; all.mu is held.
 func (s *chainScript) load() (changed bool) {
 	log := s.all.log.With(s.word(), s.name, "file", s.path)
-	program, err := compileHandler(s.path)
+	code, err := compileHandler(s.terms.isolated, s.path)
+	if err == nil && s.hash != code.Hash {
+		err = s.set(code)
+	}
 	if err != nil {
 		if s.broken != err.Error() {
 			s.broken = err.Error()
@@ -248,57 +135,53 @@ func (s *chainScript) load() (changed bool) {
 				log.Error("a script in a chain does not compile; until it does it fails for every event", "err", err)
 			}
 		}
-		s.set(nil, err)
+		s.fail(err)
 		return false
 	}
 	switch {
-	case s.hash == program.Hash() && s.broken != "":
+	case s.hash == code.Hash && s.broken != "":
 		log.Info(s.word() + " compiles again")
 	case s.hash == "":
 		log.Info(s.word() + " loaded")
-	case s.hash != program.Hash():
+	case s.hash != code.Hash:
 		log.Info(s.word() + " reloaded")
 	}
-	changed = s.hash != program.Hash()
-	s.broken, s.hash = "", program.Hash()
-	if changed {
-		s.set(program, nil)
-	}
+	changed = s.hash != code.Hash
+	s.broken, s.hash = "", code.Hash
 	return changed
 }
 
 // compileHandler refuses a file that has no function to call.
-func compileHandler(path string) (*jshost.Program, error) {
-	program, err := jshost.Compile(path)
-	if err == nil && !program.Handles() {
-		err = &jshost.CompileError{File: path, Msg: "it exports no function: write export default function (event, ctx) { … }"}
+func compileHandler(isolated bool, path string) (engine.Code, error) {
+	built, err := jshost.Build(context.Background(), isolated, path) // bounded by itself
+	switch {
+	case err != nil:
+		return engine.Code{}, err
+	case built[0].Err == nil && !built[0].Handles:
+		return engine.Code{}, noFunction(path, "")
 	}
-	return program, err
+	return built[0].Code, built[0].Err
 }
 
-// set gives the script what runs from now on. Without a program the one before goes on.
-func (s *chainScript) set(program *jshost.Program, err error) {
+// set gives the script what runs from now on.
+func (s *chainScript) set(code engine.Code) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case program == nil:
-		s.wrong = err
-	default:
-		if s.script == nil {
-			s.script = jshost.NewScript(s.caller(), program, s.concurrency, s.all.opts)
-		}
-		s.script.SwapRunner(program.Hash(), s.runner(program))
+	if s.script != nil {
+		return s.script.Swap(code)
 	}
+	script, err := s.all.effects.start(code, role{name: s.caller(), steady: true}, s.terms, s.all.opts)
+	if err == nil {
+		s.script = script
+	}
+	return err
 }
 
-// runner runs a version of the script.
-func (s *chainScript) runner(program *jshost.Program) engine.Runner {
-	o := s.all.opts.Engine(s.caller())
-	o.Size, o.Secrets = s.concurrency, s.secrets
-	if s.host != nil {
-		o.Host = s.host
-	}
-	return engine.NewPool(program, o)
+// fail notes why there is no version, or no newer one.
+func (s *chainScript) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrong = err
 }
 
 func (s *chainScript) close() {
@@ -306,9 +189,6 @@ func (s *chainScript) close() {
 	defer s.mu.Unlock()
 	if s.script != nil {
 		s.script.Close()
-	}
-	if s.host != nil {
-		s.host.Close()
 	}
 }
 
@@ -338,35 +218,4 @@ func (s stageRunner) Run(ctx context.Context, ev *core.Event, timeout time.Durat
 		return script.Result{Reject: &script.Reject{Status: rejected.Status, Msg: rejected.Msg}}
 	}
 	return script.Result{Err: r.Err, Value: r.Value}
-}
-
-// openStage is what stages are given to open their scripts with.
-func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
-	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path, concurrency: spec.Concurrency}, spec.AllowHosts, spec.Secrets)
-	if err != nil {
-		return nil, err
-	}
-	return stageRunner{s}, nil
-}
-
-// checkChainScripts compiles the scripts of all chains once, for check.
-func checkChainScripts(conf *config.Config) (errs []error) {
-	for _, path := range chainFiles(conf) {
-		if _, err := compileHandler(path); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
-}
-
-// chainFiles are the files of the stages and sources that are scripts, each once.
-func chainFiles(conf *config.Config) []string {
-	d := bareDraft(conf)
-	_, _ = assemble(conf, bareDeps(conf), d) // what is wrong otherwise is said elsewhere
-	var files []string
-	for _, s := range d.wants {
-		files = append(files, s.path)
-	}
-	slices.SortFunc(files, strings.Compare)
-	return slices.Compact(files)
 }

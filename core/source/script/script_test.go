@@ -82,7 +82,7 @@ func TestAKeyIsThatOfItsPipeline(t *testing.T) {
 		}
 		return string(ev.Key)
 	}
-	if key("a", `"1"`) != key("a", `"1"`) || key("a", `"1"`) != key("a", `1`) {
+	if again := key("a", `"1"`); again != key("a", `"1"`) || again != key("a", `1`) {
 		t.Error("a repetition has another key")
 	}
 	if key("a", `"1"`) == key("b", `"1"`) || key("a", `"1"`) == key("a", `"2"`) || key("ab", `"c"`) == key("a", `"bc"`) {

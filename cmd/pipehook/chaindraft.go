@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/egress"
+	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/stages/script"
+)
+
+// chainDraft collects the scripts that a configuration's chains want, before it is known whether it is
+// taken. Exactly one of use and drop ends it.
+type chainDraft struct {
+	of    *chainScripts // nil for chains that are not run
+	conf  *config.Config
+	wants map[string]*chainScript
+	files map[string]string // path by kind and name
+}
+
+// draft begins a set for the configuration.
+func (c *chainScripts) draft(conf *config.Config) *chainDraft {
+	return &chainDraft{of: c, conf: conf, wants: map[string]*chainScript{}, files: map[string]string{}}
+}
+
+// bareDraft is for chains that are built but not run.
+func bareDraft(conf *config.Config) *chainDraft { return (*chainScripts)(nil).draft(conf) }
+
+var chainScriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+// open is the script, the same for all chains that run it in the same way, size calls at a time. It may
+// reach what all scripts may, and what is granted to it.
+func (d *chainDraft) open(spec chainSpec, size int, allowHosts []string, secrets map[string]core.Secret) (*chainScript, error) {
+	for _, host := range allowHosts {
+		if err := egress.CheckHost(host); err != nil {
+			return nil, fmt.Errorf("allow_hosts: %w", err)
+		}
+	}
+	spec.terms = termsOf(d.conf, size, allowHosts, secrets)
+	asked := spec.path
+	spec.path = filepath.Clean(beside(d.conf, spec.path))
+	name := engine.Code{Path: spec.path}.Name()
+	if !chainScriptName.MatchString(name) {
+		return nil, fmt.Errorf("%s can't name a %s: rename the file to lower-case letters, digits, - and _", asked, spec.word())
+	}
+	_, taken := sources[name]
+	if spec.kind == engine.Source && (taken || name == core.Unknown) {
+		return nil, fmt.Errorf("%s would be the source %s, which is another: rename the file", asked, name)
+	}
+	at := spec.word() + " " + name
+	if other, twice := d.files[at]; twice && other != spec.path {
+		return nil, fmt.Errorf("%s and %s would both be the %s: rename one of them", asked, other, at)
+	}
+	d.files[at] = spec.path
+	key := spec.key()
+	if s := d.wants[key]; s != nil {
+		return s, nil
+	}
+	s := &chainScript{chainSpec: spec, name: name}
+	if d.of != nil {
+		s = d.of.find(key, s)
+	}
+	d.wants[key] = s
+	return s, nil
+}
+
+// use makes the draft's scripts the ones that are kept up to date. Those that no chain wants now are
+// closed after the time that a request which has begun with them may take.
+func (d *chainDraft) use(after time.Duration) {
+	c := d.of
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.live
+	c.live = d.wants
+	for key, s := range old {
+		if d.wants[key] != nil {
+			continue
+		}
+		c.log.Info(s.word()+" removed", s.word(), s.name)
+		c.closing.Go(func() { // ends with close at the latest
+			timer := time.NewTimer(after)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-c.closed:
+			}
+			s.close()
+		})
+	}
+}
+
+// drop closes what the draft has opened and nobody uses.
+func (d *chainDraft) drop() {
+	d.of.mu.Lock()
+	defer d.of.mu.Unlock()
+	for key, s := range d.wants {
+		if d.of.live[key] == nil {
+			s.close()
+		}
+	}
+}
+
+// openStage is what stages are given to open their scripts with.
+func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
+	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path}, spec.Concurrency, spec.AllowHosts, spec.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	return stageRunner{s}, nil
+}
+
+// checkChainScripts compiles the scripts of all chains once, for check.
+func checkChainScripts(conf *config.Config) (errs []error) {
+	for _, path := range chainFiles(conf) {
+		if _, err := compileHandler(isolated(conf), path); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// chainFiles are the files of the stages and sources that are scripts, each once.
+func chainFiles(conf *config.Config) []string {
+	d := bareDraft(conf)
+	_, _ = assemble(conf, bareDeps(conf), d) // what is wrong otherwise is said elsewhere
+	var files []string
+	for _, s := range d.wants {
+		files = append(files, s.path)
+	}
+	slices.SortFunc(files, strings.Compare)
+	return slices.Compact(files)
+}
