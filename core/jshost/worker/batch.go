@@ -38,6 +38,7 @@ type outcome struct {
 type end struct {
 	late    *batch // that it had to be ended for; nil when it ended itself
 	retired bool   // nobody needed it
+	again   bool   // the script had no part in it
 	why     string // for people
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/jshost/worker"
 )
 
 const threeFields = `export default (event) => event.current.title + event.current.value + event.current.owner_id`
@@ -57,4 +58,19 @@ func processors(pid int) time.Duration {
 		used += time.Duration(user+system) * 10 * time.Millisecond
 	}
 	return used
+}
+
+// BenchmarkStart is a call that needs a process first, and the end of it.
+func BenchmarkStart(b *testing.B) {
+	made := code(b, threeFields)
+	ev := sample(b, "1")
+	for b.Loop() {
+		p := worker.New(worker.Options{Name: "it", Code: made})
+		p.Run(b.Context(), []engine.Call{{Event: ev, Timeout: 10 * time.Second}}, func(_ int, r engine.Result) {
+			if r.Err != nil {
+				b.Fatal(r.Err)
+			}
+		})
+		p.Close()
+	}
 }

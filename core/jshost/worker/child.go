@@ -144,7 +144,8 @@ func (c *child) served() bool {
 	return c.ready
 }
 
-// trouble is why a child that was waited for does not run; nil when it does, or did.
+// trouble is why a child that was waited for does not run; nil when it does or did, or when another
+// try may do better.
 func (c *child) trouble() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -211,7 +212,7 @@ func (c *child) finish(e *end) {
 	}
 	c.end = e
 	if !c.ready {
-		if c.refusal == nil {
+		if c.refusal == nil && !e.again {
 			c.refusal = c.scriptError(e.why, &core.Error{Kind: core.Unavailable, Msg: e.why})
 		}
 		close(c.started)
@@ -254,7 +255,7 @@ func (c *child) bury(said error) {
 	if !c.served() && proc.fate() == diedOtherwise {
 		why = "the script's process ended before it was ready: " + proc.status()
 	}
-	c.finish(&end{why: why})
+	c.finish(&end{why: why, again: proc.fate() == wasKilled})
 	proc.hangUp()
 	c.toChild.Wait()
 	if said := proc.words.String(); c.end.retired && said == "" {

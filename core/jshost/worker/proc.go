@@ -153,9 +153,15 @@ func (p *proc) status() string {
 	return status
 }
 
-// outOfMemory recognizes what Go, and its race detector, say when the system gives no more.
+// outOfMemory recognizes what Go, and its race detector, say when the system gives no more. Where Go
+// does not look whether it was given some, it meets address 0 in its own code, which is no panic.
 func outOfMemory(said string) bool {
-	for _, words := range []string{"out of memory", "cannot allocate memory", "failed to allocate", "address space collisions"} {
+	if strings.HasPrefix(said, "SIGSEGV: segmentation violation") {
+		return true
+	}
+	for _, words := range []string{
+		"out of memory", "cannot allocate memory", "failed to allocate", "address space collisions", "unexpected signal during runtime execution",
+	} {
 		if strings.Contains(said, words) {
 			return true
 		}

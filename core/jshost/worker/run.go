@@ -28,9 +28,9 @@ func (p *Process) Run(ctx context.Context, calls []engine.Call, done func(i int,
 		p.exit(portion[:ended], guilty)
 		if next += ended; ended > 0 {
 			vain = 0
-		} else if vain++; vain == 3 { // three children have died before it began
+		} else if vain++; vain == 3 { // three children were killed before it began
 			for i := next; i < len(calls); i++ {
-				done(i, engine.Result{Err: &core.Error{Kind: core.Unavailable, Msg: "the script's processes end before they do anything"}})
+				done(i, engine.Result{Err: &core.Error{Kind: core.Unavailable, Msg: "the script's processes are killed before they do anything"}})
 			}
 			return
 		}
