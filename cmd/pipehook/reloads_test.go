@@ -227,11 +227,16 @@ func (r *reader) says(t *testing.T, msg string, scripts []*twoFiles, save func(*
 
 func TestReloadsUnderLoadDisturbNoEvent(t *testing.T) {
 	bin := buildBinary(t)
-	rounds := 20
+	rounds := 10
 	if os.Getenv(reloads) != "" {
 		rounds = (kills(t, reloads) + reloading - 1) / reloading
 	}
-	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	t.Run("in processes of their own", func(t *testing.T) { reloadsUnderLoad(t, bin, "process", rounds) })
+	t.Run("in one process", func(t *testing.T) { reloadsUnderLoad(t, bin, "none", max(rounds/5, 5)) })
+}
+
+func reloadsUnderLoad(t *testing.T, bin, isolation string, rounds int) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": fmt.Sprintf("[scripts]\nisolation = %q\n", isolation)})
 	rng := rand.New(rand.NewPCG(3, uint64(rounds)))
 	var scripts []*twoFiles
 	if err := os.MkdirAll(filepath.Join(p.dir, "scripts", "lib"), 0o700); err != nil {
