@@ -59,7 +59,7 @@ var ends = map[string][]string{
 	module + "/core/jshost":        {module + "/core/jshost/bundle", module + "/core/jshost/engine", module + "/core/jshost/worker"},
 	module + "/core/jshost/bundle": {module + "/core/jshost/engine"},
 	module + "/core/jshost/engine": {module + "/core/jshost/web"},
-	module + "/core/jshost/worker": {module + "/core/jshost/engine"},
+	module + "/core/jshost/worker": {module + "/core/jshost/bundle", module + "/core/jshost/engine", module + "/core/jshost/worker/message"},
 }
 
 // leaves are what any part may use beside core.

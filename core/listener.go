@@ -35,4 +35,6 @@ type Outcome struct {
 	Err  error
 	Took time.Duration
 	Code string // the version of the listener that ran, for example a content hash
+
+	Output string // what the listener said, a line each
 }

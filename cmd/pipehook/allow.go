@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -44,11 +43,4 @@ func granted(conf *config.Config, own map[string]core.Secret) map[string]string 
 		}
 	}
 	return all
-}
-
-// specOf is a listener's script and what it may reach.
-func specOf(conf *config.Config, l config.Listener) hostSpec {
-	return hostSpec{
-		name: l.Name, allowHosts: slices.Concat(conf.Scripts.AllowHosts, l.AllowHosts), allowPrivate: conf.Scripts.AllowPrivate, emits: true,
-	}
 }

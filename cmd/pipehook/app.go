@@ -37,6 +37,7 @@ type app struct {
 	engine   *delivery.Engine
 	refusals *refused.Keeper
 	handler  *ingress.Handler
+	effects  *effects
 	scripts  *scriptSet
 	chains   *chainScripts
 	plugins  *pluginSet
@@ -105,7 +106,8 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if p.see.said != nil {
 		host.Log = slog.New(slog.DiscardHandler)
 	}
-	a.scripts, a.chains = newScriptSet(host, a.log), newChainScripts(host, a.log)
+	a.effects = &effects{log: a.log}
+	a.scripts, a.chains = newScriptSet(a.effects, host, a.log), newChainScripts(a.effects, host, a.log)
 	subs, _ := a.scripts.load(conf)
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
@@ -132,6 +134,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		},
 	})
 	a.metrics.Listeners(a.standing, a.store.Shards)
+	a.effects.kv, a.effects.routes, a.effects.commit = a.store, a.engine, a.bound // before anything runs
 	a.deliveries = newDeliveries(a.engine, a.log)
 	a.store.Attach(a.engine)
 	a.deps = stages.Deps{
@@ -401,6 +404,9 @@ func (a *app) close() error {
 	}
 	if a.chains != nil {
 		a.chains.close()
+	}
+	if a.scripts != nil {
+		a.scripts.close()
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

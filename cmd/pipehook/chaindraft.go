@@ -34,16 +34,15 @@ func bareDraft(conf *config.Config) *chainDraft { return (*chainScripts)(nil).dr
 
 var chainScriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// open is the script, the same for all chains that run it in the same way. It may reach what all
-// scripts may, and what is granted to it.
-func (d *chainDraft) open(spec chainSpec, allowHosts []string, secrets map[string]core.Secret) (*chainScript, error) {
+// open is the script, the same for all chains that run it in the same way, size calls at a time. It may
+// reach what all scripts may, and what is granted to it.
+func (d *chainDraft) open(spec chainSpec, size int, allowHosts []string, secrets map[string]core.Secret) (*chainScript, error) {
 	for _, host := range allowHosts {
 		if err := egress.CheckHost(host); err != nil {
 			return nil, fmt.Errorf("allow_hosts: %w", err)
 		}
 	}
-	spec.allowHosts, spec.allowPrivate = slices.Concat(d.conf.Scripts.AllowHosts, allowHosts), d.conf.Scripts.AllowPrivate
-	spec.secrets = granted(d.conf, secrets)
+	spec.terms = termsOf(d.conf, size, allowHosts, secrets)
 	asked := spec.path
 	spec.path = filepath.Clean(beside(d.conf, spec.path))
 	name := engine.Code{Path: spec.path}.Name()
@@ -65,10 +64,7 @@ func (d *chainDraft) open(spec chainSpec, allowHosts []string, secrets map[strin
 	}
 	s := &chainScript{chainSpec: spec, name: name}
 	if d.of != nil {
-		var err error
-		if s, err = d.of.find(key, s); err != nil {
-			return nil, err
-		}
+		s = d.of.find(key, s)
 	}
 	d.wants[key] = s
 	return s, nil
@@ -112,7 +108,7 @@ func (d *chainDraft) drop() {
 
 // openStage is what stages are given to open their scripts with.
 func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
-	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path, concurrency: spec.Concurrency}, spec.AllowHosts, spec.Secrets)
+	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path}, spec.Concurrency, spec.AllowHosts, spec.Secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +118,7 @@ func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
 // checkChainScripts compiles the scripts of all chains once, for check.
 func checkChainScripts(conf *config.Config) (errs []error) {
 	for _, path := range chainFiles(conf) {
-		if _, err := compileHandler(path); err != nil {
+		if _, err := compileHandler(isolated(conf), path); err != nil {
 			errs = append(errs, err)
 		}
 	}

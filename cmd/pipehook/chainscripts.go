@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -20,9 +19,9 @@ import (
 // chainScripts are the scripts that are stages and sources. Like listeners they are compiled anew when
 // they change, and the last good version of one that no longer compiles goes on.
 type chainScripts struct {
+	effects *effects
 	opts    jshost.Options
 	log     *slog.Logger
-	effects *effects // nil: they can reach nothing outside
 
 	mu      sync.Mutex
 	live    map[string]*chainScript // by everything that they are run with
@@ -30,23 +29,21 @@ type chainScripts struct {
 	closed  chan struct{}           // nobody waits for requests any more
 }
 
-func newChainScripts(opts jshost.Options, log *slog.Logger) *chainScripts {
-	return &chainScripts{opts: opts, log: log, live: map[string]*chainScript{}, closed: make(chan struct{})}
+func newChainScripts(e *effects, opts jshost.Options, log *slog.Logger) *chainScripts {
+	return &chainScripts{effects: e, opts: opts, log: log, live: map[string]*chainScript{}, closed: make(chan struct{})}
 }
 
 // chainSpec is what a script in a chain is run with.
 type chainSpec struct {
-	kind         engine.Kind
-	path         string
-	concurrency  int
-	allowHosts   []string
-	allowPrivate []netip.Prefix
-	secrets      map[string]string
+	kind  engine.Kind
+	path  string
+	terms terms
 }
 
 // key is equal for those that one runner can serve.
 func (s *chainSpec) key() string {
-	text, err := json.Marshal([]any{s.kind, s.path, s.concurrency, s.allowHosts, s.allowPrivate, s.secrets})
+	t := s.terms
+	text, err := json.Marshal([]any{s.kind, s.path, t.isolated, t.memory, t.size, t.allowHosts, t.allowPrivate, t.secrets})
 	if err != nil { // texts and numbers always encode
 		panic(err)
 	}
@@ -62,21 +59,15 @@ func (s *chainSpec) word() string {
 }
 
 // find is the script that runs under the key, or the fresh one.
-func (c *chainScripts) find(key string, fresh *chainScript) (_ *chainScript, err error) {
+func (c *chainScripts) find(key string, fresh *chainScript) *chainScript {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.live[key]; s != nil {
-		return s, nil
+		return s
 	}
 	fresh.all = c
-	if c.effects != nil {
-		fresh.host, err = c.effects.host(hostSpec{name: fresh.caller(), allowHosts: fresh.allowHosts, allowPrivate: fresh.allowPrivate})
-		if err != nil {
-			return nil, err
-		}
-	}
 	fresh.load()
-	return fresh, nil
+	return fresh
 }
 
 // load compiles what has changed, and reports whether anything did.
@@ -113,13 +104,12 @@ type chainScript struct {
 	chainSpec
 	name string
 	all  *chainScripts
-	host *scriptHost // nil when nothing outside can be reached
 
 	hash   string // of what runs; like broken it belongs to who holds all.mu
 	broken string
 
 	mu     sync.Mutex
-	script *jshost.Script // nil until a version has compiled
+	script *runningScript // nil until a version has compiled
 	wrong  error          // why there is none
 }
 
@@ -132,7 +122,10 @@ func (s *chainScript) caller() string { return s.word() + ":" + s.name }
 // load compiles the file when it has changed; all.mu is held.
 func (s *chainScript) load() (changed bool) {
 	log := s.all.log.With(s.word(), s.name, "file", s.path)
-	program, err := compileHandler(s.path)
+	code, err := compileHandler(s.terms.isolated, s.path)
+	if err == nil && s.hash != code.Hash {
+		err = s.set(code)
+	}
 	if err != nil {
 		if s.broken != err.Error() {
 			s.broken = err.Error()
@@ -142,57 +135,53 @@ func (s *chainScript) load() (changed bool) {
 				log.Error("a script in a chain does not compile; until it does it fails for every event", "err", err)
 			}
 		}
-		s.set(nil, err)
+		s.fail(err)
 		return false
 	}
 	switch {
-	case s.hash == program.Hash() && s.broken != "":
+	case s.hash == code.Hash && s.broken != "":
 		log.Info(s.word() + " compiles again")
 	case s.hash == "":
 		log.Info(s.word() + " loaded")
-	case s.hash != program.Hash():
+	case s.hash != code.Hash:
 		log.Info(s.word() + " reloaded")
 	}
-	changed = s.hash != program.Hash()
-	s.broken, s.hash = "", program.Hash()
-	if changed {
-		s.set(program, nil)
-	}
+	changed = s.hash != code.Hash
+	s.broken, s.hash = "", code.Hash
 	return changed
 }
 
 // compileHandler refuses a file that has no function to call.
-func compileHandler(path string) (*jshost.Program, error) {
-	program, err := jshost.Compile(path)
-	if err == nil && !program.Handles() {
-		err = &jshost.CompileError{File: path, Msg: "it exports no function: write export default function (event, ctx) { … }"}
+func compileHandler(isolated bool, path string) (engine.Code, error) {
+	built, err := jshost.Build(context.Background(), isolated, path) // bounded by itself
+	switch {
+	case err != nil:
+		return engine.Code{}, err
+	case built[0].Err == nil && !built[0].Handles:
+		return engine.Code{}, noFunction(path, "")
 	}
-	return program, err
+	return built[0].Code, built[0].Err
 }
 
-// set gives the script what runs from now on. Without a program the one before goes on.
-func (s *chainScript) set(program *jshost.Program, err error) {
+// set gives the script what runs from now on.
+func (s *chainScript) set(code engine.Code) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case program == nil:
-		s.wrong = err
-	default:
-		if s.script == nil {
-			s.script = jshost.NewScript(s.caller(), program, s.concurrency, s.all.opts)
-		}
-		s.script.SwapRunner(program.Hash(), s.runner(program))
+	if s.script != nil {
+		return s.script.Swap(code)
 	}
+	script, err := s.all.effects.start(code, role{name: s.caller(), steady: true}, s.terms, s.all.opts)
+	if err == nil {
+		s.script = script
+	}
+	return err
 }
 
-// runner runs a version of the script.
-func (s *chainScript) runner(program *jshost.Program) engine.Runner {
-	o := s.all.opts.Engine(s.caller())
-	o.Size, o.Secrets = s.concurrency, s.secrets
-	if s.host != nil {
-		o.Host = s.host
-	}
-	return engine.NewPool(program, o)
+// fail notes why there is no version, or no newer one.
+func (s *chainScript) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrong = err
 }
 
 func (s *chainScript) close() {
@@ -200,9 +189,6 @@ func (s *chainScript) close() {
 	defer s.mu.Unlock()
 	if s.script != nil {
 		s.script.Close()
-	}
-	if s.host != nil {
-		s.host.Close()
 	}
 }
 

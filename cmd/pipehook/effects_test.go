@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -188,7 +187,8 @@ func TestACallMayDoSoMuchAndTheNextAsMuchAgain(t *testing.T) {
 		_, err := h.Emit(t.Context(), by, &engine.Emit{Action: "added", Object: "x", Ordinal: n})
 		return err
 	}
-	one, other := callOf("s", "1"), callOf("s", "1")
+	batch := []core.Delivery{{Event: *callOf("s", "1").Event}, {Event: *callOf("s", "1").Event}} // as calls come
+	one, other := engine.Caller{Script: "s", Event: &batch[0].Event}, engine.Caller{Script: "s", Event: &batch[1].Event}
 	for n := range maxEmits {
 		if err := emit(one, n); err != nil {
 			t.Fatal(err)
@@ -206,14 +206,14 @@ func TestACallMayDoSoMuchAndTheNextAsMuchAgain(t *testing.T) {
 	wantCode(t, err, "ELIMIT")
 	runtime.KeepAlive(one)
 	runtime.KeepAlive(other)
-	one, other = engine.Caller{}, engine.Caller{}
+	batch, one, other = nil, engine.Caller{}, engine.Caller{}
 	eventually(t, "what is known of calls that ended is gone", func() bool {
 		runtime.GC()
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return len(h.calls) == 0
 	})
-	_, _ = one, other
+	_, _, _ = batch, one, other
 }
 
 func TestOnlyWhatHandlesAStoredEventEmitsAndNothingDoesWhileAFileIsLoaded(t *testing.T) {
@@ -340,92 +340,6 @@ func TestOfOurOwnFaultsAScriptLearnsNoMoreThanThat(t *testing.T) {
 		wantCode(t, err, test.code)
 		if strings.Contains(err.Error(), "canary") {
 			t.Errorf("it learns %v", err)
-		}
-	}
-}
-
-func TestWhatAScriptMayReachIsReadFromTheConfiguration(t *testing.T) {
-	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": `
-[scripts]
-allow_hosts = ["chat.example.com"]
-allow_private = ["10.1.0.0/16"]
-secrets = { A = "${CANARY}", B = "b" }
-[[listener]]
-name = "one"
-script = "one.js"
-allow_hosts = ["*.pipedrive.com"]
-secrets = { B = "own" }
-`})
-	p.write(t, ".env", "CANARY=canary-value\n")
-	p.write(t, "one.js", "export default () => {}")
-	c := &cli{path: p.config}
-	conf, err := c.loadWhole(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec := specOf(conf, conf.Listeners[0])
-	if got := fmt.Sprint(spec.name, spec.allowHosts, spec.allowPrivate[0], spec.emits); got != "one[chat.example.com *.pipedrive.com] 10.1.0.0/16 true" {
-		t.Errorf("got %s", got)
-	}
-	if s := granted(conf, conf.Listeners[0].Secrets); len(s) != 2 || s["A"] != "canary-value" || s["B"] != "own" {
-		t.Errorf("granted are %v", s)
-	}
-	for _, text := range []string{fmt.Sprintf("%v %+v %#v", conf.Scripts, conf.Scripts, conf.Scripts), fmt.Sprintf("%#v", conf.Listeners)} {
-		if strings.Contains(text, "canary") {
-			t.Error("a secret shows")
-		}
-	}
-}
-
-func TestWhatIsNoHostIsFoundByCheck(t *testing.T) {
-	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": `
-[scripts]
-allow_hosts = ["chat.example.com", "https://a.example/canary"]
-[[listener]]
-name = "one"
-script = "one.js"
-allow_hosts = ["*", "${CANARY}"]
-`})
-	p.write(t, "one.js", "export default () => {}")
-	p.write(t, ".env", "CANARY=canary value\n")
-	code, _, errs := command(t, "check", "--config", p.config)
-	for _, want := range []string{
-		`scripts.allow_hosts[1]: "https://a.example/canary" is not a host such as`, "without https://", `listener[0].allow_hosts[0]: "*" is not a host`, "listener[0].allow_hosts[1]: is not a host",
-	} {
-		if !strings.Contains(errs, want) {
-			t.Errorf("%q is missing in\n%s", want, errs)
-		}
-	}
-	if code != exitUsage || strings.Contains(errs, "canary value") {
-		t.Errorf("exit code %d\n%s", code, errs)
-	}
-}
-
-func TestNoPipelineHasDerivedEventsAsItsSource(t *testing.T) {
-	p := newProject(t, testdb.SQLite(t), fullChain, nil)
-	p.replace(t, strings.Replace(readFile(t, p.config), `source = "pipedrive"`, `source = "derived"`, 1))
-	if code, _, errs := command(t, "check", "--config", p.config); code != exitUsage || !strings.Contains(errs, `there is no source "derived"`) {
-		t.Errorf("exit code %d\n%s", code, errs)
-	}
-}
-
-func TestTheCauseOfAnEmittedEventIsShown(t *testing.T) {
-	url := "sqlite:" + filepath.Join(t.TempDir(), "test.db")
-	var id string
-	t.Run("emit", func(t *testing.T) { // the store is closed behind it
-		w := newWorld(t, url, nil)
-		e, err := w.hostOf(t, hostSpec{name: "won", emits: true}).Emit(t.Context(), callOf("won", "0197"), &engine.Emit{Action: "added", Object: "invoice"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		id = e.ID
-	})
-	for _, args := range [][]string{{"events", "show", id}, {"events", "explain", id}} {
-		if code, out, errs := command(t, append(args, "--store", url)...); code != exitDone || !strings.Contains(out, "listener won, of event 0197 (1 deep)") {
-			t.Errorf("%v: %d %s%s", args, code, out, errs)
-		}
-		if code, out, errs := command(t, append(args, "--store", url, "--json")...); code != exitDone || !strings.Contains(strings.Join(strings.Fields(out), ""), `"cause":{"event":"0197","listener":"won","depth":1}`) {
-			t.Errorf("%v: %d %s%s", args, code, out, errs)
 		}
 	}
 }

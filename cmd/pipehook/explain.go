@@ -71,7 +71,7 @@ func explainID(ctx context.Context, r *store.Reader, id string, conf *config.Con
 		if err != nil {
 			return x, err
 		}
-		if x, err = explain(&ev, attempts, whys, conf); err != nil {
+		if x, err = explain(ctx, &ev, attempts, whys, conf); err != nil {
 			return x, err
 		}
 	case core.KindOf(err) != core.Invalid:
@@ -84,7 +84,7 @@ func explainID(ctx context.Context, r *store.Reader, id string, conf *config.Con
 	return x, nil
 }
 
-func explain(ev *store.Event, attempts []store.Attempt, whys map[string]string, conf *config.Config) (explanation, error) {
+func explain(ctx context.Context, ev *store.Event, attempts []store.Attempt, whys map[string]string, conf *config.Config) (explanation, error) {
 	trace, err := core.ParseTrace(ev.Trace)
 	if err != nil {
 		return explanation{}, fmt.Errorf("event %s: its trace: %w", ev.ID, err)
@@ -105,7 +105,7 @@ func explain(ev *store.Event, attempts []store.Attempt, whys map[string]string, 
 	if conf == nil {
 		return x, nil
 	}
-	known, err := knownListeners(conf)
+	known, err := knownListeners(ctx, conf)
 	if err != nil {
 		return x, nil // check tells what is wrong with the scripts
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/jshost/worker"
 )
 
 // handovers is how often the program is replaced under load: a few times by default, as often as
@@ -27,6 +28,7 @@ const handovers = "PIPEHOOK_TEST_HANDOVERS"
 const falseSuccessor = "PIPEHOOK_TEST_FALSE_SUCCESSOR"
 
 func TestMain(m *testing.M) {
+	worker.Main()
 	switch os.Getenv(falseSuccessor) {
 	case "":
 		os.Exit(m.Run())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -17,7 +18,7 @@ type knownListener struct {
 
 // knownListeners are the plugins and scripts of the configuration, then the files of the scripts
 // folder that export a function.
-func knownListeners(conf *config.Config) ([]knownListener, error) {
+func knownListeners(ctx context.Context, conf *config.Config) ([]knownListener, error) {
 	wanted, err := wantedScripts(conf)
 	if err != nil {
 		return nil, err
@@ -28,20 +29,18 @@ func knownListeners(conf *config.Config) ([]knownListener, error) {
 			known = append(known, knownListener{Listener: l})
 		}
 	}
-	for _, w := range wanted {
-		one := knownListener{Listener: w.Listener}
-		if w.key == "" || len(w.Match) == 0 {
-			program, err := w.compile()
-			switch {
-			case err != nil && w.wrong != "":
-				continue
-			case err != nil:
-				one.broken = err
-			case !program.Handles() && w.key == "":
-				continue
-			default:
-				one.Match = matchOf(w, program)
-			}
+	for i, built := range buildAll(ctx, conf, wanted) {
+		w, one := wanted[i], knownListener{Listener: wanted[i].Listener}
+		switch {
+		case w.key != "" && len(w.Match) > 0: // whatever its file says
+		case built.Err != nil && w.wrong != "":
+			continue
+		case built.Err != nil:
+			one.broken = built.Err
+		case !built.Handles:
+			continue
+		default:
+			one.Match = matchOf(w, built.Match)
 		}
 		known = append(known, one)
 	}
@@ -49,11 +48,11 @@ func knownListeners(conf *config.Config) ([]knownListener, error) {
 }
 
 // listenersOf are the listeners there are by name, or nil when they are not known.
-func listenersOf(conf *config.Config) map[string]config.Listener {
+func listenersOf(ctx context.Context, conf *config.Config) map[string]config.Listener {
 	if conf == nil {
 		return nil
 	}
-	known, err := knownListeners(conf)
+	known, err := knownListeners(ctx, conf)
 	if err != nil {
 		return nil
 	}

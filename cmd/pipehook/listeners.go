@@ -35,7 +35,7 @@ func (c *cli) listenersListCommand() *cobra.Command {
 		Use: "list", Short: "List the listeners, what is pending for each, and which are paused", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.withReader(cmd.Context(), func(r *store.Reader) error {
-				all, err := standings(cmd.Context(), r, listenersOf(c.listenersConf()))
+				all, err := standings(cmd.Context(), r, listenersOf(cmd.Context(), c.listenersConf()))
 				if err != nil {
 					return err
 				}
@@ -142,7 +142,7 @@ func (c *cli) listenersResumeCommand() *cobra.Command {
 // tellPaused says where a listener stands now. A name that nobody knows may be a slip, or a
 // listener that is yet to come.
 func (c *cli) tellPaused(ctx context.Context, r *store.Reader, name, done string) error {
-	known := listenersOf(c.listenersConf())
+	known := listenersOf(ctx, c.listenersConf())
 	all, err := standings(ctx, r, known)
 	if err != nil {
 		return err

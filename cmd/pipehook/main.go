@@ -12,9 +12,12 @@ import (
 	"syscall"
 
 	"github.com/google/uuid"
+
+	"github.com/pipehook/pipehook/core/jshost/worker"
 )
 
 func main() {
+	worker.Main()         // a script's process is this program too
 	uuid.EnableRandPool() // an id for every request should not cost a system call each
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	go func() {

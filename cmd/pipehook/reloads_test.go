@@ -16,7 +16,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
-	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/jshost/bundle"
 )
 
 // reloads is how many versions of scripts are taken under load: some by default, as many as this
@@ -310,12 +310,12 @@ func undisturbed(t *testing.T, p *project, l *pressure, r *reader, scripts []*tw
 			}
 			s.hashes[run.First], versions[code] = code, run.First
 		}
-		last, err := jshost.Compile(s.path(s.name + ".js"))
+		last, err := bundle.Make(s.path(s.name + ".js"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if hash := s.hashes[s.versions()]; hash != last.Hash() {
-			t.Errorf("the last version of %s, %s, ran as %q, want %s", s.name, s.versions(), hash, last.Hash())
+		if hash := s.hashes[s.versions()]; hash != last.Hash {
+			t.Errorf("the last version of %s, %s, ran as %q, want %s", s.name, s.versions(), hash, last.Hash)
 		}
 		if strings.Contains(fmt.Sprint(versions), "broken") {
 			t.Errorf("a broken version of %s ran: %v", s.name, versions)

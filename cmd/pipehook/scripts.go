@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -18,20 +20,22 @@ import (
 // scriptSet is all listeners that are scripts: those the configuration names, and the other files
 // of the folder. It keeps the last good version of a file that no longer compiles.
 type scriptSet struct {
-	opts jshost.Options
-	log  *slog.Logger
+	effects *effects
+	opts    jshost.Options
+	log     *slog.Logger
 
 	mu      sync.Mutex
 	scripts map[string]*loadedScript // by listener
 	changed bool                     // something did since load began
+	closing sync.WaitGroup           // of those that are not needed any more
+	closed  chan struct{}            // nothing is given to any of them
 }
 
 type loadedScript struct {
-	path        string
-	concurrency int
-	script      *jshost.Script
-	program     *jshost.Program
-	broken      string // the error that was last reported
+	terms  terms
+	script *runningScript // nil until a version has compiled
+	match  []core.Pattern // what its file says
+	broken string         // the error that was last reported
 }
 
 // wantedScript is a listener as it should be, before its file is looked at.
@@ -43,8 +47,8 @@ type wantedScript struct {
 	wrong string
 }
 
-func newScriptSet(opts jshost.Options, log *slog.Logger) *scriptSet {
-	return &scriptSet{opts: opts, log: log, scripts: map[string]*loadedScript{}}
+func newScriptSet(e *effects, opts jshost.Options, log *slog.Logger) *scriptSet {
+	return &scriptSet{effects: e, opts: opts, log: log, scripts: map[string]*loadedScript{}, closed: make(chan struct{})}
 }
 
 // wantedScripts are the listeners of the configuration, then the files that it does not mention.
@@ -81,15 +85,6 @@ func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 	return wanted, err
 }
 
-// compile is the file's program; it fails for a listener that can't be one.
-func (w *wantedScript) compile() (*jshost.Program, error) {
-	program, err := jshost.Compile(w.path)
-	if err == nil && w.wrong != "" && program.Handles() {
-		err = &jshost.CompileError{File: w.path, Msg: w.wrong}
-	}
-	return program, err
-}
-
 // load compiles what has changed and returns all subscriptions. Files that do not compile are
 // reported once; the others run, and of the broken ones the last good version. changed reports
 // whether anything is other than the last time.
@@ -105,15 +100,17 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 	if err != nil {
 		s.log.Error("the scripts folder can't be read", "err", err)
 	}
+	built := buildAll(context.Background(), conf, wanted) // bounded by itself
 	seen := map[string]bool{}
-	for _, w := range wanted {
+	for i, w := range wanted {
 		seen[w.Name] = true
-		if sub, ok := s.one(w); ok {
+		if sub, ok := s.one(conf, w, built[i]); ok {
 			subs = append(subs, sub)
 		}
 	}
-	for name := range s.scripts {
+	for name, loaded := range s.scripts {
 		if !seen[name] {
+			s.drop(loaded)
 			delete(s.scripts, name)
 			s.changed = true
 			s.log.Info("listener removed", "listener", name)
@@ -136,30 +133,54 @@ func (s *scriptSet) misses(wanted []wantedScript) bool {
 	return false
 }
 
-func (s *scriptSet) one(w wantedScript) (delivery.Subscription, bool) {
+// buildAll compiles the files of listeners, each result in the place of its listener.
+func buildAll(ctx context.Context, conf *config.Config, wanted []wantedScript) []jshost.Compiled {
+	paths := make([]string, len(wanted))
+	for i, w := range wanted {
+		paths[i] = w.path
+	}
+	built, err := jshost.Build(ctx, isolated(conf), paths...)
+	if err != nil {
+		built = make([]jshost.Compiled, len(paths))
+		for i, path := range paths {
+			built[i] = jshost.Compiled{Path: path, Err: err}
+		}
+	}
+	for i, w := range wanted {
+		switch b := &built[i]; {
+		case b.Err != nil:
+		case b.Handles && w.wrong != "":
+			b.Err = &jshost.CompileError{File: w.path, Msg: w.wrong}
+		case !b.Handles && w.key != "":
+			b.Err = noFunction(w.path, "")
+		}
+	}
+	return built
+}
+
+func noFunction(path, otherwise string) error {
+	return &jshost.CompileError{File: path, Msg: "it exports no function: write export default function (event, ctx) { … }" + otherwise}
+}
+
+func (s *scriptSet) one(conf *config.Config, w wantedScript, built jshost.Compiled) (delivery.Subscription, bool) {
 	loaded := s.scripts[w.Name]
-	program, err := w.compile()
-	if err == nil && !program.Handles() {
-		if w.key == "" && (loaded == nil || loaded.script == nil) {
-			s.log.Debug("not a listener: it exports no function by default", "file", w.path)
-			return delivery.Subscription{}, false
-		}
-		msg := "it exports no function: write export default function (event, ctx) { … }"
-		if w.key == "" { // it may be half saved, so this is no way to end a listener
-			msg += ", or remove the file"
-		}
-		err = &jshost.CompileError{File: w.path, Msg: msg}
+	switch {
+	case built.Err == nil && !built.Handles && loaded != nil && loaded.script != nil:
+		// It may be half saved, so this is no way to end a listener.
+		built.Err = noFunction(w.path, ", or remove the file")
+	case built.Err == nil && !built.Handles:
+		s.log.Debug("not a listener: it exports no function by default", "file", w.path)
+		return delivery.Subscription{}, false
+	case built.Err == nil:
+		built.Err = s.take(conf, w, &loaded, built)
 	}
 	switch {
-	case err != nil && loaded == nil:
-		s.scripts[w.Name] = &loadedScript{path: w.path, broken: err.Error()}
-		s.log.Error("a listener does not compile and is left out; the others run", "listener", w.Name, "err", err)
+	case built.Err != nil && loaded == nil:
+		s.scripts[w.Name] = &loadedScript{broken: built.Err.Error()}
+		s.log.Error("a listener does not compile and is left out; the others run", "listener", w.Name, "err", built.Err)
 		return delivery.Subscription{}, false
-	case err != nil:
-		s.keepOld(w, loaded, err)
-	default:
-		loaded = s.take(w, loaded, program)
-		s.scripts[w.Name] = loaded
+	case built.Err != nil:
+		s.keepOld(w, loaded, built.Err)
 	}
 	if loaded.script == nil {
 		return delivery.Subscription{}, false
@@ -175,22 +196,68 @@ func (s *scriptSet) keepOld(w wantedScript, loaded *loadedScript, err error) {
 	s.log.Error("a listener does not compile; its last good version goes on", "listener", w.Name, "err", err)
 }
 
-func (s *scriptSet) take(w wantedScript, loaded *loadedScript, program *jshost.Program) *loadedScript {
-	fresh := loaded == nil || loaded.script == nil || loaded.concurrency != w.Concurrency
+// take runs what was built, in the place of what runs. With an error nothing has changed.
+func (s *scriptSet) take(conf *config.Config, w wantedScript, at **loadedScript, built jshost.Compiled) error {
+	old, on := *at, termsOf(conf, w.Concurrency, w.AllowHosts, w.Secrets)
 	switch {
-	case fresh:
+	case old == nil || old.script == nil || !reflect.DeepEqual(old.terms, on):
+		script, err := s.effects.start(built.Code, role{name: w.Name, emits: true}, on, s.opts)
+		if err != nil {
+			return err
+		}
+		if old != nil {
+			s.drop(old)
+		}
 		s.changed = true
-		loaded = &loadedScript{path: w.path, concurrency: w.Concurrency, script: jshost.NewScript(w.Name, program, w.Concurrency, s.opts)}
-		s.log.Info("listener loaded", "listener", w.Name, "file", w.path, "match", patternTexts(matchOf(w, program)))
-	case loaded.program.Hash() != program.Hash():
-		loaded.script.Swap(program)
+		*at = &loadedScript{terms: on, script: script}
+		s.scripts[w.Name] = *at
+		s.log.Info("listener loaded", "listener", w.Name, "file", w.path, "match", patternTexts(matchOf(w, built.Match)))
+	case old.script.Hash() != built.Code.Hash:
+		if err := old.script.Swap(built.Code); err != nil {
+			return err
+		}
 		s.changed = true
-		s.log.Info("listener reloaded", "listener", w.Name, "file", w.path)
-	case loaded.broken != "":
+		s.log.Info("listener reloaded", "listener", w.Name, "file", w.path, "version", built.Code.Hash)
+	case old.broken != "":
 		s.log.Info("listener compiles again", "listener", w.Name, "file", w.path)
 	}
-	loaded.program, loaded.broken = program, ""
-	return loaded
+	(*at).match, (*at).broken = built.Match, ""
+	return nil
+}
+
+// dropAfter is how long a script that was replaced is kept for who is about to give it an event.
+const dropAfter = 5 * time.Second
+
+// drop ends a script that is not needed any more.
+func (s *scriptSet) drop(l *loadedScript) {
+	if l.script == nil {
+		return
+	}
+	s.closing.Go(func() { // ends with close at the latest
+		timer := time.NewTimer(dropAfter)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-s.closed:
+		}
+		l.script.Close()
+	})
+}
+
+// close ends all scripts. Nothing may be given to them any more.
+func (s *scriptSet) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.closed:
+		return
+	default:
+		close(s.closed)
+	}
+	for _, l := range s.scripts {
+		s.drop(l)
+	}
+	s.closing.Wait()
 }
 
 var everything = mustPattern("*.*")
@@ -204,12 +271,12 @@ func mustPattern(text string) core.Pattern {
 }
 
 // matchOf is what the configuration says, else what the file says, else everything.
-func matchOf(w wantedScript, program *jshost.Program) []core.Pattern {
+func matchOf(w wantedScript, file []core.Pattern) []core.Pattern {
 	if len(w.Match) > 0 {
 		return w.Match
 	}
-	if match := program.Match(); len(match) > 0 {
-		return match
+	if len(file) > 0 {
+		return file
 	}
 	return []core.Pattern{everything}
 }
@@ -224,7 +291,7 @@ func patternTexts(patterns []core.Pattern) []string {
 
 func subscription(w wantedScript, loaded *loadedScript) delivery.Subscription {
 	sub := subscriptionOf(w.Listener, loaded.script, loaded.script.Hash)
-	sub.Match = matchOf(w, loaded.program)
+	sub.Match = matchOf(w, loaded.match)
 	return sub
 }
 
@@ -245,24 +312,22 @@ func subscriptionOf(l config.Listener, runner core.Listener, code func() string)
 }
 
 // checkScripts compiles everything once, for check. It returns what is wrong, and what may be.
-func checkScripts(conf *config.Config) (listeners, warnings []string, errs []error) {
+func checkScripts(ctx context.Context, conf *config.Config) (listeners, warnings []string, errs []error) {
 	wanted, err := wantedScripts(conf)
 	if err != nil {
 		errs = append(errs, err)
 	}
-	for _, w := range wanted {
-		program, err := w.compile()
+	for i, built := range buildAll(ctx, conf, wanted) {
+		w := wanted[i]
 		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case program.Handles():
+		case built.Err != nil:
+			errs = append(errs, built.Err)
+		case built.Handles:
 			listeners = append(listeners, w.Name)
-			errs = append(errs, never(conf, w, program)...)
+			errs = append(errs, never(conf, w, built.Match)...)
 			if len(w.Match) == 0 {
-				warnings = append(warnings, strangeActions(w.Name, program.Match())...)
+				warnings = append(warnings, strangeActions(w.Name, built.Match)...)
 			}
-		case w.key != "":
-			errs = append(errs, &jshost.CompileError{File: w.path, Msg: "it exports no function: write export default function (event, ctx) { … }"})
 		}
 	}
 	slices.Sort(listeners)
@@ -271,12 +336,11 @@ func checkScripts(conf *config.Config) (listeners, warnings []string, errs []err
 
 // never are the rules that no event can fulfil because of what the script matches. What no event at
 // all can meet, and what the configuration itself matches, was found when it was read.
-func never(conf *config.Config, w wantedScript, program *jshost.Program) []error {
+func never(conf *config.Config, w wantedScript, match []core.Pattern) []error {
 	if w.key == "" || len(w.Match) > 0 {
 		return nil
 	}
 	var mistakes config.Mistakes
-	match := program.Match()
 	if why := core.ImpossibleChanged(match, w.Changed); why != "" {
 		mistakes = append(mistakes, conf.Mistake(w.key+".changed", "can never hold: "+why, "leave it out, or let "+w.Script+" match updated or merged"))
 	}

@@ -140,7 +140,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			if conf == nil {
 				return c.checkFailed(err)
 			}
-			listeners, strange, errs := checkScripts(conf)
+			listeners, strange, errs := checkScripts(cmd.Context(), conf)
 			errs = append(errs, checkChainScripts(conf)...)
 			plugins, wrong := checkPlugins(conf)
 			listeners, errs = append(listeners, plugins...), append(errs, wrong...)

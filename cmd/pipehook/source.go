@@ -49,7 +49,7 @@ func sourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (
 		return nil, p.Source, nil // that it is required has been said
 	}
 	o := p.SourceOptions
-	s, err := chain.open(chainSpec{kind: engine.Source, path: p.Script, concurrency: o.Concurrency}, o.AllowHosts, o.Secrets)
+	s, err := chain.open(chainSpec{kind: engine.Source, path: p.Script}, o.Concurrency, o.AllowHosts, o.Secrets)
 	if err != nil {
 		return nil, p.Source, conf.Mistake(fmt.Sprintf("pipeline[%d].script", i), err.Error(), "")
 	}

@@ -27,7 +27,7 @@ func pendingWhys(ctx context.Context, r *store.Reader, conf *config.Config, ev *
 	if err != nil {
 		return nil, err
 	}
-	listeners := listenersOf(conf)
+	listeners := listenersOf(ctx, conf)
 	whys := map[string]string{}
 	for _, d := range ev.Deliveries {
 		if d.State != core.Waiting {

@@ -92,7 +92,7 @@ func (l *lane) turn(t *try) {
 func (l *lane) conclude(sub *Subscription, t *try, out core.Outcome) {
 	failpoint.Pass(failpoint.AfterHandler)
 	t.end()
-	t.a.Took, t.a.Code = out.Took, out.Code
+	t.a.Took, t.a.Code, t.a.Output = out.Took, out.Code, clip(out.Output)
 	if out.Err != nil {
 		judge(sub, t.it, &t.a, out.Err)
 	} else {

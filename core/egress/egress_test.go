@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -193,6 +194,33 @@ func TestAResponseIsBounded(t *testing.T) {
 				t.Errorf("got %q, want %q", code, test.code)
 			}
 		})
+	}
+}
+
+func TestTheBoundsHoldOverHTTP2(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/body":
+			_, _ = w.Write(make([]byte, 2<<20))
+		case "/headers":
+			for i := range 100 {
+				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("a", 1000))
+			}
+		default:
+			fmt.Fprint(w, r.Proto)
+		}
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	c := newClient(t, Options{AllowHosts: []string{s.Listener.Addr().String()}, AllowPrivate: here, RootCAs: roots})
+	for path, want := range map[string]string{"/": "", "/body": "ETOOLARGE", "/headers": "ENETWORK"} { // the protocol has no word for it
+		got, code := ask(t, c, &Request{URL: s.URL + path})
+		if code != want || want == "" && string(got.Body) != "HTTP/2.0" {
+			t.Errorf("%s: %q %+v", path, code, got)
+		}
 	}
 }
 

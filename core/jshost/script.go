@@ -1,42 +1,25 @@
-// Package jshost makes listeners of files in JavaScript or TypeScript: it finds them, compiles them
-// and says when they have changed. What a script is made of and runs in are packages of their own,
-// bundle and engine; this one joins them.
+// Package jshost makes listeners of files in JavaScript or TypeScript: it finds them, compiles them,
+// runs them here or in a process of their own, and says when they have changed. What a script is
+// made of and runs in are packages of their own, bundle, engine and worker; this one joins them.
 package jshost
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/failpoint"
-	"github.com/pipehook/pipehook/core/jshost/bundle"
 	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/jshost/worker"
 )
 
 // What users of scripts need of the engine.
 type (
-	Program      = engine.Program
 	CompileError = engine.CompileError
 	Line         = engine.Line
 )
-
-// Compile reads, bundles and compiles a file with the files it imports, and runs its top level once
-// to see what it exports. The error is a CompileError.
-func Compile(path string) (*Program, error) {
-	began := time.Now()
-	code, err := bundle.Make(path)
-	if err != nil {
-		return nil, err
-	}
-	p, err := engine.Compile(code)
-	if e, ok := errors.AsType[*CompileError](err); ok && e.Frame == "" {
-		e.Frame = sourceOf(code.Inputs, began).frame(e.File, e.Line, e.Column)
-	}
-	return p, err
-}
 
 // Options are what the scripts say things to. The zero value is silence.
 type Options struct {
@@ -46,42 +29,22 @@ type Options struct {
 	Said func(Line)
 }
 
-// Engine is the part of an engine's options that says where lines go.
-func (o Options) Engine(name string) engine.Options {
-	e := engine.Options{Name: name, Log: o.Log}
-	if o.Log == nil && o.Said == nil {
-		return e
-	}
-	e.Level = leveler(o)
-	e.Said = func(l Line) {
-		if o.Log != nil {
-			o.Log.LogAttrs(context.Background(), l.Level, l.Msg, l.LogAttrs()...)
-		}
-		failpoint.Pass(failpoint.InHandler)
-		if o.Said != nil {
-			o.Said(l)
-		}
-	}
-	return e
+// Setup is how one script is run.
+type Setup struct {
+	Name     string            // of the listener, stage or source
+	Size     int               // calls at a time
+	Isolated bool              // in a process of its own
+	Memory   int64             // of that process, in bytes above what an empty one needs
+	Steady   bool              // which is not ended when nothing comes for a while: somebody waits for each call
+	Host     engine.Host       // nil: nothing outside can be reached
+	Secrets  map[string]string // that were granted, by name
 }
 
-// leveler is the lowest level that anybody listens to.
-type leveler Options
-
-func (o leveler) Level() slog.Level {
-	for level := slog.LevelDebug; level < slog.LevelError; level += 4 {
-		if o.Said != nil || o.Log.Enabled(context.Background(), level) {
-			return level
-		}
-	}
-	return slog.LevelError
-}
-
-// Script is a listener that a Runner runs. The Runner can be another at any time.
+// Script is a listener that a script runs. Its code can be another at any time.
 type Script struct {
-	name string
-	opts Options
-	size int
+	setup Setup
+	opts  Options
+	notes notes
 
 	mu      sync.Mutex
 	now     *version
@@ -97,28 +60,73 @@ type version struct {
 	retired bool // to be closed when nobody uses it
 }
 
-// NewScript makes a listener of a program that Handles. It runs in this process, with at most size
-// runtimes, until it is given another Runner.
-func NewScript(name string, p *Program, size int, opts Options) *Script {
-	s := &Script{name: name, opts: opts, size: size}
-	s.Swap(p)
-	return s
+// NewScript makes a listener of code that was built before. The error is a CompileError.
+func NewScript(code engine.Code, setup Setup, opts Options) (*Script, error) {
+	s := &Script{setup: setup, opts: opts}
+	return s, s.Swap(code)
 }
 
-// Swap replaces the program at once. Calls that run finish on the old one.
-func (s *Script) Swap(p *Program) {
-	o := s.opts.Engine(s.name)
-	o.Size = s.size
-	s.SwapRunner(p.Hash(), engine.NewPool(p, o), p.Inputs()...)
-}
-
-// SwapRunner replaces what runs the calls. The script owns it from now on; hash is that of its code,
-// and files are what it was made of just now: errors show lines of them.
-func (s *Script) SwapRunner(hash string, r engine.Runner, files ...string) {
+// Swap replaces the code at once. Calls that run finish on the old one, which also goes on when there
+// is an error.
+func (s *Script) Swap(code engine.Code) error {
+	runner, err := s.open(code)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retire()
-	s.now = &version{hash: hash, runner: r, source: sourceOf(files, time.Now())}
+	s.now = &version{hash: code.Hash, runner: runner, source: sourceOf(code.Inputs, time.Now())}
+	return nil
+}
+
+// never is longer than a process lives.
+const never = 100 * 365 * 24 * time.Hour
+
+func (s *Script) open(code engine.Code) (engine.Runner, error) {
+	level := leveler(s.opts)
+	if !s.setup.Isolated {
+		program, err := engine.Compile(code)
+		if err != nil {
+			return nil, err
+		}
+		return engine.NewPool(program, engine.Options{
+			Name: s.setup.Name, Size: s.setup.Size, Host: s.setup.Host, Secrets: s.setup.Secrets, Said: s.said, Level: level, Log: s.opts.Log,
+		}), nil
+	}
+	o := worker.Options{
+		Name: s.setup.Name, Code: code, Size: s.setup.Size, Host: s.setup.Host, Secrets: s.setup.Secrets, Memory: s.setup.Memory,
+		Said: s.said, Level: level, Log: s.opts.Log,
+	}
+	if s.setup.Steady {
+		o.Idle = never
+	}
+	p := worker.New(o)
+	p.Warm() // the next call does not wait for the start
+	return p, nil
+}
+
+func (s *Script) said(l Line) {
+	s.notes.add(l)
+	if s.opts.Log != nil {
+		s.opts.Log.LogAttrs(context.Background(), l.Level, l.Msg, l.LogAttrs()...)
+	}
+	failpoint.Pass(failpoint.InHandler)
+	if s.opts.Said != nil {
+		s.opts.Said(l)
+	}
+}
+
+// leveler is the lowest level that anybody listens to.
+type leveler Options
+
+func (o leveler) Level() slog.Level {
+	for level := slog.LevelDebug; level < slog.LevelError; level += 4 {
+		if o.Said != nil || o.Log != nil && o.Log.Enabled(context.Background(), level) {
+			return level
+		}
+	}
+	return slog.LevelError
 }
 
 // retire needs the lock.
@@ -170,29 +178,25 @@ const ahead = 16
 // HandleBatch is part of core.BatchListener. In this process nothing has to be carried, and what has
 // not begun can be called back up to the last moment.
 func (s *Script) HandleBatch(ctx context.Context, timeout time.Duration, batch []core.Delivery, begin func(i int) bool, done func(i int, out core.Outcome)) {
-	portion := s.portion()
+	portion := 1
+	if s.setup.Isolated {
+		portion = ahead
+	}
 	calls := make([]engine.Call, 0, min(portion, len(batch)))
 	for next := 0; next < len(batch); {
 		first := next
 		for calls = calls[:0]; len(calls) < portion && next < len(batch) && begin(next); next++ {
-			calls = append(calls, engine.Call{Event: &batch[next].Event, Attempt: batch[next].Attempt(), Timeout: timeout})
+			ev := &batch[next].Event
+			s.notes.begin(ev.ID)
+			calls = append(calls, engine.Call{Event: ev, Attempt: batch[next].Attempt(), Timeout: timeout})
 		}
 		if len(calls) == 0 {
 			return
 		}
 		s.Run(ctx, calls, func(i int, r engine.Result) {
-			done(first+i, core.Outcome{Err: r.Err, Took: r.Took, Code: r.Hash})
+			done(first+i, core.Outcome{Err: r.Err, Took: r.Took, Code: r.Hash, Output: s.notes.take(calls[i].Event.ID)})
 		})
 	}
-}
-
-func (s *Script) portion() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, here := s.now.runner.(*engine.Pool); here {
-		return 1
-	}
-	return ahead
 }
 
 // Close waits for the calls that run and ends what runs them. Later calls fail.

@@ -18,11 +18,15 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/jshost/worker"
 	"github.com/pipehook/pipehook/core/samples"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	worker.Main()
+	goleak.VerifyTestMain(m)
+}
 
 func sample(t testing.TB) core.Event {
 	t.Helper()
@@ -34,49 +38,76 @@ func sample(t testing.TB) core.Event {
 	return ev
 }
 
-func compile(t testing.TB, name, code string) (string, *jshost.Program, error) {
+// built is a file as code.
+func built(t testing.TB, path string) jshost.Compiled {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(code), 0o600); err != nil {
+	all, err := jshost.Build(t.Context(), false, path)
+	if err == nil {
+		err = all[0].Err
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := jshost.Compile(path)
-	return path, p, err
+	return all[0]
+}
+
+// compile makes code of text, as a file it.js.
+func compile(t testing.TB, text string) engine.Code {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "it.js")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return built(t, path).Code
+}
+
+// start runs code as the listener it, until the test ends.
+func start(t testing.TB, code engine.Code, isolated bool, opts jshost.Options) *jshost.Script {
+	t.Helper()
+	s, err := jshost.NewScript(code, jshost.Setup{Name: "it", Size: 1, Isolated: isolated, Memory: 64 << 20}, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// each runs a test in both ways in which scripts can be run.
+func each(t *testing.T, test func(t *testing.T, isolated bool)) {
+	t.Run("here", func(t *testing.T) { test(t, false) })
+	t.Run("in a process", func(t *testing.T) { test(t, true) })
 }
 
 func TestASwapGoesToTheNewVersion(t *testing.T) {
-	program := func(word string) *jshost.Program {
-		_, p, err := compile(t, "it.js", "export default (event, ctx) => ctx.log.info('"+word+"')")
-		if err != nil {
-			t.Fatal(err)
+	each(t, func(t *testing.T, isolated bool) {
+		code := func(word string) engine.Code {
+			return compile(t, "export default (event, ctx) => ctx.log.info('"+word+"')")
 		}
-		return p
-	}
-	var said []string
-	first, second := program("one"), program("two")
-	s := jshost.NewScript("it", first, 1, jshost.Options{Said: func(l jshost.Line) { said = append(said, l.Text) }})
-	for _, p := range []*jshost.Program{nil, second} {
-		if p != nil {
-			s.Swap(p)
+		var said []string
+		first, second := code("one"), code("two")
+		s := start(t, first, isolated, jshost.Options{Said: func(l jshost.Line) { said = append(said, l.Text) }})
+		for _, next := range []*engine.Code{nil, &second} {
+			if next != nil {
+				if err := s.Swap(*next); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Handle(t.Context(), sample(t)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := s.Handle(t.Context(), sample(t)); err != nil {
-			t.Fatal(err)
+		if strings.Join(said, " ") != "one two" || s.Hash() != second.Hash || first.Hash == second.Hash {
+			t.Errorf("said %v, hash %s", said, s.Hash())
 		}
-	}
-	if strings.Join(said, " ") != "one two" || s.Hash() != second.Hash() || first.Hash() == second.Hash() {
-		t.Errorf("said %v, hash %s", said, s.Hash())
-	}
+	})
 }
 
 // held is a listener with one runtime that is inside a call until the returned function is called.
 func held(t *testing.T, said func(jshost.Line)) (s *jshost.Script, release func()) {
 	t.Helper()
-	_, p, err := compile(t, "it.js", "let n = 0; export default (event) => { console.log('one', ++n); console.log('still one') }")
-	if err != nil {
-		t.Fatal(err)
-	}
+	code := compile(t, "let n = 0; export default (event) => { console.log('one', ++n); console.log('still one') }")
 	gate, entered, result := make(chan struct{}), make(chan struct{}, 10), make(chan error, 1)
-	s = jshost.NewScript("it", p, 1, jshost.Options{Said: func(l jshost.Line) {
+	s = start(t, code, false, jshost.Options{Said: func(l jshost.Line) {
 		entered <- struct{}{}
 		<-gate
 		said(l)
@@ -99,11 +130,9 @@ func TestACallInFlightFinishesOnTheOldVersion(t *testing.T) {
 		defer mu.Unlock()
 		said = append(said, l.Text)
 	})
-	_, second, err := compile(t, "it.js", "export default () => console.log('two')")
-	if err != nil {
+	if err := s.Swap(compile(t, "export default () => console.log('two')")); err != nil {
 		t.Fatal(err)
 	}
-	s.Swap(second)
 	release()
 	if err := s.Handle(t.Context(), sample(t)); err != nil {
 		t.Fatal(err)
@@ -124,50 +153,77 @@ func TestWhatAScriptLogs(t *testing.T) {
 		{"debug", `console.debug("d"); ctx.log.debug("e")`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			path, p, err := compile(t, "it.js", "export default function (event, ctx) { "+test.code+" }")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var out bytes.Buffer
-			log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-				if a.Key == slog.TimeKey {
-					return slog.Attr{}
+			each(t, func(t *testing.T, isolated bool) {
+				code := compile(t, "export default function (event, ctx) { "+test.code+" }")
+				var out bytes.Buffer
+				log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+					if a.Key == slog.TimeKey {
+						return slog.Attr{}
+					}
+					return a
+				}}))
+				s := start(t, code, isolated, jshost.Options{Log: log})
+				if err := s.Handle(t.Context(), sample(t)); err != nil {
+					t.Fatal(err)
 				}
-				return a
-			}}))
-			if err := jshost.NewScript("it", p, 1, jshost.Options{Log: log}).Handle(t.Context(), sample(t)); err != nil {
-				t.Fatal(err)
-			}
-			if got := strings.ReplaceAll(strings.TrimSpace(out.String()), path, "PATH"); got != test.want {
-				t.Errorf("got\n%s\nwant\n%s", got, test.want)
-			}
+				s.Close()
+				var lines []string
+				for line := range strings.Lines(out.String()) {
+					if strings.Contains(line, " listener=") { // the others are about the process
+						lines = append(lines, line)
+					}
+				}
+				if got := strings.ReplaceAll(strings.TrimSpace(strings.Join(lines, "")), code.Path, "PATH"); got != test.want {
+					t.Errorf("got\n%s\nwant\n%s", got, test.want)
+				}
+			})
 		})
 	}
 }
 
+func TestWhatACallSaysComesBackWithItsOutcome(t *testing.T) {
+	each(t, func(t *testing.T, isolated bool) {
+		code := compile(t, `export default (event, ctx) => {
+			if (event.id === "loud") for (let i = 0; i < 100; i++) ctx.log.warn("x".repeat(100));
+			if (event.id === "failed") { ctx.log.info("trying", { n: 1 }); throw new Error("no"); }
+		}`)
+		s := start(t, code, isolated, jshost.Options{Log: slog.New(slog.DiscardHandler), Said: func(jshost.Line) {}})
+		batch := make([]core.Delivery, 3)
+		for i, id := range []string{"failed", "quiet", "loud"} {
+			batch[i].Event = sample(t)
+			batch[i].Event.ID = id
+		}
+		var outs []core.Outcome
+		s.HandleBatch(t.Context(), time.Minute, batch, func(int) bool { return true }, func(_ int, out core.Outcome) { outs = append(outs, out) })
+		if outs[0].Output != "info trying n=1\n" || outs[0].Err == nil || outs[0].Code != code.Hash {
+			t.Errorf("the one that failed: %+v", outs[0])
+		}
+		if outs[1].Output != "" || outs[1].Err != nil {
+			t.Errorf("the quiet one: %+v", outs[1])
+		}
+		if loud := outs[2].Output; len(loud) < 4000 || len(loud) > 4200 || !strings.HasSuffix(loud, "…\n") {
+			t.Errorf("the loud one said %d bytes: %.100s", len(loud), loud)
+		}
+	})
+}
+
 func TestTheExampleTellsOfADealThatMoved(t *testing.T) {
-	p, err := jshost.Compile("../../scripts/deal-moved.js")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := built(t, "../../scripts/deal-moved.js")
 	var said []string
-	s := jshost.NewScript(p.Name(), p, 1, jshost.Options{Said: func(l jshost.Line) { said = append(said, l.Listener+": "+l.Text) }})
+	s := start(t, c.Code, false, jshost.Options{Said: func(l jshost.Line) { said = append(said, l.Text) }})
 	if err := s.Handle(t.Context(), sample(t)); err != nil {
 		t.Fatal(err)
 	}
-	want := `deal-moved: "Annual licence, 40 seats" moved from stage 3 to 4`
-	if got := strings.Join(said, "\n"); got != want || fmt.Sprint(p.Match()) != "[updated.deal]" {
-		t.Errorf("said %q for %v, want %q", got, p.Match(), want)
+	want := `"Annual licence, 40 seats" moved from stage 3 to 4`
+	if got := strings.Join(said, "\n"); got != want || fmt.Sprint(c.Match) != "[updated.deal]" {
+		t.Errorf("said %q for %v, want %q", got, c.Match, want)
 	}
 }
 
 func TestAnErrorShowsTheLineOfCode(t *testing.T) {
-	path, p, err := compile(t, "it.ts", "export default (event: any) => {\n  const ü = event.nothing;\n  return ü.here;\n}")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := jshost.NewScript("it", p, 1, jshost.Options{})
-	defer s.Close()
+	code := compile(t, "export default (event) => {\n  const ü = event.nothing;\n  return ü.here;\n}")
+	path := code.Path
+	s := start(t, code, false, jshost.Options{})
 	failure, ok := errors.AsType[*engine.ScriptError](s.Handle(t.Context(), sample(t)))
 	if !ok || failure.Frame != "3 | return ü.here;\n  |          ^" || !strings.HasPrefix(failure.Long(), failure.Error()+"\n3 | ") || strings.Contains(failure.Error(), "\n") {
 		t.Fatalf("%+v", failure)
@@ -183,8 +239,15 @@ func TestAnErrorShowsTheLineOfCode(t *testing.T) {
 		"syntax":  {"export default () => {\n  const = 5;\n}", "2 | const = 5;\n  |       ^"},
 		"the top": {"const a = null;\n\ta.b;\nexport default () => 1", "2 | a.b;\n  |   ^"},
 	} {
-		_, _, err := compile(t, "it.js", test.code)
-		if failure, ok := errors.AsType[*jshost.CompileError](err); !ok || failure.Frame != test.want {
+		wrong := filepath.Join(t.TempDir(), "it.js")
+		if err := os.WriteFile(wrong, []byte(test.code), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all, err := jshost.Build(t.Context(), false, wrong)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failure, ok := errors.AsType[*jshost.CompileError](all[0].Err); !ok || failure.Frame != test.want {
 			t.Errorf("%s: %+v, want\n%s", name, failure, test.want)
 		}
 	}

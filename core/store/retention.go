@@ -54,14 +54,15 @@ func (r *rest) after(began, now time.Time) time.Duration {
 }
 
 func (s *Store) forget(ctx context.Context, k Keep, sizing *rest) error {
-	if err := s.forgetExpired(ctx); err != nil {
-		return err
-	}
+	err := s.forgetExpired(ctx)
 	if k.Age > 0 {
-		if err := errors.Join(s.forgetOld(ctx, k.Age, nil), s.backend.forgetBeside(ctx, k.Age)); err != nil {
-			return err
-		}
+		err = errors.Join(err, s.forgetOld(ctx, k.Age, nil), s.backend.forgetBeside(ctx, k.Age))
 	}
+	return errors.Join(err, s.forgetBeyond(ctx, k, sizing))
+}
+
+// forgetBeyond deletes the oldest while there is too much.
+func (s *Store) forgetBeyond(ctx context.Context, k Keep, sizing *rest) error {
 	began := time.Now()
 	if k.Size <= 0 || !sizing.over(began) {
 		return nil

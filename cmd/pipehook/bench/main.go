@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
+	"github.com/pipehook/pipehook/core/jshost/worker"
 )
 
 type options struct {
@@ -30,6 +31,7 @@ type options struct {
 }
 
 func main() {
+	worker.Main() // a script's process is this program too
 	if len(os.Args) == 2 && os.Args[1] == "bare" {
 		serveBare()
 		return

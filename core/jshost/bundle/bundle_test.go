@@ -62,3 +62,16 @@ func TestTheHashIsThatOfTheCode(t *testing.T) {
 		t.Errorf("hashes %v, want two", hashes)
 	}
 }
+
+func TestAPackageIsTakenAsForABrowser(t *testing.T) {
+	code, err := bundle.Make(files(t, "a.js", "import b from 'b'; export default () => b",
+		"node_modules/b/node.js", "module.exports = require('http')", "node_modules/b/web.js", "module.exports = fetch.name",
+		"node_modules/b/package.json", `{"main":"node.js","browser":{"./node.js":"./web.js"}}`))
+	if err != nil || !strings.Contains(string(code.Text), "fetch.name") {
+		t.Errorf("%v: %s", err, code.Text)
+	}
+	_, err = bundle.Make(files(t, "a.js", "import http from 'http'; export default () => http"))
+	if err == nil || !strings.Contains(err.Error(), `a.js:1:18: there is no module "http": scripts don't run in Node.js and have none of its modules`) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -73,6 +73,9 @@ type Options struct {
 	Level slog.Leveler // lines below are not made; nil: all are
 	Log   *slog.Logger // for faults of ours, such as a panic in a host function; nil: nowhere
 	Clock Clock        // nil: the real one
+	// Loading is called when a call has to wait for the file to be loaded, which is no part of its
+	// time, and what it returns when that is over; may be nil.
+	Loading func(*core.Event) (loaded func())
 }
 
 // Clock is the time that scripts see and wait by. Deadlines are always of real time.

@@ -15,27 +15,25 @@ const (
 	maxAttr  = 1 << 10  // bytes of one attribute
 )
 
-// logObjects are the global console and ctx.log, which say things the same way.
-func (rt *runtime) logObjects() (console, log *goja.Object) {
-	log, console = rt.vm.NewObject(), rt.vm.NewObject()
-	for _, one := range []struct {
-		name  string
-		level slog.Level
-	}{{"debug", slog.LevelDebug}, {"info", slog.LevelInfo}, {"log", slog.LevelInfo}, {"warn", slog.LevelWarn}, {"error", slog.LevelError}} {
-		rt.method(console, one.name, func(call goja.FunctionCall) goja.Value {
-			rt.say(one.level, call.Arguments, nil)
-			return goja.Undefined()
-		})
-		if one.name == "log" {
-			continue
-		}
-		rt.method(log, one.name, func(call goja.FunctionCall) goja.Value {
-			words, attrs := rt.attrs(call.Arguments)
-			rt.say(one.level, words, attrs)
+var levels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "log": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+
+// logObject is the global console, or ctx.log, which takes data beside the text.
+func (rt *runtime) logObject(names []string, data bool) goja.Value {
+	o := rt.vm.NewObject()
+	for _, name := range names {
+		level := levels[name]
+		rt.method(o, name, func(call goja.FunctionCall) goja.Value {
+			if data {
+				words, attrs := rt.attrs(call.Arguments)
+				rt.say(level, words, attrs)
+			} else {
+				rt.say(level, call.Arguments, nil)
+			}
 			return goja.Undefined()
 		})
 	}
-	return console, log
+	rt.freeze(o)
+	return o
 }
 
 // attrs takes the object off that may follow the text of a line: log.info("moved", { to: 4 }).

@@ -9,64 +9,86 @@ import (
 	"github.com/dop251/goja"
 )
 
-// contextOf is the handler's second argument, ctx. It is the same for all calls of its kind in a
-// runtime, so it can't be changed; what differs from call to call are getters. Parts that few scripts
-// use are made when they are first asked for.
-func (rt *runtime) contextOf(kind Kind) *goja.Object {
-	if made := rt.ctx[kind]; made != nil {
-		return made
+// contextParts are what ctx has, in the order in which it is listed. The last two are a stage's.
+var contextParts = []string{"listener", "attempt", "deadline", "signal", "log", "fail", "retryAfter", "fetch", "kv", "secrets", "emit", "drop", "reject"}
+
+const forStages = 2
+
+// contextView is the handler's second argument, ctx. Its parts are made when they are first asked for,
+// once for each runtime where they are the same for every call.
+type contextView struct{ rt *runtime }
+
+func (v *contextView) Keys() []string {
+	if v.rt.call != nil && v.rt.call.Kind == Stage {
+		return contextParts
 	}
-	ctx := rt.vm.NewObject()
-	for name, value := range map[string]any{"log": rt.log, "listener": rt.opts.Name} {
-		_ = ctx.DefineDataProperty(name, rt.vm.ToValue(value), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_TRUE) // a new object takes any property
+	return contextParts[:len(contextParts)-forStages]
+}
+
+func (v *contextView) Has(name string) bool { return slices.Contains(v.Keys(), name) }
+
+func (v *contextView) Set(string, goja.Value) bool { return v.rt.readOnly("ctx", "{ ...ctx }") }
+func (v *contextView) Delete(string) bool          { return v.rt.readOnly("ctx", "{ ...ctx }") }
+
+func (v *contextView) Get(name string) goja.Value {
+	rt := v.rt
+	if !v.Has(name) {
+		return nil
 	}
-	rt.method(ctx, "fail", rt.fail)
-	rt.method(ctx, "retryAfter", rt.retryAfter)
-	rt.method(ctx, "emit", rt.emit)
-	if kind == Stage {
-		rt.method(ctx, "drop", rt.drop)
-		rt.method(ctx, "reject", rt.reject)
-	}
-	rt.getter(ctx, "deadline", func() goja.Value {
-		if rt.deadline.IsZero() {
-			return goja.Null()
-		}
-		return rt.vm.ToValue(rt.deadline.UnixMilli())
-	})
-	rt.getter(ctx, "attempt", func() goja.Value {
+	switch name {
+	case "listener":
+		return rt.vm.ToValue(rt.opts.Name)
+	case "attempt":
 		if rt.call == nil {
 			return goja.Undefined()
 		}
 		return rt.vm.ToValue(max(rt.call.Attempt, 1))
-	})
-	rt.getter(ctx, "fetch", func() goja.Value { return rt.global.Get("fetch") })
-	rt.getter(ctx, "signal", rt.deadlineSignal)
-	rt.getter(ctx, "kv", once(rt.kvObject))
-	rt.getter(ctx, "secrets", func() goja.Value {
+	case "deadline":
+		if rt.deadline.IsZero() {
+			return goja.Null()
+		}
+		return rt.vm.ToValue(rt.deadline.UnixMilli())
+	case "signal":
+		return rt.deadlineSignal()
+	case "fetch":
+		return rt.global.Get("fetch")
+	case "secrets":
 		if rt.granted == nil { // one for each call: its prototype can be changed
 			rt.granted = rt.vm.NewDynamicObject(&secretsView{rt})
 		}
 		return rt.granted
-	})
-	rt.freeze(ctx)
-	rt.ctx[kind] = ctx
-	return ctx
-}
-
-func (rt *runtime) getter(o *goja.Object, name string, get func() goja.Value) {
-	function := rt.vm.ToValue(func(goja.FunctionCall) goja.Value { return get() }).ToObject(rt.vm)
-	rt.freeze(function)
-	_ = o.DefineAccessorProperty(name, function, nil, goja.FLAG_FALSE, goja.FLAG_TRUE) // a new object takes any property
-}
-
-func once(makeIt func() goja.Value) func() goja.Value {
-	var made goja.Value
-	return func() goja.Value {
-		if made == nil {
-			made = makeIt()
-		}
+	}
+	if made, ok := rt.parts[name]; ok {
 		return made
 	}
+	made := rt.contextPart(name)
+	rt.parts[name] = made
+	return made
+}
+
+func (rt *runtime) contextPart(name string) goja.Value {
+	switch name {
+	case "log":
+		return rt.logObject([]string{"debug", "info", "warn", "error"}, true)
+	case "kv":
+		return rt.kvObject()
+	case "fail":
+		return rt.function(name, rt.fail)
+	case "retryAfter":
+		return rt.function(name, rt.retryAfter)
+	case "emit":
+		return rt.function(name, rt.emit)
+	case "drop":
+		return rt.function(name, rt.drop)
+	default:
+		return rt.function(name, rt.reject)
+	}
+}
+
+// getter gives an object a property that is made when it is asked for.
+func (rt *runtime) getter(o *goja.Object, name string, get func() goja.Value) {
+	function := rt.function(name, func(goja.FunctionCall) goja.Value { return get() })
+	_ = o.DefineAccessorProperty(name, function, nil, goja.FLAG_FALSE, goja.FLAG_TRUE) // a new object takes any property
 }
 
 // secretsView has what was granted, by name. It lists nothing, so that no log takes it by accident.

@@ -182,7 +182,7 @@ func TestAFailureSaysWhereAndWhat(t *testing.T) {
 		"endless recursion":             {"const f = () => f();\nexport default () => f()", "the calls are nested too deep"},
 		"a change of the event":         {"export default (event) => {\n  event.action = 'x';\n}", "TypeError: the event can't be changed"},
 		"a change of its data":          {"export default (event) => {\n  event.current.title = 'x';\n}", "TypeError: the event's data can't be changed"},
-		"code made of text":             {"export default () => eval('1')", "ReferenceError: eval is not defined"},
+		"code made of text":             {"export default () => eval('1')", "TypeError: eval: code can't be made of text here"},
 		"a constructor of functions":    {"export default () => (() => 1).constructor('return 1')()", "TypeError"},
 		"a huge string":                 {"export default () => 'x'.repeat(2 ** 40)", "RangeError: repeat: a string may have at most"},
 	} {

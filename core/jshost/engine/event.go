@@ -26,13 +26,14 @@ type eventView struct {
 }
 
 func (rt *runtime) eventObject(ev *core.Event) *goja.Object {
-	object := rt.vm.NewDynamicObject(&eventView{rt: rt, ev: ev})
-	_ = object.SetPrototype(rt.proto) // a new object takes any prototype
-	return object
+	return rt.vm.NewDynamicObject(&eventView{rt: rt, ev: ev})
 }
 
-func (v *eventView) Keys() []string      { return eventFields }
-func (v *eventView) Has(key string) bool { return slices.Contains(eventFields, key) }
+func (v *eventView) Keys() []string { return eventFields }
+func (v *eventView) Has(key string) bool {
+	_, method := eventMethods[key] // they are not listed among an event's keys
+	return method || slices.Contains(eventFields, key)
+}
 
 func (v *eventView) Set(string, goja.Value) bool {
 	return v.rt.readOnly("the event", "{ ...event }")
@@ -78,7 +79,7 @@ func (v *eventView) Get(key string) goja.Value {
 	case "raw":
 		return vm.ToValue(string(ev.Body))
 	}
-	return nil
+	return v.rt.eventMethod(key)
 }
 
 // labels is an object of texts, empty when there are none.
@@ -150,26 +151,31 @@ func about(ask func(*core.Event, string) bool) eventMethod {
 	}
 }
 
-// eventPrototype holds the methods, made once for each runtime. A method answers for the event it
-// is called on, and for the event being handled when it was taken off: const { changed } = event.
-func (rt *runtime) eventPrototype() *goja.Object {
-	proto := rt.vm.NewObject()
-	for name, answer := range eventMethods {
-		rt.method(proto, name, func(call goja.FunctionCall) goja.Value { // methods are not listed among an event's keys
-			ev := rt.event
-			if object, ok := call.This.(*goja.Object); ok {
-				if view, ok := object.Export().(*eventView); ok {
-					ev = view.ev
-				}
-			}
-			if ev == nil {
-				panic(rt.vm.NewTypeError("%s must be called on an event, as event.%s()", name, name))
-			}
-			return answer(rt, ev, call.Argument(0))
-		})
+// eventMethod is made once for each runtime, when it is first asked for; nil when there is no such
+// method. It answers for the event it is called on, and for the event being handled when it was taken
+// off: const { changed } = event.
+func (rt *runtime) eventMethod(name string) goja.Value {
+	if made, ok := rt.methods[name]; ok {
+		return made
 	}
-	rt.freeze(proto)
-	return proto
+	answer, ok := eventMethods[name]
+	if !ok {
+		return nil
+	}
+	made := rt.function(name, func(call goja.FunctionCall) goja.Value {
+		ev := rt.event
+		if object, ok := call.This.(*goja.Object); ok {
+			if view, ok := object.Export().(*eventView); ok {
+				ev = view.ev
+			}
+		}
+		if ev == nil {
+			panic(rt.vm.NewTypeError("%s must be called on an event, as event.%s()", name, name))
+		}
+		return answer(rt, ev, call.Argument(0))
+	})
+	rt.methods[name] = made
+	return made
 }
 
 func (rt *runtime) changesValue(ev *core.Event) goja.Value {

@@ -21,13 +21,21 @@ type global struct {
 	closed   bool
 }
 
+func newGlobal(rt *runtime) *global {
+	g := &global{rt: rt, original: rt.vm.GlobalObject(), found: map[string]goja.Value{}}
+	g.self = rt.vm.NewDynamicObject(g)
+	g.above = g.self.Prototype()
+	rt.vm.SetGlobalObject(g.self)
+	return g
+}
+
 func (g *global) Get(name string) goja.Value {
 	if v, ok := g.found[name]; ok {
 		return v
 	}
 	var v goja.Value
 	switch {
-	case name == "globalThis" || name == "global": // packages look for it by either name
+	case slices.Contains(itself, name):
 		v = g.self
 	case slices.Contains(languageGlobals, name):
 		v = g.original.Get(name)
@@ -37,17 +45,29 @@ func (g *global) Get(name string) goja.Value {
 				g.rt.language.iterator(o)
 			}
 		}
-	case slices.Contains(ownGlobals, name):
-		v = g.original.Get(name)
+	case name == "Function":
+		v = g.rt.language.function.Get("constructor") // not the language's own
+	case name == "eval": // some packages take it and never call it
+		v = g.rt.function(name, func(goja.FunctionCall) goja.Value {
+			panic(g.rt.vm.NewTypeError("eval: code can't be made of text here"))
+		})
+	case name == "console":
+		v = g.rt.logObject([]string{"debug", "info", "log", "warn", "error"}, false)
+	case slices.Contains(webGlobals, name):
+		v = g.rt.platform(g.original).Get(name)
 	default:
-		return nil
+		f := g.rt.timerGlobal(name)
+		if f == nil {
+			return nil
+		}
+		v = g.rt.function(name, f)
 	}
 	g.found[name] = v
 	return v
 }
 
 func (g *global) Has(name string) bool {
-	return name == "globalThis" || name == "global" || slices.Contains(languageGlobals, name) || slices.Contains(ownGlobals, name) || slices.Contains(g.added, name)
+	return slices.Contains(itself, name) || slices.Contains(languageGlobals, name) || slices.Contains(ownGlobals, name) || slices.Contains(g.added, name)
 }
 
 func (g *global) Set(name string, v goja.Value) bool {
@@ -78,10 +98,13 @@ func (g *global) Delete(name string) bool {
 // Keys lists what was added: the names of the language are not listed anywhere.
 func (g *global) Keys() []string { return g.added }
 
-// ownGlobals are those beside the language.
-var ownGlobals = append([]string{"console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, web.Globals()...)
+var (
+	itself     = []string{"globalThis", "global", "self"} // packages look for the global object by any of them
+	webGlobals = web.Globals()
+	ownGlobals = append([]string{"Function", "eval", "console", "setTimeout", "setInterval", "clearTimeout", "clearInterval", "queueMicrotask"}, webGlobals...)
+)
 
 // Globals are the names that scripts find, those of the global object itself included.
 func Globals() []string {
-	return slices.Concat(languageGlobals, ownGlobals, []string{"globalThis", "global"})
+	return slices.Concat(languageGlobals, ownGlobals, itself)
 }

@@ -23,8 +23,8 @@ const literalName = "literals.js"
 var literals = goja.MustCompile(literalName, literalSource, true)
 
 // languageGlobals are the names of the language that scripts have. Not among them: eval and Function,
-// which make code of text (the parser recurses, and takes the process down with it); and what only
-// Go's side of the engine needs.
+// which make code of text (the parser recurses, and takes the process down with it), and what only
+// the engine needs.
 var languageGlobals = []string{
 	"Object", "Array", "String", "Number", "BigInt", "RegExp", "Date", "Boolean", "Proxy", "Reflect", "Symbol",
 	"Error", "AggregateError", "TypeError", "ReferenceError", "SyntaxError", "RangeError", "EvalError", "URIError",
@@ -44,7 +44,8 @@ var dated = []string{
 	"__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "compile",
 }
 
-// makers are the constructors that make code of text.
+// makers are the constructors that make code of text. Scripts see others in their place, which are
+// good for instanceof and for Function.prototype, as libraries use them, and throw when called.
 var makers = []string{"Function", "AsyncFunction", "GeneratorFunction"}
 
 // language freezes what belongs to JavaScript itself.
@@ -190,7 +191,7 @@ func (l *language) share(o *goja.Object, name string) {
 	if name != "constructor" {
 		l.harden(value)
 	} else if c, ok := value.(*goja.Object); ok && slices.Contains(makers, c.Get("name").String()) {
-		value = goja.Undefined()
+		value = l.harmless(c.Get("name").String(), o)
 	}
 	p := l.shared[name]
 	if p == nil {
@@ -201,6 +202,18 @@ func (l *language) share(o *goja.Object, name string) {
 	}
 	p.values[o] = value
 	_ = o.DefineAccessorProperty(name, p.get, p.assign, goja.FLAG_FALSE, goja.FLAG_FALSE) // it is configurable in all of them
+}
+
+// harmless is a constructor of that name and prototype which makes nothing.
+func (l *language) harmless(name string, prototype *goja.Object) *goja.Object {
+	f := l.vm.ToValue(func(goja.ConstructorCall) *goja.Object {
+		panic(l.vm.NewTypeError("%s: code can't be made of text here", name))
+	}).ToObject(l.vm)
+	_ = f.DefineDataProperty("name", l.vm.ToValue(name), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // a new function takes both
+	_ = f.DefineDataProperty("prototype", prototype, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE)
+	l.freeze(f)
+	l.hard[f] = true
+	return f
 }
 
 func (l *language) native(f func(goja.FunctionCall) goja.Value) goja.Value {

@@ -203,18 +203,18 @@ func TestADeadlineEndsEveryWait(t *testing.T) {
 		return nil
 	}}
 	for _, test := range []struct{ name, code, want string }{
-		{"a timer", `await new Promise((done) => setTimeout(done, 60_000))`, "deadline of 50ms exceeded at "},
-		{"an operation", `await ctx.emit("added.x")`, "deadline of 50ms exceeded, waiting for ctx.emit at "},
-		{"a loop of timers", `await new Promise(() => setInterval(() => {}, 0))`, "deadline of 50ms exceeded"},
-		{"a loop of promises", `for (;;) await null`, "deadline of 50ms exceeded"},
-		{"a loop in a timer", `await new Promise(() => setTimeout(() => { for (;;); }, 1))`, "deadline of 50ms exceeded at "},
-		{"a loop after an operation", `await ctx.kv.get("x"); for (;;);`, "deadline of 50ms exceeded at "},
-		{"an operation that nobody waits for", `ctx.emit("added.x")`, "deadline of 50ms exceeded, waiting for ctx.emit at "},
+		{"a timer", `await new Promise((done) => setTimeout(done, 60_000))`, "deadline of 500ms exceeded at "},
+		{"an operation", `await ctx.emit("added.x")`, "deadline of 500ms exceeded, waiting for ctx.emit at "},
+		{"a loop of timers", `await new Promise(() => setInterval(() => {}, 0))`, "deadline of 500ms exceeded"},
+		{"a loop of promises", `for (;;) await null`, "deadline of 500ms exceeded"},
+		{"a loop in a timer", `await new Promise(() => setTimeout(() => { for (;;); }, 1))`, "deadline of 500ms exceeded at "},
+		{"a loop after an operation", `await ctx.kv.get("x"); for (;;);`, "deadline of 500ms exceeded at "},
+		{"an operation that nobody waits for", `ctx.emit("added.x")`, "deadline of 500ms exceeded, waiting for ctx.emit at "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			p := pool(t, engine.Options{Host: host}, "if (event.id === 'ok') return;\n"+test.code)
-			r := call(t, p, engine.Call{Timeout: 50 * time.Millisecond})
+			r := call(t, p, engine.Call{Timeout: 500 * time.Millisecond})
 			if r.Err == nil || !strings.Contains(r.Err.Error(), test.want) || !errors.Is(r.Err, context.DeadlineExceeded) {
 				t.Errorf("error %v, want %s", r.Err, test.want)
 			}
@@ -232,7 +232,7 @@ func TestAFailureIsNotHiddenByWhatIsStillToBeWaitedFor(t *testing.T) {
 		`export default (event, ctx) => { ctx.emit("added.x").catch(() => {}); throw new Error("mine") }`,
 		`export default async (event, ctx) => { ctx.emit("added.x"); throw new Error("mine") }`,
 	} {
-		if r := call(t, pool(t, engine.Options{Host: host}, code), engine.Call{Timeout: 50 * time.Millisecond}); r.Err == nil || !strings.Contains(r.Err.Error(), "Error: mine") {
+		if r := call(t, pool(t, engine.Options{Host: host}, code), engine.Call{Timeout: 500 * time.Millisecond}); r.Err == nil || !strings.Contains(r.Err.Error(), "Error: mine") {
 			t.Errorf("%s: %v", code, r.Err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/pipehook/pipehook/core"
 )
 
 // Pool runs a program in this process. It keeps at most a number of runtimes and never runs more
@@ -57,7 +59,7 @@ func (p *Pool) one(ctx context.Context, rt **runtime, call Call, allowed time.Du
 	}
 	if *rt == nil {
 		var err error
-		if *rt, err = p.take(ctx, allowed); err != nil {
+		if *rt, err = p.take(ctx, call.Event, allowed); err != nil {
 			return Result{Err: err, Hash: p.program.Hash()}
 		}
 	}
@@ -86,7 +88,7 @@ func (p *Pool) enter(ctx context.Context) error {
 	}
 }
 
-func (p *Pool) take(ctx context.Context, allowed time.Duration) (*runtime, error) {
+func (p *Pool) take(ctx context.Context, ev *core.Event, allowed time.Duration) (*runtime, error) {
 	p.mu.Lock()
 	if last := len(p.idle) - 1; last >= 0 {
 		rt := p.idle[last]
@@ -95,6 +97,9 @@ func (p *Pool) take(ctx context.Context, allowed time.Duration) (*runtime, error
 		return rt, nil
 	}
 	p.mu.Unlock()
+	if p.opts.Loading != nil {
+		defer p.opts.Loading(ev)()
+	}
 	return newRuntime(ctx, p.program, p.opts, &p.background, allowed)
 }
 

@@ -38,11 +38,10 @@ type runtime struct {
 	background *sync.WaitGroup
 
 	exports *goja.Object
-	handler goja.Callable // nil when the module exports none
-	proto   *goja.Object  // of event objects
-	log     *goja.Object
-	ctx     [Source + 1]*goja.Object // the handler's second argument, by kind of call; nil until one is made
-	scratch []member                 // for views; its contents mean nothing between uses
+	handler goja.Callable         // nil when the module exports none
+	methods map[string]goja.Value // of events, as far as they were asked for
+	parts   map[string]goja.Value // of ctx
+	scratch []member              // for views; its contents mean nothing between uses
 
 	// What the host itself needs of the language.
 	parse      goja.Callable // JSON.parse
@@ -72,7 +71,8 @@ type runtime struct {
 
 // newRuntime makes one within ctx; allowed is what ctx began with, for people.
 func newRuntime(ctx context.Context, p *Program, opts Options, background *sync.WaitGroup, allowed time.Duration) (*runtime, error) {
-	rt := &runtime{vm: goja.New(), program: p, opts: opts, clock: opts.Clock, background: background, allowed: allowed}
+	rt := &runtime{vm: goja.New(), program: p, opts: opts, clock: opts.Clock, background: background, allowed: allowed,
+		methods: map[string]goja.Value{}, parts: map[string]goja.Value{}}
 	if rt.clock == nil {
 		rt.clock = realClock{}
 	} else {
@@ -93,8 +93,7 @@ func newRuntime(ctx context.Context, p *Program, opts Options, background *sync.
 		return nil, err
 	}
 	rt.freeze = rt.language.freeze
-	rt.globals()
-	rt.proto = rt.eventPrototype()
+	rt.global = newGlobal(rt)
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, errLoadTime)
 	defer cancel()
 	if err := rt.bounded(ctx, rt.load); err != nil {
@@ -104,43 +103,6 @@ func newRuntime(ctx context.Context, p *Program, opts Options, background *sync.
 }
 
 func (rt *runtime) now() time.Time { return rt.clock.Now() }
-
-// natives keeps what the host itself needs of the language, before a script could replace it.
-func (rt *runtime) natives() {
-	rt.parse, _ = goja.AssertFunction(rt.vm.Get("JSON").ToObject(rt.vm).Get("parse"))
-	rt.errorClass = rt.vm.Get("Error")
-	class := rt.vm.Get("Promise").ToObject(rt.vm)
-	resolve, _ := goja.AssertFunction(class.Get("resolve"))
-	rt.resolve = func(v goja.Value) (goja.Value, error) { return resolve(class, v) }
-	then, _ := goja.AssertFunction(class.Get("prototype").ToObject(rt.vm).Get("then"))
-	rt.then = func(promise, done goja.Value) (goja.Value, error) { return then(promise, done) }
-}
-
-// globals are what scripts find beside the language.
-func (rt *runtime) globals() {
-	console, log := rt.logObjects()
-	rt.log = log
-	rt.freeze(log)
-	original := rt.vm.GlobalObject()
-	_ = original.DefineDataProperty("console", console, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // not there yet
-	rt.freeze(console)
-	for name, f := range rt.timerGlobals() {
-		rt.method(original, name, f)
-	}
-	rt.webGlobals()
-	rt.global = &global{rt: rt, original: original, found: map[string]goja.Value{}}
-	rt.global.self = rt.vm.NewDynamicObject(rt.global)
-	rt.global.above = rt.global.self.Prototype()
-	rt.vm.SetGlobalObject(rt.global.self)
-}
-
-// method gives an object a function that can't be changed and is not listed.
-func (rt *runtime) method(o *goja.Object, name string, f func(goja.FunctionCall) goja.Value) {
-	function := rt.vm.ToValue(f).ToObject(rt.vm)
-	_ = function.DefineDataProperty("name", rt.vm.ToValue(name), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // a new function takes any name
-	rt.freeze(function)
-	_ = o.DefineDataProperty(name, function, goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // an object of ours takes any property
-}
 
 func (rt *runtime) handled(promise *goja.Promise) {
 	rt.rejected = slices.DeleteFunc(rt.rejected, func(p *goja.Promise) bool { return p == promise })
@@ -237,7 +199,7 @@ func (rt *runtime) handle(ctx context.Context, call Call, allowed time.Duration)
 	rt.begin(ctx, &call, allowed)
 	r := Result{Hash: rt.program.Hash()}
 	r.Err = rt.bounded(ctx, func() error {
-		result, failed := rt.handler(goja.Undefined(), rt.argument(), rt.contextOf(call.Kind))
+		result, failed := rt.handler(goja.Undefined(), rt.argument(), rt.vm.NewDynamicObject(&contextView{rt}))
 		if failed != nil && stopped(failed) {
 			return failed
 		}

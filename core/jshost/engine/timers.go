@@ -46,15 +46,17 @@ func (h *timerHeap) Pop() any {
 	return t
 }
 
-// timerGlobals are the functions by which scripts wait.
-func (rt *runtime) timerGlobals() map[string]func(goja.FunctionCall) goja.Value {
-	return map[string]func(goja.FunctionCall) goja.Value{
-		"setTimeout":     func(call goja.FunctionCall) goja.Value { return rt.setTimer("setTimeout", call, false) },
-		"setInterval":    func(call goja.FunctionCall) goja.Value { return rt.setTimer("setInterval", call, true) },
-		"clearTimeout":   rt.clearTimer,
-		"clearInterval":  rt.clearTimer,
-		"queueMicrotask": rt.queueMicrotask,
+// timerGlobal is one of the functions by which scripts wait; nil when the name is another.
+func (rt *runtime) timerGlobal(name string) func(goja.FunctionCall) goja.Value {
+	switch name {
+	case "setTimeout", "setInterval":
+		return func(call goja.FunctionCall) goja.Value { return rt.setTimer(name, call, name == "setInterval") }
+	case "clearTimeout", "clearInterval":
+		return rt.clearTimer
+	case "queueMicrotask":
+		return rt.queueMicrotask
 	}
+	return nil
 }
 
 func (rt *runtime) setTimer(name string, call goja.FunctionCall, again bool) goja.Value {

@@ -11,8 +11,12 @@ import (
 	"github.com/pipehook/pipehook/core/jshost/web"
 )
 
-// webGlobals gives the runtime what scripts expect of the web platform.
-func (rt *runtime) webGlobals() {
+// platform gives the engine's global object what scripts expect of the web, when they first ask for
+// any of it.
+func (rt *runtime) platform(original *goja.Object) *goja.Object {
+	if rt.web != nil {
+		return original
+	}
 	deps := web.Deps{
 		Async: func(op func(context.Context) (func(*goja.Runtime) goja.Value, error)) goja.Value {
 			return rt.async("fetch", op)
@@ -25,9 +29,13 @@ func (rt *runtime) webGlobals() {
 		deps.Fetch = rt.fetch
 	}
 	var err error
-	if rt.web, err = web.Install(rt.vm, deps); err != nil {
+	rt.vm.SetGlobalObject(original) // where it defines them
+	rt.web, err = web.Install(rt.vm, deps)
+	rt.vm.SetGlobalObject(rt.global.self)
+	if err != nil {
 		panic(err) // it was given all that it needs
 	}
+	return original
 }
 
 // fetch asks the host. It runs on a goroutine of its own.
@@ -57,6 +65,7 @@ func (rt *runtime) deadlineSignal() goja.Value {
 	if rt.calling == nil {
 		return goja.Undefined()
 	}
+	rt.platform(rt.global.original)
 	signal, err := rt.web.NewSignal()
 	if err != nil {
 		panic(err)

@@ -1,0 +1,145 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/jshost/worker/message"
+)
+
+const (
+	maxAsking = 1100     // questions of one call that are answered at a time; the engine allows less
+	maxAsked  = 64 << 20 // bytes of the questions of one child that are being answered
+)
+
+// The methods of engine.Host, as they are called in questions.
+const (
+	askFetch = "fetch"
+	askKV    = "kv"
+	askEmit  = "emit"
+)
+
+// question has one answered, beside others. Who asks is known by the call, which must be running:
+// a child can't ask for another's event.
+func (c *child) question(q *message.Question) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.running[q.GetBatch()]
+	var refusal *engine.HostError
+	switch {
+	case c.asked[q.GetId()] != nil || q.GetId() == 0:
+		return errors.New("it asks two questions of one number")
+	case b == nil || int(q.GetCall()) != b.next:
+		refusal = &engine.HostError{Code: "ECANCELED", Msg: "the call has ended"}
+	case c.process.o.Host == nil:
+		refusal = &engine.HostError{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached here"}
+	case b.asking >= maxAsking || c.weight > 0 && c.weight+len(q.GetBody()) > maxAsked:
+		refusal = &engine.HostError{Code: "EBUSY", Msg: "too much is asked for at a time: await some of it first"}
+	}
+	if refusal != nil {
+		c.toChild.Go(func() { c.reply(q.GetId(), nil, refusal) })
+		return nil
+	}
+	if b.cancel == nil {
+		b.asked, b.cancel = context.WithCancel(b.ctx)
+	}
+	ctx, cancel := context.WithCancel(b.asked)
+	if !b.due.IsZero() {
+		ctx, cancel = deadline(ctx, cancel, b)
+	}
+	b.asking++
+	c.weight += len(q.GetBody())
+	c.asked[q.GetId()] = cancel
+	by := engine.Caller{Script: c.process.o.Name, Event: b.calls[b.next].Event}
+	c.toChild.Go(func() {
+		body, err := answer(ctx, c.process.o.Host, by, q)
+		c.complain(ctx, by, q.GetMethod(), err)
+		c.mu.Lock()
+		delete(c.asked, q.GetId())
+		b.asking--
+		c.weight -= len(q.GetBody())
+		c.mu.Unlock()
+		cancel()
+		c.reply(q.GetId(), body, plainly(err))
+	})
+	return nil
+}
+
+// complain logs what the script is not told.
+func (c *child) complain(ctx context.Context, by engine.Caller, method string, err error) {
+	if _, told := errors.AsType[*engine.HostError](err); err == nil || told || ctx.Err() != nil {
+		return
+	}
+	c.process.log.Error("an operation of a script failed", "operation", method, "event", by.Event.ID, "err", err)
+}
+
+// plainly keeps from the child what a script may not know.
+func plainly(err error) error {
+	known, ok := errors.AsType[*engine.HostError](err)
+	switch {
+	case ok:
+		return known
+	case err != nil:
+		return errFailed
+	}
+	return nil
+}
+
+var errFailed = errors.New("pipehook could not do it; its log says why")
+
+// deadline bounds ctx by that of the batch's call.
+func deadline(ctx context.Context, cancel context.CancelFunc, b *batch) (context.Context, context.CancelFunc) {
+	bounded, release := context.WithDeadline(ctx, b.due.Add(-grace))
+	return bounded, func() {
+		release()
+		cancel()
+	}
+}
+
+// abandon ends a question that nobody waits for any more.
+func (c *child) abandon(id uint64) {
+	c.mu.Lock()
+	cancel := c.asked[id]
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+func (c *child) reply(id uint64, body []byte, err error) {
+	_ = c.out.send(&message.Down{Answer: &message.Answer{Id: id, Failure: failure(err), Body: body}}) // to nobody, when it has ended
+}
+
+// answer asks the host. A fault of it is one for the log.
+func answer(ctx context.Context, h engine.Host, by engine.Caller, q *message.Question) (body []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the host panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	switch q.GetMethod() {
+	case askFetch:
+		return relay(ctx, by, q.GetBody(), h.Fetch)
+	case askKV:
+		return relay(ctx, by, q.GetBody(), h.KV)
+	case askEmit:
+		return relay(ctx, by, q.GetBody(), h.Emit)
+	}
+	return nil, fmt.Errorf("there is no method %q", q.GetMethod())
+}
+
+func relay[Q, A any](ctx context.Context, by engine.Caller, body []byte, ask func(context.Context, engine.Caller, *Q) (*A, error)) ([]byte, error) {
+	q := new(Q)
+	if err := json.Unmarshal(body, q); err != nil {
+		return nil, fmt.Errorf("a question can't be read: %w", err)
+	}
+	a, err := ask(ctx, by, q)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(a)
+}

@@ -1,0 +1,28 @@
+//go:build !unix
+
+package worker
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+var errNoProcess = errors.New("on this system scripts can't have processes of their own: set scripts.isolation to \"none\"")
+
+func socketPair() (ours, its *os.File, err error) { return nil, nil, errNoProcess }
+
+func attributes() *syscall.SysProcAttr { return nil }
+
+func parent() (*os.File, error) { return nil, errNoProcess }
+
+func program() (string, error) { return "", errNoProcess }
+
+func disown() {}
+
+func ignoreSignals() {}
+
+// Available reports why scripts can't have processes of their own here; nil when they can.
+func Available() error { return errNoProcess }
+
+func confine(int64, bool) error { return errNoProcess }
