@@ -74,7 +74,7 @@ func (s sourceRunner) Run(ctx context.Context, ev *core.Event, timeout time.Dura
 // was over, and not because something that it asked for was not to be had.
 func threw(err error) (msg string, ok bool) {
 	e, ok := errors.AsType[*engine.ScriptError](err)
-	if !ok || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || core.KindOf(err) == core.Crashed {
+	if !ok || e.Stopped || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || core.KindOf(err) == core.Crashed {
 		return "", false
 	}
 	if _, outside := errors.AsType[*engine.HostError](err); outside {

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
 const acme = `export default (request, ctx) => {
@@ -96,6 +100,25 @@ func TestAScriptIsASource(t *testing.T) {
 			t.Errorf("a replay saw %s", got)
 		}
 	})
+}
+
+func TestOnlyWhatAScriptItselfThrowsIsAFlawOfTheBody(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"an Error":                 {&engine.ScriptError{Msg: "Error: order is missing"}, "order is missing"},
+		"another one, wrapped":     {fmt.Errorf("around: %w", &engine.ScriptError{Msg: "TypeError: no"}), "TypeError: no"},
+		"its time was over":        {&engine.ScriptError{Msg: "deadline", Stopped: true, Err: context.DeadlineExceeded}, ""},
+		"no time was left":         {fmt.Errorf("no runtime was free: %w", context.DeadlineExceeded), ""},
+		"its process died":         {&core.Error{Kind: core.Crashed, Msg: "it died"}, ""},
+		"what it asked for failed": {&engine.ScriptError{Msg: "HostError: full", Err: &engine.HostError{Code: "EFULL"}}, ""},
+		"nothing":                  {nil, ""},
+	} {
+		if msg, threw := threw(test.err); msg != test.want || threw != (test.want != "") {
+			t.Errorf("%s: %q, %v", name, msg, threw)
+		}
+	}
 }
 
 func TestWithoutValidateWhatASourceThrowsAtIsKept(t *testing.T) {
