@@ -60,7 +60,7 @@ func build(dir, name string, from *sources) api.BuildResult {
 		Bundle: true, Write: false, Metafile: true, LogLevel: api.LogLevelSilent, Charset: api.CharsetUTF8,
 		Format: api.FormatCommonJS, Platform: api.PlatformBrowser, // whose globals are ours; its builds of packages need no module of Node.js
 		External: []string{"pipehook", "pipehook/test"}, // for whoever loads it
-		Target: api.ES2022, Supported: map[string]bool{
+		Target:   api.ES2022, Supported: map[string]bool{
 			"async-generator": false, "for-await": false, "top-level-await": false, "dynamic-import": false,
 			"import-meta": false, "regexp-match-indices": false, "regexp-set-notation": false,
 		},
