@@ -19,7 +19,7 @@ export default async function (event, ctx) {
     previous: event.previous,
   });
   const at = Math.floor(Date.now() / 1000);
-  const key = Uint8Array.from(atob(ctx.secrets.FORWARD_SECRET.replace(/^whsec_/, "")), (c) => c.charCodeAt(0));
+  const key = Uint8Array.from([...atob(ctx.secrets.FORWARD_SECRET.replace(/^whsec_/, ""))], (c) => c.charCodeAt(0));
 
   // The event's id stays the same however often this is tried: the receiver can tell a repetition.
   const response = await ctx.fetch(endpoint, {

@@ -6,7 +6,7 @@ test("a deal is forwarded with a signature that the receiver can check", async (
   mock.secret("FORWARD_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
   mock.fetch("https://hooks.example.com/crm", async (request) => {
     const headers = request.headers;
-    const key = Uint8Array.from(atob("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), (c) => c.charCodeAt(0));
+    const key = Uint8Array.from([...atob("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")], (c) => c.charCodeAt(0));
     const signed = `${headers.get("webhook-id")}.${headers.get("webhook-timestamp")}.${await request.text()}`;
     const good = headers.get("webhook-signature") === "v1," + crypto.hmac("SHA-256", key, signed, "base64");
     return { status: good ? 204 : 401 };
