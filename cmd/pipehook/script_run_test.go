@@ -114,7 +114,7 @@ func TestAStageAndASourceAreRunAsWhatTheyAre(t *testing.T) {
 }
 
 func TestAScriptThatCantBeRunSaysWhy(t *testing.T) {
-	inFolder(t, "scripts/broken.ts", "export default (event) => {", "scripts/none.ts", "export const x = 1;", "scripts/throws.ts", "export default () => {\n  throw new Error('no title');\n};")
+	inFolder(t, "scripts/broken.ts", "export default (event) => {", "scripts/none.ts", "export const x = 1;", "scripts/test.ts", "import { mock } from 'pipehook/test';\nexport default () => mock.now(5);", "scripts/throws.ts", "export default () => {\n  throw new Error('no title');\n};")
 	for name, test := range map[string]struct {
 		code int
 		args []string
@@ -123,6 +123,7 @@ func TestAScriptThatCantBeRunSaysWhy(t *testing.T) {
 		"it is not there":        {exitUsage, []string{"scripts/nosuch.ts"}, []string{"there is no file scripts/nosuch.ts", "pipehook: hint: pipehook script new nosuch"}},
 		"it does not compile":    {exitUsage, []string{"scripts/broken.ts"}, []string{"scripts/broken.ts:1:"}},
 		"it exports nothing":     {exitUsage, []string{"scripts/none.ts"}, []string{"it exports no function"}},
+		"it is like a test":      {exitUsage, []string{"scripts/test.ts"}, []string{"scripts/test.ts:1:", `"pipehook/test" is there in *.test.ts and *.test.js only`}},
 		"it throws":              {exitFailed, []string{"scripts/throws.ts"}, []string{"pipehook: error: scripts/throws.ts:2:", "Error: no title"}},
 		"a status that is none":  {exitUsage, []string{"scripts/throws.ts", "--fetch-status", "99"}, []string{"from 100 to 599"}},
 		"a listener that is not": {exitFailed, []string{"scripts/throws.ts", "--listener", "x"}, []string{"✗ x"}},
