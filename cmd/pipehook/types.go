@@ -75,7 +75,7 @@ func checkCommand(types string) string {
 	if _, err := os.Stat(filepath.Join(dir, "tsconfig.json")); err == nil {
 		return "npx -p typescript tsc -p " + dir
 	}
-	return "npx -p typescript tsc --strict --noEmit --lib es2023 " + types + " " + filepath.Join(dir, "*.ts")
+	return "npx -p typescript tsc --strict --noEmit --target es2023 --lib es2023 " + types + " " + filepath.Join(dir, "*.ts")
 }
 
 // refreshTypes writes the declarations, unless the file has them already. A file that pipehook did

@@ -60,7 +60,7 @@ func TestTypesAreWrittenAndBroughtUpToDate(t *testing.T) {
 	if out := says(t, exitDone, []string{"types", "--out", "-"}); !bytes.Equal([]byte(out), typings.Text(currentVersion())) {
 		t.Error("standard output has something else")
 	}
-	says(t, exitDone, []string{"types", "--out", "elsewhere/own.d.ts"}, "wrote elsewhere/own.d.ts", "tsc --strict --noEmit --lib es2023 elsewhere/own.d.ts")
+	says(t, exitDone, []string{"types", "--out", "elsewhere/own.d.ts"}, "wrote elsewhere/own.d.ts", "tsc --strict --noEmit --target es2023 --lib es2023 elsewhere/own.d.ts")
 }
 
 func TestTypesThatSomebodyElseWroteAreLeftAlone(t *testing.T) {
