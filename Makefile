@@ -21,6 +21,8 @@ build: ## Build bin/pipehook
 .PHONY: test
 test: lint ## Run every test, on SQLite and on a PostgreSQL of its own, with the race detector
 	.ci/toolchain
+	@echo "== tsc"
+	.ci/types
 	@echo "== go test -race"
 	.ci/postgres .ci/test
 

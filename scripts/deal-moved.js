@@ -3,6 +3,7 @@
 // Which events to call it for, as action.object. "*.deal" is anything that happens to a deal.
 export const match = ["updated.deal"];
 
+/** @type {import("pipehook").Handler} */
 export default function (event, ctx) {
   // An update tells about every field; this handler minds one of them.
   if (!event.changed("stage_id")) return;

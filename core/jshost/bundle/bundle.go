@@ -59,7 +59,8 @@ func build(dir, name string, from *sources) api.BuildResult {
 		EntryPoints: []string{filepath.Join(dir, name)}, AbsWorkingDir: dir, Outdir: dir,
 		Bundle: true, Write: false, Metafile: true, LogLevel: api.LogLevelSilent, Charset: api.CharsetUTF8,
 		Format: api.FormatCommonJS, Platform: api.PlatformBrowser, // whose globals are ours; its builds of packages need no module of Node.js
-		Target: api.ES2022, Supported: map[string]bool{
+		External: []string{"pipehook", "pipehook/test"}, // for whoever loads it
+		Target:   api.ES2022, Supported: map[string]bool{
 			"async-generator": false, "for-await": false, "top-level-await": false, "dynamic-import": false,
 			"import-meta": false, "regexp-match-indices": false, "regexp-set-notation": false,
 		},

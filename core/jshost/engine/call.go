@@ -76,6 +76,8 @@ type Options struct {
 	// Loading is called when a call has to wait for the file to be loaded, which is no part of its
 	// time, and what it returns when that is over; may be nil.
 	Loading func(*core.Event) (loaded func())
+	// Library is a module more that the program may import; nil: none.
+	Library *Library
 }
 
 // Clock is the time that scripts see and wait by. Deadlines are always of real time.
@@ -84,6 +86,14 @@ type Clock interface {
 	// AfterFunc calls f once after d, on any goroutine. stop reports whether it kept f from being
 	// called.
 	AfterFunc(d time.Duration, f func()) (stop func() bool)
+}
+
+// Waiter is a Clock that wants to know when a call has nothing to do but wait.
+type Waiter interface {
+	// Waiting is called on the goroutine of the call, before it waits for so many operations of the
+	// host and for the functions that were given to AfterFunc. A call that waits for nothing but the
+	// end of what it began does not need the clock.
+	Waiting(operations int)
 }
 
 type realClock struct{}

@@ -44,6 +44,9 @@ func (v *contextView) Get(name string) goja.Value {
 		}
 		return rt.vm.ToValue(max(rt.call.Attempt, 1))
 	case "deadline":
+		if !rt.shown.IsZero() {
+			return rt.vm.ToValue(rt.shown.UnixMilli())
+		}
 		if rt.deadline.IsZero() {
 			return goja.Null()
 		}

@@ -18,7 +18,7 @@ var word = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // emit is ctx.emit("added.invoice", { objectId, current, previous, meta, key }).
 func (rt *runtime) emit(call goja.FunctionCall) goja.Value {
-	host, by := rt.host("ctx.emit"), rt.caller
+	host, by := rt.host("ctx.emit"), rt.by()
 	e := &Emit{}
 	action, object, _ := strings.Cut(text(call.Argument(0), ""), ".")
 	if !word.MatchString(action) || !word.MatchString(object) {

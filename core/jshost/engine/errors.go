@@ -257,7 +257,7 @@ func shortened(text string, most int) string {
 // at is the innermost frame that is code of the user's. Source maps count columns from 0.
 func (e *ScriptError) at(rt *runtime, stack []goja.StackFrame) {
 	for i := range stack {
-		if own(stack[i].SrcName()) {
+		if rt.ours(stack[i].SrcName()) {
 			continue
 		}
 		if p := stack[i].Position(); p.Line > 0 && !e.add(rt, p.Filename, p.Line, p.Column+1) {
@@ -283,7 +283,7 @@ func (e *ScriptError) fromText(rt *runtime, stack string) {
 		}
 		file := strings.Join(parts[:last-1], ":")
 		var row, column int
-		if _, err := fmt.Sscanf(parts[last-1]+" "+parts[last], "%d %d", &row, &column); err == nil && !own(file) {
+		if _, err := fmt.Sscanf(parts[last-1]+" "+parts[last], "%d %d", &row, &column); err == nil && !rt.ours(file) {
 			if !e.add(rt, file, row, column+1) {
 				return
 			}
@@ -318,4 +318,10 @@ func (p *Program) source(name string) string {
 		return p.code.Path
 	}
 	return name
+}
+
+// ours reports whether a source is none of the user's.
+func (rt *runtime) ours(name string) bool {
+	lib := rt.opts.Library
+	return own(name) || lib != nil && name == lib.Name
 }

@@ -19,6 +19,7 @@ type Host interface {
 type Caller struct {
 	Script string      // the listener's, stage's or source's name
 	Event  *core.Event // being handled; nil while the file is loaded
+	Number int         // of what the call asks for, from 1 in the order of the script; 0 when not known
 }
 
 // HostError is an effect that failed, as the script sees it: Code is its error's code, such as

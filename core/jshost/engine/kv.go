@@ -81,7 +81,7 @@ func (rt *runtime) kvOf(shared bool) *goja.Object {
 }
 
 func (rt *runtime) kvCall(what string, op *KVOp, answer func(*KVResult) goja.Value) goja.Value {
-	host, by := rt.host(what), rt.caller
+	host, by := rt.host(what), rt.by()
 	return rt.async(what, func(ctx context.Context) (func(*goja.Runtime) goja.Value, error) {
 		r, err := host.KV(ctx, by, op)
 		if err != nil {

@@ -136,6 +136,9 @@ func (l *loop) finish(ctx context.Context, promise *goja.Promise, failed error) 
 		}
 		if !done {
 			l.arm()
+			if w, ok := l.rt.clock.(Waiter); ok {
+				w.Waiting(len(l.ops))
+			}
 		}
 		select {
 		case <-l.wake:

@@ -80,6 +80,19 @@ func (e *CompileError) Error() string {
 // Compile compiles code and runs its top level once to see what it exports. The error is a
 // CompileError.
 func Compile(code Code) (*Program, error) {
+	p, err := CompileOnly(code)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.inspect(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// CompileOnly does not run anything, so it does not know what the program exports: for one that needs
+// a Library. The error is a CompileError.
+func CompileOnly(code Code) (*Program, error) {
 	if len(code.Text) > maxBundle {
 		return nil, &CompileError{File: code.Path, Msg: fmt.Sprintf("with its imports it has %d bytes; at most %d are taken", len(code.Text), maxBundle)}
 	}
@@ -92,9 +105,6 @@ func Compile(code Code) (*Program, error) {
 	}
 	if p.compiled, err = goja.CompileAST(ast, false); err != nil {
 		return nil, p.refused(err)
-	}
-	if err := p.inspect(); err != nil {
-		return nil, err
 	}
 	return p, nil
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/dop251/goja"
+
+	"github.com/pipehook/pipehook/core"
 )
 
 // argument is the function's first argument: for a source the request, for others the event.
@@ -13,9 +15,13 @@ func (rt *runtime) argument() goja.Value {
 	if rt.call.Kind != Source {
 		return rt.eventObject(rt.event)
 	}
+	return rt.requestObject(rt.event)
+}
+
+func (rt *runtime) requestObject(ev *core.Event) *goja.Object {
 	request := rt.vm.NewObject()
-	_ = request.DefineDataProperty("headers", rt.vm.NewDynamicObject(&headersView{rt, rt.event.Header}), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_TRUE) // a new object takes any property
-	body := rt.event.Body
+	_ = request.DefineDataProperty("headers", rt.vm.NewDynamicObject(&headersView{rt, ev.Header}), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_TRUE) // a new object takes any property
+	body := ev.Body
 	var made goja.Value
 	rt.getter(request, "body", func() goja.Value {
 		if made == nil {

@@ -37,6 +37,7 @@ type runtime struct {
 	// background are the operations that still run, those of calls that have ended included.
 	background *sync.WaitGroup
 
+	library goja.Value // the module of opts.Library
 	exports *goja.Object
 	handler goja.Callable         // nil when the module exports none
 	methods map[string]goja.Value // of events, as far as they were asked for
@@ -55,7 +56,7 @@ type runtime struct {
 	calling  context.Context // nil while none runs
 	loop     *loop           // nil until the call begins something
 	meant    []meant
-	caller   Caller       // stays as it is while operations run
+	caller   Caller       // who asks the host: see by
 	signal   goja.Value   // ctx.signal; nil until it is asked for
 	granted  *goja.Object // ctx.secrets; nil until it is asked for
 	emits    int
@@ -63,6 +64,7 @@ type runtime struct {
 	quiet    bool // no more is logged
 	event    *core.Event
 	deadline time.Time     // zero for none
+	shown    time.Time     // what scripts see as the deadline, when their clock is not ours; else zero
 	allowed  time.Duration // what the deadline was, for people
 	lines    int
 	rejected []*goja.Promise // that nobody handles
@@ -118,10 +120,12 @@ func (rt *runtime) load() error {
 	if !ok {
 		return errors.New("the bundle is not a function")
 	}
+	main, err := rt.useLibrary()
+	if err != nil {
+		return err
+	}
 	module, exports := rt.vm.NewObject(), rt.vm.NewObject()
-	require := rt.vm.ToValue(func(call goja.FunctionCall) goja.Value {
-		panic(rt.vm.NewTypeError("there is no module %q: only files and packages beside the script can be imported", call.Argument(0).String()))
-	})
+	require := rt.vm.ToValue(func(call goja.FunctionCall) goja.Value { return rt.module(call.Argument(0).String()) })
 	if err := module.Set("exports", exports); err != nil {
 		return err
 	}
@@ -130,6 +134,9 @@ func (rt *runtime) load() error {
 	}
 	rt.global.closed = true
 	if rt.exports, _ = module.Get("exports").(*goja.Object); rt.exports == nil {
+		return rt.unhandled()
+	}
+	if rt.handler = main; main != nil {
 		return rt.unhandled()
 	}
 	if rt.handler, ok = goja.AssertFunction(rt.exports); !ok {

@@ -19,7 +19,10 @@ func (rt *runtime) platform(original *goja.Object) *goja.Object {
 	}
 	deps := web.Deps{
 		Async: func(op func(context.Context) (func(*goja.Runtime) goja.Value, error)) goja.Value {
-			return rt.async("fetch", op)
+			by := rt.by() // the operation runs beside the call, which may be another one later
+			return rt.async("fetch", func(ctx context.Context) (func(*goja.Runtime) goja.Value, error) {
+				return op(context.WithValue(ctx, callerKey{}, by))
+			})
 		},
 		After: func(d time.Duration, f func() error) func() { return rt.after("AbortSignal.timeout", d, f) },
 		// Random is the system's: tests that want the same bytes each time have no use for these.
@@ -38,9 +41,13 @@ func (rt *runtime) platform(original *goja.Object) *goja.Object {
 	return original
 }
 
+// callerKey finds the Caller that an operation of web was begun by; web knows of none.
+type callerKey struct{}
+
 // fetch asks the host. It runs on a goroutine of its own.
 func (rt *runtime) fetch(ctx context.Context, r *web.FetchRequest) (*web.FetchResponse, error) {
-	response, err := rt.opts.Host.Fetch(ctx, rt.caller, &FetchRequest{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body, Redirect: r.Redirect})
+	by, _ := ctx.Value(callerKey{}).(Caller)
+	response, err := rt.opts.Host.Fetch(ctx, by, &FetchRequest{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body, Redirect: r.Redirect})
 	if known, ok := errors.AsType[*HostError](err); ok {
 		return nil, &web.FetchError{Code: known.Code, Msg: known.Msg}
 	}
@@ -70,8 +77,11 @@ func (rt *runtime) deadlineSignal() goja.Value {
 	if err != nil {
 		panic(err)
 	}
-	if !rt.deadline.IsZero() && rt.opts.Clock == nil { // another clock knows nothing of the deadline
-		left := time.Until(rt.deadline)
+	left := time.Until(rt.deadline)
+	if !rt.shown.IsZero() {
+		left = rt.shown.Sub(rt.now())
+	}
+	if !rt.shown.IsZero() || !rt.deadline.IsZero() && rt.opts.Clock == nil { // another clock knows nothing of the deadline
 		rt.after("ctx.signal", left-min(left/10, 250*time.Millisecond), func() error {
 			return signal.Abort("TimeoutError", "the call's deadline is near")
 		})

@@ -1,0 +1,197 @@
+package scripttest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/jshost/scripttest"
+)
+
+func do(t *testing.T, o *scripttest.Overlay, op engine.KVOp) *engine.KVResult {
+	t.Helper()
+	r, err := o.Do(t.Context(), "it", &op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func keys(r *engine.KVResult) string {
+	var list []string
+	for _, e := range r.Entries {
+		list = append(list, e.Key+"="+string(e.Value))
+	}
+	return fmt.Sprint(strings.Join(list, " "), " ", r.More)
+}
+
+func TestAnOverlayHidesWhatLiesBelowAndChangesNothingThere(t *testing.T) {
+	below := &scripttest.Overlay{}
+	for _, key := range []string{"a", "b", "c", "d"} {
+		do(t, below, engine.KVOp{Op: "set", Key: key, Value: []byte(`"old"`)})
+	}
+	over := &scripttest.Overlay{Below: below.Do}
+	first := do(t, over, engine.KVOp{Op: "get", Key: "a"})
+	if string(first.Entry.Value) != `"old"` {
+		t.Fatalf("entry %+v", first)
+	}
+	wrong, none := "no such version", ""
+	for _, op := range []engine.KVOp{{Op: "set", Key: "a", IfVersion: &wrong}, {Op: "set", Key: "a", IfVersion: &none}, {Op: "delete", Key: "a", IfVersion: &wrong}} {
+		if do(t, over, op).OK {
+			t.Errorf("%+v was done", op)
+		}
+	}
+	if !do(t, over, engine.KVOp{Op: "set", Key: "a", Value: []byte(`"new"`), IfVersion: &first.Entry.Version}).OK {
+		t.Error("the version was right")
+	}
+	do(t, over, engine.KVOp{Op: "delete", Key: "b"})
+	do(t, over, engine.KVOp{Op: "set", Key: "bb", Value: []byte("1")})
+	do(t, over, engine.KVOp{Op: "set", Key: "bb", Value: []byte("2"), Shared: true})
+	for _, test := range []struct {
+		op   engine.KVOp
+		want string
+	}{
+		{engine.KVOp{Op: "list"}, `a="new" bb=1 c="old" d="old" false`},
+		{engine.KVOp{Op: "list", Limit: 2}, `a="new" bb=1 true`},
+		{engine.KVOp{Op: "list", After: "bb", Limit: 1}, `c="old" true`},
+		{engine.KVOp{Op: "list", Prefix: "b"}, `bb=1 false`},
+		{engine.KVOp{Op: "list", Shared: true}, `bb=2 false`},
+	} {
+		if got := keys(do(t, over, test.op)); got != test.want {
+			t.Errorf("%+v: %s", test.op, got)
+		}
+	}
+	if got := keys(do(t, below, engine.KVOp{Op: "list"})); got != `a="old" b="old" c="old" d="old" false` {
+		t.Errorf("below: %s", got)
+	}
+}
+
+func TestWhatHasExpiredIsGone(t *testing.T) {
+	now := time.Now()
+	o := &scripttest.Overlay{Now: func() time.Time { return now }}
+	do(t, o, engine.KVOp{Op: "set", Key: "a", Value: []byte("1"), TTL: time.Minute})
+	if !do(t, o, engine.KVOp{Op: "get", Key: "a"}).OK {
+		t.Error("it is gone too early")
+	}
+	now = now.Add(time.Minute)
+	none := ""
+	if do(t, o, engine.KVOp{Op: "get", Key: "a"}).OK || keys(do(t, o, engine.KVOp{Op: "list"})) != " false" || !do(t, o, engine.KVOp{Op: "set", Key: "a", Value: []byte("2"), IfVersion: &none}).OK {
+		t.Error("it is still there")
+	}
+}
+
+// refusing is a host that does nothing and says so.
+type refusing struct{}
+
+var errRefused = &engine.HostError{Code: "EHOST", Msg: "evil.example is not allowed"}
+
+func (refusing) Fetch(context.Context, engine.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
+	return nil, errRefused
+}
+func (refusing) KV(context.Context, engine.Caller, *engine.KVOp) (*engine.KVResult, error) {
+	return nil, errRefused
+}
+func (refusing) Emit(context.Context, engine.Caller, *engine.Emit) (*engine.Emitted, error) {
+	return nil, errRefused
+}
+
+func TestARecorderKeepsWhatIsAskedOfIt(t *testing.T) {
+	rec := &scripttest.Recorder{Answer: scripttest.Stub(503), KVs: &scripttest.Overlay{}}
+	by := engine.Caller{Script: "it", Event: &core.Event{ID: "1"}}
+	request := &engine.FetchRequest{Method: "POST", URL: "https://a.example/x?token=s3cret-value", Header: [][2]string{{"Accept", "a"}, {"accept", "b"}}, Body: []byte(`{"a":1}`)}
+	resp, err := rec.Fetch(t.Context(), by, request)
+	if err != nil || resp.Status != 503 || string(resp.Body) != "{}" {
+		t.Fatalf("%+v %v", resp, err)
+	}
+	if _, err := rec.Fetch(t.Context(), by, &engine.FetchRequest{Method: "PUT", URL: "https://a.example/", Body: []byte("no JSON\xff")}); err != nil {
+		t.Fatal(err)
+	}
+	effects := rec.Take()
+	hide := scripttest.Redactor(map[string]string{"TOKEN": "s3cret-value", "SHORT": "1"})
+	text, err := json.Marshal([]scripttest.Effect{effects[0].Redacted(hide), effects[1].Redacted(hide)})
+	want := `[{"fetch":"POST https://a.example/x?token=[secret TOKEN]","headers":{"accept":"a, b"},"body":{"a":1},"status":503},{"fetch":"PUT https://a.example/","body":"no JSON` + "\uFFFD" + `","status":503}]`
+	if err != nil || string(text) != want {
+		t.Errorf("%s %v", text, err)
+	}
+	if len(rec.Take()) != 0 {
+		t.Error("they were taken twice")
+	}
+	rec = &scripttest.Recorder{Live: refusing{}}
+	_, fetching := rec.Fetch(t.Context(), by, request)
+	_, keeping := rec.KV(t.Context(), by, &engine.KVOp{Op: "set", Key: "a", Value: []byte("1")})
+	_, emitting := rec.Emit(t.Context(), by, &engine.Emit{Action: "added", Object: "x"})
+	if !errors.Is(fetching, errRefused) || !errors.Is(keeping, errRefused) || !errors.Is(emitting, errRefused) {
+		t.Errorf("%v, %v, %v", fetching, keeping, emitting)
+	}
+	for i, want := range []string{`fetch POST https://a.example/x?token=s3cret-value {"a":1} → evil.example is not allowed`, "kv set a 1 → evil.example is not allowed", "emit added.x → evil.example is not allowed"} {
+		if got := rec.Take(); i == 0 {
+			effects = got
+		}
+		if effects[i].String() != want {
+			t.Errorf("%s", effects[i])
+		}
+	}
+}
+
+func TestASecretIsHiddenInEveryForm(t *testing.T) {
+	hide := scripttest.Redactor(map[string]string{"A": "pass word/\"x\"", "B": "pass word"})
+	for text, want := range map[string]string{
+		`pass word/"x"`:           "[secret A]",
+		`{"a":"pass word/\"x\""}`: `{"a":"[secret A]"}`,
+		"pass+word%2F%22x%22":     "[secret A]",
+		"pass%20word":             "[secret B]",
+		"a pass word":             "a [secret B]",
+	} {
+		if got := hide.Replace(text); got != want {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
+
+func TestJUnitIsReadAsItWasMeant(t *testing.T) {
+	f := runCode(t, "test('good', () => {});\ntest('<bad> & \"so\"', () => { console.log('said \\u0001'); expect(1).toBe(2); });\ntest.skip('later');")
+	broken := scripttest.File{Path: "broken.test.ts", Failure: &scripttest.Failure{Message: "no", File: "broken.test.ts", Line: 3, Column: 4}}
+	var out bytes.Buffer
+	if err := scripttest.WriteJUnit(&out, []scripttest.File{f, broken}); err != nil {
+		t.Fatal(err)
+	}
+	var read struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Skipped  int `xml:"skipped,attr"`
+		Suites   []struct {
+			Errors int `xml:"errors,attr"`
+			Cases  []struct {
+				Name    string `xml:"name,attr"`
+				Failure *struct {
+					Message string `xml:"message,attr"`
+					Text    string `xml:",chardata"`
+				} `xml:"failure"`
+				Error   *struct{} `xml:"error"`
+				Skipped *struct{} `xml:"skipped"`
+				Out     string    `xml:"system-out"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal(out.Bytes(), &read); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if read.Tests != 4 || read.Failures != 2 || read.Skipped != 1 || len(read.Suites) != 2 || read.Suites[1].Errors != 1 || read.Suites[1].Cases[0].Error == nil {
+		t.Errorf("%s", out.String())
+	}
+	bad := read.Suites[0].Cases[1]
+	if bad.Name != `<bad> & "so"` || bad.Failure == nil || bad.Failure.Message != "expect(…).toBe(2)" || !strings.Contains(bad.Failure.Text, "it.test.ts:3:") || !strings.Contains(bad.Out, "INFO said") {
+		t.Errorf("%+v", bad)
+	}
+	if read.Suites[0].Cases[2].Skipped == nil {
+		t.Errorf("%s", out.String())
+	}
+}
