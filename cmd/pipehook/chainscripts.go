@@ -122,7 +122,8 @@ func (s *chainScript) caller() string { return s.word() + ":" + s.name }
 // load compiles the file when it has changed; all.mu is held.
 func (s *chainScript) load() (changed bool) {
 	log := s.all.log.With(s.word(), s.name, "file", s.path)
-	code, err := compileHandler(s.terms.isolated, s.path)
+	built, err := compileHandler(s.terms.isolated, s.path)
+	code := built.Code
 	if err == nil && s.hash != code.Hash {
 		err = s.set(code)
 	}
@@ -152,15 +153,15 @@ func (s *chainScript) load() (changed bool) {
 }
 
 // compileHandler refuses a file that has no function to call.
-func compileHandler(isolated bool, path string) (engine.Code, error) {
+func compileHandler(isolated bool, path string) (jshost.Compiled, error) {
 	built, err := jshost.Build(context.Background(), isolated, path) // bounded by itself
 	switch {
 	case err != nil:
-		return engine.Code{}, err
+		return jshost.Compiled{}, err
 	case built[0].Err == nil && !built[0].Handles:
-		return engine.Code{}, noFunction(path, "")
+		return jshost.Compiled{}, noFunction(path, "")
 	}
-	return built[0].Code, built[0].Err
+	return built[0], built[0].Err
 }
 
 // set gives the script what runs from now on.

@@ -77,9 +77,9 @@ type replaySide struct {
 }
 
 func newReplaySide(t *trial, r *store.Reader, status int) (*replaySide, error) {
-	program, err := compileHandler(t.path)
+	program, err := t.compile()
 	if err != nil {
-		return nil, &usageError{err: err}
+		return nil, err
 	}
 	return &replaySide{t, program, recording(r, status)}, nil
 }
@@ -87,7 +87,7 @@ func newReplaySide(t *trial, r *store.Reader, status int) (*replaySide, error) {
 // wants reports whether the listener would get the event.
 func (s *replaySide) wants(ev *core.Event) bool {
 	l := s.trial.listener
-	return wantsEvent(l, matchOf(wantedScript{Listener: l}, s.program), ev)
+	return wantsEvent(l, matchOf(wantedScript{Listener: l}, s.program.Match()), ev)
 }
 
 // run is nil for an event that this version does not get.

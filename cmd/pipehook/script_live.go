@@ -28,7 +28,7 @@ type liveStore struct {
 func newLiveHost(conf *config.Config, t *trial, log *slog.Logger) (*scriptHost, *liveStore, error) {
 	s := &liveStore{conf: conf}
 	host, err := newEffects(s, s, s, log).host(hostSpec{
-		name: t.name, allowHosts: t.allowHosts, allowPrivate: conf.Scripts.AllowPrivate, emits: t.kind == engine.Listener,
+		name: t.name, allowHosts: t.terms.allowHosts, allowPrivate: t.terms.allowPrivate, emits: t.kind == engine.Listener,
 	})
 	return host, s, err
 }
@@ -106,10 +106,10 @@ func (s *liveStore) Commit(ctx context.Context, ev *core.Event) (core.Receipt, e
 
 // Route implements router: the listeners that the configuration and the scripts folder have now.
 func (s *liveStore) Route(ev *core.Event) (names []string, refused []core.Refusal) {
-	wanted, _ := wantedScripts(s.conf) // a file that can't be a listener has none of these
-	for _, w := range wanted {
-		program, err := compileHandler(w.path)
-		if err == nil && wantsEvent(w.Listener, matchOf(w, program), ev) {
+	wanted, _ := wantedScripts(s.conf)                                     // a file that can't be a listener has none of these
+	for i, built := range buildAll(context.Background(), s.conf, wanted) { // bounded by itself
+		w := wanted[i]
+		if built.Err == nil && built.Handles && wantsEvent(w.Listener, matchOf(w, built.Match), ev) {
 			names = append(names, w.Name)
 		}
 	}

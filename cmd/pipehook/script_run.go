@@ -66,9 +66,9 @@ func (c *cli) runScript(ctx context.Context, path string, s scriptRun) error {
 	if err != nil {
 		return err
 	}
-	program, err := compileHandler(t.path)
+	program, err := t.compile()
 	if err != nil {
-		return &usageError{err: err}
+		return err
 	}
 	return c.withAnyReader(ctx, func(r *store.Reader) (failed error) {
 		ev, err := trialEvent(ctx, s.event, t.kind, r)

@@ -21,13 +21,12 @@ import (
 
 // trial is a script that is run to see what it does.
 type trial struct {
-	path       string
-	kind       engine.Kind
-	name       string // as the configuration has it, or the file's
-	timeout    time.Duration
-	allowHosts []string
-	secrets    map[string]string
-	listener   config.Listener // for a listener; its defaults when no table names the file
+	path     string
+	kind     engine.Kind
+	name     string // as the configuration has it, or the file's
+	timeout  time.Duration
+	terms    terms
+	listener config.Listener // for a listener; its defaults when no table names the file
 }
 
 // trialConf is the configuration for a trial: none is needed.
@@ -45,15 +44,14 @@ func trialOf(conf *config.Config, path, name string) (*trial, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, usagef("pipehook script new "+fileName(path), "there is no file %s", path)
 	}
-	t := &trial{path: path, name: fileName(path), listener: config.ListenerDefaults(), allowHosts: conf.Scripts.AllowHosts, secrets: granted(conf, nil)}
+	t := &trial{path: path, name: fileName(path), listener: config.ListenerDefaults(), terms: termsOf(conf, 1, nil, nil)}
 	if name != "" {
 		t.name = name
 	}
 	t.timeout = t.listener.Timeout
 	for _, l := range conf.Listeners {
 		if l.Plugin == "" && (name != "" && l.Name == name || name == "" && samePath(beside(conf, l.Script), path)) {
-			spec := specOf(conf, l)
-			t.listener, t.name, t.timeout, t.allowHosts, t.secrets = l, l.Name, l.Timeout, spec.allowHosts, granted(conf, l.Secrets)
+			t.listener, t.name, t.timeout, t.terms = l, l.Name, l.Timeout, termsOf(conf, 1, l.AllowHosts, l.Secrets)
 			return t, nil
 		}
 	}
@@ -76,7 +74,7 @@ func (t *trial) inChain(conf *config.Config) bool {
 	_, _ = assemble(conf, bareDeps(conf), draft) // what is wrong otherwise is said elsewhere
 	for _, s := range draft.wants {
 		if samePath(s.path, t.path) {
-			t.kind, t.name, t.secrets, t.allowHosts = s.kind, s.caller(), s.secrets, s.allowHosts
+			t.kind, t.name, t.terms = s.kind, s.caller(), s.terms
 			return true
 		}
 	}
@@ -103,11 +101,20 @@ func fileName(path string) string {
 // run makes one call and says what came of it.
 func (t *trial) run(ctx context.Context, p *engine.Program, ev core.Event, rec *scripttest.Recorder) (scripttest.Result, time.Duration) {
 	var lines []engine.Line
-	pool := engine.NewPool(p, engine.Options{Name: t.name, Host: rec, Secrets: t.secrets, Said: func(l engine.Line) { lines = append(lines, l) }})
+	pool := engine.NewPool(p, engine.Options{Name: t.name, Host: rec, Secrets: t.terms.secrets, Said: func(l engine.Line) { lines = append(lines, l) }})
 	defer pool.Close()
 	var result engine.Result
 	pool.Run(ctx, []engine.Call{{Kind: t.kind, Event: &ev, Timeout: t.timeout, Attempt: 1}}, func(_ int, r engine.Result) { result = r })
-	return scripttest.ResultOf(result, lines, rec.Take(), t.secrets), result.Took
+	return scripttest.ResultOf(result, lines, rec.Take(), t.terms.secrets), result.Took
+}
+
+// compile is the file of the trial, as code and as what runs here.
+func (t *trial) compile() (*engine.Program, error) {
+	built, err := compileHandler(t.terms.isolated, t.path)
+	if err != nil {
+		return nil, &usageError{err: err}
+	}
+	return engine.Compile(built.Code)
 }
 
 // readOnlyKV is what a store has of a script's kv, to lay others over.
