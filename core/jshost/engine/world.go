@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/dop251/goja"
 
@@ -38,6 +40,9 @@ func (w *World) EventOf(v goja.Value) (*core.Event, bool) {
 	}
 	return view.ev, true
 }
+
+// EventMethods are what an event can be asked, sorted: they are no properties that can be listed.
+func EventMethods() []string { return slices.Sorted(maps.Keys(eventMethods)) }
 
 // Explain is the error for something that a script threw, with its place.
 func (w *World) Explain(thrown goja.Value) error { return w.rt.rejection(thrown, "") }

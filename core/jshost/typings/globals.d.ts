@@ -11,6 +11,8 @@ declare var console: {
 
 /** The global object, as Node.js calls it. */
 declare var global: typeof globalThis;
+/** The global object, as browsers call it. */
+declare var self: typeof globalThis;
 
 declare function setTimeout<A extends unknown[]>(f: (...args: A) => void, milliseconds?: number, ...args: A): number;
 declare function clearTimeout(timer?: number): void;

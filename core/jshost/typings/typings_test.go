@@ -112,11 +112,15 @@ func same(t *testing.T, what string, got, want []string) {
 
 func TestWhatAFunctionIsGivenIsWhatIsDeclared(t *testing.T) {
 	const code = namesOf + `export default (event, ctx) => ({
-  event: [...new Set([...Object.keys(event), ...Object.getOwnPropertyNames(Object.getPrototypeOf(event))])].filter((n) => n !== "constructor").sort(),
+  event: Object.keys(event).concat(METHODS.filter((n) => typeof event[n] === "function")),
   ctx: namesOf(ctx), log: namesOf(ctx.log), kv: namesOf(ctx.kv), shared: namesOf(ctx.kv.shared),
 })`
+	methods, err := json.Marshal(engine.EventMethods())
+	if err != nil {
+		t.Fatal(err)
+	}
 	var stage, source map[string][]string
-	inRuntime(t, engine.Stage, code, &stage)
+	inRuntime(t, engine.Stage, strings.Replace(code, "METHODS", string(methods), 1), &stage)
 	same(t, "event", stage["event"], members(t, "  export interface Event<"))
 	same(t, "ctx of a stage", stage["ctx"], members(t, "  export interface Context {", "  export interface StageContext extends Context {"))
 	same(t, "ctx.log", stage["log"], members(t, "  export interface Log {"))
@@ -145,7 +149,7 @@ var ofTheLanguage = strings.Fields(`globalThis undefined NaN Infinity
 	Object Array String Number BigInt RegExp Date Boolean Proxy Reflect Symbol Math JSON Promise Map Set WeakMap WeakSet
 	Error AggregateError TypeError ReferenceError SyntaxError RangeError EvalError URIError
 	ArrayBuffer DataView Uint8Array Uint8ClampedArray Int8Array Uint16Array Int16Array Uint32Array Int32Array Float32Array Float64Array BigUint64Array BigInt64Array
-	isNaN parseInt parseFloat isFinite decodeURI decodeURIComponent encodeURI encodeURIComponent escape unescape`)
+	isNaN parseInt parseFloat isFinite decodeURI decodeURIComponent encodeURI encodeURIComponent escape unescape eval Function`)
 
 // made says how to get an instance of each class.
 var made = map[string]string{
