@@ -43,28 +43,25 @@ func (c *cli) loadOrExample() (conf *config.Config, example bool, err error) {
 
 // writeScripts puts the example handlers into a folder, and leaves alone what is there.
 func writeScripts(dir string) (written []string, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	entries, err := scripts.Files.ReadDir(".")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		text, err := scripts.Files.ReadFile(e.Name())
-		if err != nil {
-			return written, err
+	err = fs.WalkDir(scripts.Files, ".", func(name string, d fs.DirEntry, err error) error {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err != nil || d.IsDir() {
+			return errors.Join(err, os.MkdirAll(path, 0o755))
 		}
-		path := filepath.Join(dir, e.Name())
+		text, err := scripts.Files.ReadFile(name)
+		if err != nil {
+			return err
+		}
 		switch err := writeNew(path, text, 0o644); {
 		case errors.Is(err, fs.ErrExist):
 		case err != nil:
-			return written, err
+			return err
 		default:
 			written = append(written, path)
 		}
-	}
-	return written, nil
+		return nil
+	})
+	return written, err
 }
 
 // writeNew writes a file that must not be there yet.

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pipehook/pipehook/core/jshost/typings"
 )
 
 func (c *cli) initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "init [FOLDER]", Short: "Make a new project folder", Args: cobra.MaximumNArgs(1),
-		Long: "Make a new project: pipeline.toml, a .env with a random password, and an example script.\nFiles that are there already are left alone, except that an existing pipeline.toml stops it.",
+		Long: "Make a new project: pipeline.toml, a .env with a random password, example scripts and their types.\nFiles that are there already are left alone, except that an existing pipeline.toml stops it.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) == 1 {
@@ -45,14 +47,14 @@ func initProject(dir string) ([]string, error) {
 		return nil, err
 	}
 	var written []string
-	config := filepath.Join(dir, defaultConfig)
-	if err := writeNew(config, exampleConfig, 0o644); err != nil {
+	pipeline := filepath.Join(dir, defaultConfig)
+	if err := writeNew(pipeline, exampleConfig, 0o644); err != nil {
 		if errors.Is(err, fs.ErrExist) {
-			return nil, usagef("pipehook check", "%s is there already", config)
+			return nil, usagef("pipehook check", "%s is there already", pipeline)
 		}
 		return nil, err
 	}
-	written = append(written, config)
+	written = append(written, pipeline)
 	env := fmt.Sprintf("PIPEDRIVE_WEBHOOK_USERNAME=hook\nPIPEDRIVE_WEBHOOK_PASSWORD=%s\nPIPEHOOK_ADMIN_TOKEN=%s\n", rand.Text(), rand.Text())
 	for _, f := range []struct {
 		name, text string
@@ -70,6 +72,26 @@ func initProject(dir string) ([]string, error) {
 			written = append(written, path)
 		}
 	}
-	handlers, err := writeScripts(filepath.Join(dir, "scripts"))
-	return append(written, handlers...), err
+	folder := filepath.Join(dir, "scripts")
+	handlers, err := writeScripts(folder)
+	if written = append(written, handlers...); err != nil {
+		return written, err
+	}
+	types := filepath.Join(folder, typings.File)
+	changed, err := refreshTypes(types)
+	if _, theirs := errors.AsType[*usageError](err); theirs || err == nil && !changed {
+		return written, nil
+	}
+	if err != nil {
+		return written, err
+	}
+	written = append(written, types)
+	config := filepath.Join(folder, "tsconfig.json")
+	if err := writeNew(config, typings.Config(), 0o644); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return written, nil
+		}
+		return written, err
+	}
+	return append(written, config), nil
 }
