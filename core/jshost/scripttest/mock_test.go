@@ -76,6 +76,6 @@ test("wrong mocks", () => {
 });
 test("a secret that was not granted", async () => {
   const r = await run((event, ctx) => ctx.secrets.TOKEN, deal);
-  expect(r.error?.message).toContain("ctx.secrets.TOKEN is not granted");
+  expect(r.error?.message).toBe('ReferenceError: ctx.secrets.TOKEN is not granted: add  mock.secret("TOKEN", "…");');
 });`))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -95,6 +96,8 @@ func asCompile(err error) (*engine.CompileError, bool) {
 	return errors.AsType[*engine.CompileError](err)
 }
 
+var notGranted = regexp.MustCompile(`^(.*ctx\.secrets\.(\w+) )is not granted to `)
+
 const (
 	defaultRun = 5 * time.Second // of the test's clock: what a listener has
 	longestRun = 24 * time.Hour
@@ -174,6 +177,9 @@ func (w *world) perform(c engine.Call, f goja.Callable) Result {
 	w.lastRun = nil
 	result := ResultOf(r, lines, w.rec.Take(), w.secrets)
 	if !result.OK {
+		if m := notGranted.FindStringSubmatch(result.Error.Message); m != nil { // a test has no configuration
+			result.Error.Message = m[1] + fmt.Sprintf("is not granted: add  mock.secret(%q, \"…\");", m[2])
+		}
 		w.lastRun = fmt.Errorf("%s: %s", result.Error.At, result.Error.Message)
 	}
 	return result
