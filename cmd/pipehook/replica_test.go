@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +19,7 @@ import (
 func TestAnEventThatKillsItsProcessIsQuarantinedAndTheRestGoesOn(t *testing.T) {
 	bin := buildBinary(t)
 	testdb.Each(t, func(t *testing.T, url string) {
-		p := newProject(t, url, fullChain, map[string]string{"": "[[listener]]\nname = \"fragile\"\nscript = \"fragile.js\"\n"})
+		p := newProject(t, url, fullChain, map[string]string{"": "[scripts]\nisolation = \"none\"\n[[listener]]\nname = \"fragile\"\nscript = \"fragile.js\"\n"})
 		poison, good := sampleBody(t), sampleBody(t)
 		p.write(t, "fragile.js", `export default (event) => { if (event.meta.correlation_id === "`+correlation(t, poison)+`") { let s = "["; for (let i = 0; i < 23; i++) s += s; JSON.parse(s) } }`)
 		cmd := start(t, p, bin)
@@ -66,6 +68,39 @@ func died(t *testing.T, cmd *exec.Cmd) {
 		_ = cmd.Process.Kill()
 		<-ended
 		t.Fatalf("it did not die: %s", cmd.Stderr)
+	}
+}
+
+// In a process of its own a script can't end anything else.
+func TestAnEventThatKillsItsScriptsProcessIsQuarantinedAndTheReceiverLives(t *testing.T) {
+	bin := buildBinary(t)
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"fragile\"\nscript = \"fragile.js\"\nretry = { first = \"10ms\", max = \"10ms\" }\n"})
+	poison, good := sampleBody(t), sampleBody(t)
+	p.write(t, "fragile.js", `export default (event) => { const a = []; while (event.meta.correlation_id === "`+correlation(t, poison)+`") a.push(new Array(1e6).fill(1)) }`)
+	cmd := start(t, p, bin)
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	p.post(t, poison)
+	p.post(t, good)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(2 * time.Minute); ; <-tick.C {
+		states := map[core.State]int{}
+		for _, ev := range p.events(t) {
+			d := ev.Deliveries[0]
+			states[d.State]++
+			if d.State == core.Quarantined && (d.Crashes != 3 || !strings.Contains(d.LastError, "memory limit of 128MiB exceeded")) {
+				t.Errorf("quarantined after %d crashes: %s", d.Crashes, d.LastError)
+			}
+		}
+		if states[core.Quarantined] == 1 && states[core.Done] == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the deliveries are %v", states)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the receiver is gone: %v", err)
 	}
 }
 

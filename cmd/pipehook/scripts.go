@@ -27,7 +27,8 @@ type scriptSet struct {
 	mu      sync.Mutex
 	scripts map[string]*loadedScript // by listener
 	changed bool                     // something did since load began
-	closing sync.WaitGroup           // of those that are not needed any more
+	leaving sync.Map                 // *runningScript that are not needed any more
+	closing sync.WaitGroup           // of them
 	closed  chan struct{}            // nothing is given to any of them
 }
 
@@ -233,6 +234,7 @@ func (s *scriptSet) drop(l *loadedScript) {
 	if l.script == nil {
 		return
 	}
+	s.leaving.Store(l.script, true)
 	s.closing.Go(func() { // ends with close at the latest
 		timer := time.NewTimer(dropAfter)
 		defer timer.Stop()
@@ -241,10 +243,14 @@ func (s *scriptSet) drop(l *loadedScript) {
 		case <-s.closed:
 		}
 		l.script.Close()
+		s.leaving.Delete(l.script)
 	})
 }
 
-// close ends all scripts. Nothing may be given to them any more.
+// endWithin is how long a stop waits for scripts' processes to be gone. They end with this one anyway.
+const endWithin = time.Second
+
+// close ends all scripts. Nothing may be given to them any more, and what they still do is left behind.
 func (s *scriptSet) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,7 +263,21 @@ func (s *scriptSet) close() {
 	for _, l := range s.scripts {
 		s.drop(l)
 	}
-	s.closing.Wait()
+	s.leaving.Range(func(script, _ any) bool {
+		script.(*runningScript).Abandon()
+		return true
+	})
+	gone := make(chan struct{})
+	go func() { // a call in this process can't be ended: it is left to run
+		s.closing.Wait()
+		close(gone)
+	}()
+	timer := time.NewTimer(endWithin)
+	defer timer.Stop()
+	select {
+	case <-gone:
+	case <-timer.C:
+	}
 }
 
 var everything = mustPattern("*.*")

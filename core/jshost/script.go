@@ -48,7 +48,8 @@ type Script struct {
 
 	mu      sync.Mutex
 	now     *version
-	closing sync.WaitGroup // of versions that are not needed any more
+	alive   map[*version]struct{} // that one, and those before it that still have calls
+	closing sync.WaitGroup        // of versions that are not needed any more
 }
 
 // version is a Runner and who uses it.
@@ -62,7 +63,7 @@ type version struct {
 
 // NewScript makes a listener of code that was built before. The error is a CompileError.
 func NewScript(code engine.Code, setup Setup, opts Options) (*Script, error) {
-	s := &Script{setup: setup, opts: opts}
+	s := &Script{setup: setup, opts: opts, alive: map[*version]struct{}{}}
 	return s, s.Swap(code)
 }
 
@@ -77,6 +78,7 @@ func (s *Script) Swap(code engine.Code) error {
 	defer s.mu.Unlock()
 	s.retire()
 	s.now = &version{hash: code.Hash, runner: runner, source: sourceOf(code.Inputs, time.Now())}
+	s.alive[s.now] = struct{}{}
 	return nil
 }
 
@@ -139,6 +141,9 @@ func (s *Script) retire() {
 	s.closing.Go(func() {
 		old.users.Wait()
 		old.runner.Close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.alive, old)
 	})
 }
 
@@ -205,4 +210,17 @@ func (s *Script) Close() {
 	s.retire()
 	s.mu.Unlock()
 	s.closing.Wait()
+}
+
+// Abandon is Close for when nobody needs the calls that run. In this process a call can't be ended
+// from outside: it goes on as long as it likes.
+func (s *Script) Abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retire()
+	for v := range s.alive {
+		if r, ok := v.runner.(interface{ Abandon() }); ok {
+			r.Abandon()
+		}
+	}
 }

@@ -268,3 +268,16 @@ func TestACloseWaitsForCallsAndEndsTheScript(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestAnAbandonedScriptEndsAtOnceWhateverItDoes(t *testing.T) {
+	entered := make(chan struct{})
+	s := start(t, compile(t, "export default (event, ctx) => { ctx.log.info('in'); for (;;); }"), true, jshost.Options{Said: func(jshost.Line) { close(entered) }})
+	result := make(chan error, 1)
+	go func() { result <- s.Handle(context.WithoutCancel(t.Context()), sample(t)) }()
+	<-entered
+	s.Abandon()
+	if err := <-result; core.KindOf(err) != core.Unavailable || !strings.Contains(err.Error(), "is being stopped") {
+		t.Errorf("error %v", err)
+	}
+	s.Close()
+}

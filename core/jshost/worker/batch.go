@@ -85,6 +85,8 @@ func (c *child) sent(b *batch) *message.Batch {
 // ended is the result of the call that ran when the child ended, and whether it may be the cause.
 func (c *child) ended(ctx context.Context, b *batch, e *end, call *engine.Call) (r engine.Result, guilty bool) {
 	switch {
+	case e.retired: // with calls only when it was abandoned
+		return engine.Result{Err: errClosed}, false
 	case e.late == b && errors.Is(ctx.Err(), context.Canceled):
 		return engine.Result{Err: c.scriptError("stopped before it was done", context.Cause(ctx))}, true
 	case e.late == b && ctx.Err() != nil:

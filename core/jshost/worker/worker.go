@@ -169,4 +169,18 @@ func (p *Process) Close() {
 	p.children.Wait()
 }
 
+// Abandon is Close for when nobody needs the calls that run: they fail at once, and end with their
+// process.
+func (p *Process) Abandon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.tell()
+	if p.child != nil {
+		p.child.retire()
+		p.child = nil
+	}
+	p.settle()
+}
+
 var errClosed = &core.Error{Kind: core.Unavailable, Msg: "the script is being stopped"}
