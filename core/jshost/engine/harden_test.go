@@ -63,6 +63,7 @@ func TestNothingOfTheLanguageCanBeChanged(t *testing.T) {
 		`Map.prototype.get = null`, `new Map().get.x = 1`, `Symbol.x = 1`, `Symbol("").__proto__.x = 1`, `Date.now = null`, `new Date().__proto__.x = 1`, `Reflect.x = 1`, `new Uint8Array(1).__proto__.__proto__.x = 1`, `Uint8Array.x = 1`,
 		`Error.prototype.name = "x"`, `TypeError.prototype.message = "x"`, `try { null.x } catch (e) { e.constructor.x = 1 }`, `try { null.x } catch (e) { e.__proto__.y = 1 }`, `Error.prototype.toString = null`, `Error.captureStackTrace = 1`,
 		`globalThis.x = 1`, `globalThis.Promise = 1`, `Promise = 1`, `delete globalThis.Promise`, `Object.defineProperty(globalThis, "x", { value: 1 })`, `Object.defineProperty(globalThis, "x", { get() {} })`, `globalThis[Symbol("x")] = 1`,
+		`Object.getOwnPropertySymbols([].__proto__)[0].__proto__.x = 1`, `new Uint8Array(1).buffer.__proto__.x = 1`, `(await Promise.any([]).catch((e) => e)).__proto__.x = 1`, `(await Promise.any([]).catch((e) => e)).constructor.x = 1`,
 		`undefined = 1`, `console.log = null`, `console.log.x = 1`, `setTimeout.x = 1`, `globalThis.setTimeout = 1`,
 		`ctx.x = 1`, `ctx.log.info = null`, `ctx.kv.get = null`, `ctx.kv.get.x = 1`, `ctx.kv.shared.x = 1`, `ctx.fail.x = 1`, `event.changed.x = 1`, `event.__proto__.x = 1`, `event.x = 1`, `event.changed = 1`,
 		`Object.setPrototypeOf(Object.prototype, {})`, `Object.setPrototypeOf([].__proto__, null)`,
