@@ -125,6 +125,25 @@ func TestAFileMayAddGlobalsWhileItIsLoaded(t *testing.T) {
 	}
 }
 
+// What the host is given may be as large and as deep as memory allows, and code may be in it.
+func TestTheHostLooksAtNothingThatItDoesNotWant(t *testing.T) {
+	r := call(t, pool(t, engine.Options{Host: &fakeHost{}}, `
+		const list = [], trap = { get x() { throw new Error("looked at") } };
+		list.length = 4294967295;
+		const refused = [];
+		for (const given of [list, trap]) {
+			clearTimeout(given);
+			refused.push(event.isUpdate.call(given));
+			for (const f of [() => ctx.reject(given), () => ctx.retryAfter(given), () => ctx.emit("added.x", { objectId: given }), () => ctx.kv.set("a", 1, { ttl: given })]) {
+				try { f() } catch (e) { refused.push(e.name) }
+			}
+		}
+		return refused.join()`), engine.Call{Kind: engine.Stage})
+	if want := strings.Repeat(",true,TypeError,TypeError,TypeError,TypeError", 2)[1:]; string(r.Value) != `"`+want+`"` {
+		t.Errorf("got %s (%v), want %s", r.Value, r.Err, want)
+	}
+}
+
 func TestTheWorldOutsideIsOutOfReach(t *testing.T) {
 	for _, code := range []string{
 		`eval("1")`, `new Function("return 1")`, `class A extends Function {} new A("return 1")`, `Reflect.construct(Function, ["return 1"], Object)`, `Function.x = 1`, `Function("return 1")`, `(() => 1).constructor("return 1")()`, `(async () => 1).constructor("return 1")()`, `(function* () {}).constructor("return 1")()`,
