@@ -144,6 +144,30 @@ func TestTheHostLooksAtNothingThatItDoesNotWant(t *testing.T) {
 	}
 }
 
+// A sender may nest a body as deep as it is long, and the parser recurses.
+func TestJSONIsReadToADepth(t *testing.T) {
+	ev := sample(t)
+	ev.Body = []byte(strings.Repeat("[", 400_000) + strings.Repeat("]", 400_000))
+	const tried = `const tried = (f) => { try { return typeof f() } catch (e) { return e.name + e.message.slice(0, 40) } }; `
+	for _, test := range []struct {
+		kind       engine.Kind
+		code, want string
+	}{
+		{engine.Stage, `return tried(() => JSON.parse(event.raw))`, `"SyntaxErrorJSON.parse: the text is nested deeper th"`},
+		{engine.Source, `return tried(() => event.json())`, `"SyntaxErrorJSON.parse: the text is nested deeper th"`},
+		{engine.Stage, `return tried(() => JSON.parse({ toString() { return event.raw } }))`, `"SyntaxErrorJSON.parse: the text is nested deeper th"`},
+		{engine.Stage, `return tried(() => JSON.parse("[".repeat(10000) + "]".repeat(10000)))`, `"object"`},
+		{engine.Stage, `return tried(() => JSON.parse('["' + '[\\"'.repeat(10001) + '"]'))`, `"object"`},
+		{engine.Stage, `return JSON.parse("[1,2]", (key, v) => typeof v === "number" ? v + 1 : v)`, `[2,3]`},
+		{engine.Stage, `return [tried(() => JSON.parse()).slice(0, 11), tried(() => JSON.parse(Symbol())).slice(0, 9), JSON.parse.name]`, `["SyntaxError","TypeError","parse"]`},
+	} {
+		r := call(t, pool(t, engine.Options{}, tried+test.code), engine.Call{Kind: test.kind, Event: &ev})
+		if r.Err != nil || string(r.Value) != test.want {
+			t.Errorf("%s: got %s (%v), want %s", test.code, r.Value, r.Err, test.want)
+		}
+	}
+}
+
 func TestTheWorldOutsideIsOutOfReach(t *testing.T) {
 	for _, code := range []string{
 		`eval("1")`, `new Function("return 1")`, `class A extends Function {} new A("return 1")`, `Reflect.construct(Function, ["return 1"], Object)`, `Function.x = 1`, `Function("return 1")`, `(() => 1).constructor("return 1")()`, `(async () => 1).constructor("return 1")()`, `(function* () {}).constructor("return 1")()`,

@@ -3,10 +3,11 @@
 // and neither files, processes, stores nor the network: what a script does to the outside goes
 // through a Host, and the time comes from a Clock.
 //
-// A runtime is stopped at its deadline wherever the script's own code runs, and recursion of every
-// kind has a limit. Native functions that work for long (filling a huge array, a regular expression
-// that backtracks) end only by themselves, and nothing here bounds memory: whoever needs that runs
-// the engine in a process of its own.
+// A runtime is stopped at its deadline wherever the script's own code runs, and its calls and the JSON
+// that it reads are nested only so deep. Native functions that work for long (filling a huge array, a
+// regular expression that backtracks) end only by themselves, those that recurse (JSON.stringify) do it
+// as deep as a value is, and nothing here bounds memory: whoever needs that runs the engine in a
+// process of its own.
 package engine
 
 import (

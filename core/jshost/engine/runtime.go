@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxStack = 1000        // bounds recursion of every kind; goja's own limit is none
+	maxStack = 1000        // bounds recursion of the script's functions; goja's own limit is none
 	loadTime = time.Second // bounds the run of a file's top level
 )
 
@@ -89,11 +89,11 @@ func newRuntime(ctx context.Context, p *Program, opts Options, background *sync.
 		}
 	})
 	rt.secrets = redactor(opts.Secrets)
-	rt.natives()
 	var err error
 	if rt.language, err = newLanguage(rt.vm); err != nil {
 		return nil, err
 	}
+	rt.natives()
 	rt.freeze = rt.language.freeze
 	rt.global = newGlobal(rt)
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, errLoadTime)
