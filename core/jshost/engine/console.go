@@ -83,21 +83,19 @@ func (rt *runtime) attrList(data *goja.Object) []slog.Attr {
 		if len(attrs) == maxAttrs {
 			break
 		}
-		attrs = append(attrs, slog.Attr{Key: shortened(name, maxAttr), Value: rt.attrValue(data.Get(name))})
+		attrs = append(attrs, slog.Attr{Key: shortened(rt.redact(name), maxAttr), Value: rt.attrValue(data.Get(name))})
 	}
 	return attrs
 }
 
 func (rt *runtime) attrValue(v goja.Value) slog.Value {
-	if _, ok := v.(*goja.Object); !ok && v != nil {
-		switch x := v.Export().(type) {
-		case bool:
-			return slog.BoolValue(x)
-		case int64:
-			return slog.Int64Value(x)
-		case float64:
-			return slog.Float64Value(x)
-		}
+	switch x := plain(v).(type) {
+	case bool:
+		return slog.BoolValue(x)
+	case int64:
+		return slog.Int64Value(x)
+	case float64:
+		return slog.Float64Value(x)
 	}
 	return slog.StringValue(shortened(rt.redact(rt.word(v)), maxAttr))
 }

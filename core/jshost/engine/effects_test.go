@@ -118,16 +118,26 @@ func TestUpdateGivesUpWhenOthersAreAlwaysFaster(t *testing.T) {
 func TestASecretIsForItsScriptAndForNoLog(t *testing.T) {
 	var said []string
 	o := engine.Options{Secrets: map[string]string{"TOKEN": `s3cr3t"x`}, Said: func(l engine.Line) { said = append(said, l.Text) }}
-	got := value(t, o, `const t = ctx.secrets.TOKEN; console.log(t, { t }, ctx.secrets); ctx.log.info("is", { t }); return [t.length, "TOKEN" in ctx.secrets, "NO" in ctx.secrets, Object.keys(ctx.secrets), await ctx.secrets === ctx.secrets]`)
+	got := value(t, o, `const t = ctx.secrets.TOKEN; console.log(t, { t }, ctx.secrets); ctx.log.info("is", { t, [t]: 1 }); return [t.length, "TOKEN" in ctx.secrets, "NO" in ctx.secrets, Object.keys(ctx.secrets), await ctx.secrets === ctx.secrets]`)
 	if got != `[8,true,false,[],true]` {
 		t.Errorf("got %s", got)
 	}
 	if text := strings.Join(said, "\n"); strings.Contains(text, "s3cr3t") || !strings.Contains(text, "[redacted]") {
 		t.Errorf("said %s", text)
 	}
-	r := call(t, pool(t, o, `throw new Error("bad " + ctx.secrets.TOKEN)`), engine.Call{})
-	if r.Err == nil || strings.Contains(r.Err.Error(), "s3cr3t") {
-		t.Errorf("error %v", r.Err)
+	for _, code := range []string{
+		`throw new Error("bad " + ctx.secrets.TOKEN)`, `throw ctx.secrets.TOKEN`, `throw { t: [ctx.secrets.TOKEN] }`, `Promise.reject(ctx.secrets.TOKEN)`,
+		`ctx.fail(ctx.secrets.TOKEN)`, `ctx.retryAfter(1, ctx.secrets.TOKEN)`, `ctx.drop(ctx.secrets.TOKEN)`, `ctx.reject(400, ctx.secrets.TOKEN)`,
+	} {
+		r := call(t, pool(t, o, code), engine.Call{Kind: engine.Stage})
+		if r.Err == nil {
+			t.Errorf("%s: no error", code)
+		}
+		for err := r.Err; err != nil; err = errors.Unwrap(err) { // each may be shown
+			if text := fmt.Sprintf("%+v", err); strings.Contains(text, "s3cr3t") {
+				t.Errorf("%s: error %s", code, text)
+			}
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ func (rt *runtime) identifier(name string, v goja.Value) string {
 	if v == nil || goja.IsNull(v) {
 		return ""
 	}
-	switch given := v.Export().(type) {
+	switch given := plain(v).(type) {
 	case string:
 		if len(given) <= maxKey {
 			return given

@@ -210,7 +210,7 @@ func (rt *runtime) describe(v goja.Value) (text string) {
 		return "threw undefined"
 	}
 	if !ok || object.ClassName() != "Error" {
-		return shortened("threw "+rt.json(v), maxThrown)
+		return shortened(rt.redact("threw "+rt.json(v)), maxThrown)
 	}
 	if thrown := rt.vm.Try(func() { text = rt.causes(object) }); thrown != nil {
 		text = "threw an Error that throws when it is looked at"

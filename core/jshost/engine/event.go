@@ -2,6 +2,7 @@ package engine
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -27,6 +28,22 @@ type eventView struct {
 
 func (rt *runtime) eventObject(ev *core.Event) *goja.Object {
 	return rt.vm.NewDynamicObject(&eventView{rt: rt, ev: ev})
+}
+
+var viewType = reflect.TypeFor[*eventView]()
+
+// eventOf is the event that a value shows. It looks at the type first: exporting another object would
+// copy all of it.
+func eventOf(v goja.Value) (*core.Event, bool) {
+	object, ok := v.(*goja.Object)
+	if !ok || object.ExportType() != viewType {
+		return nil, false
+	}
+	view, ok := object.Export().(*eventView)
+	if !ok {
+		return nil, false
+	}
+	return view.ev, true
 }
 
 func (v *eventView) Keys() []string { return eventFields }
@@ -164,10 +181,8 @@ func (rt *runtime) eventMethod(name string) goja.Value {
 	}
 	made := rt.function(name, func(call goja.FunctionCall) goja.Value {
 		ev := rt.event
-		if object, ok := call.This.(*goja.Object); ok {
-			if view, ok := object.Export().(*eventView); ok {
-				ev = view.ev
-			}
+		if on, ok := eventOf(call.This); ok {
+			ev = on
 		}
 		if ev == nil {
 			panic(rt.vm.NewTypeError("%s must be called on an event, as event.%s()", name, name))

@@ -74,6 +74,7 @@ func newLanguage(vm *goja.Runtime) (*language, error) {
 	l.symbols, _ = goja.AssertFunction(object.Get("getOwnPropertySymbols"))
 	l.function = object.Prototype()
 	l.bound()
+	l.shallow()
 	values, err := vm.RunProgram(literals)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", literalName, err)
@@ -262,7 +263,7 @@ func (l *language) bound() {
 				length *= float64(len(call.This.String()))
 			}
 			if length > longest {
-				panic(l.rangeError(fmt.Sprintf("%s: a string may have at most %d characters", name, longest)))
+				panic(l.failure("RangeError", fmt.Sprintf("%s: a string may have at most %d characters", name, longest)))
 			}
 			v, err := original(call.This, call.Arguments...)
 			if err != nil {
@@ -275,8 +276,52 @@ func (l *language) bound() {
 	}
 }
 
-func (l *language) rangeError(msg string) goja.Value {
-	thrown, err := l.vm.New(l.vm.Get("RangeError"), l.vm.ToValue(msg))
+// deepest is how deep JSON may be nested: the parser recurses, and what it reads may be a sender's.
+const deepest = 10_000
+
+// shallow gives JSON.parse that limit.
+func (l *language) shallow() {
+	object := l.vm.Get("JSON").ToObject(l.vm)
+	original, _ := goja.AssertFunction(object.Get("parse"))
+	f := l.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		args := append([]goja.Value{call.Argument(0).ToString()}, call.Arguments[min(len(call.Arguments), 1):]...)
+		if text := args[0].String(); len(text) > deepest && deeper(text) {
+			panic(l.failure("SyntaxError", fmt.Sprintf("JSON.parse: the text is nested deeper than %d", deepest)))
+		}
+		v, err := original(call.This, args...)
+		if err != nil {
+			panic(err)
+		}
+		return v
+	}).ToObject(l.vm)
+	_ = f.DefineDataProperty("name", l.vm.ToValue("parse"), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // a new function takes any name
+	_ = object.DefineDataProperty("parse", f, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)                 // nothing is frozen yet
+}
+
+// deeper reports whether a text has more brackets inside each other than JSON may have.
+func deeper(text string) bool {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			if depth++; depth > deepest {
+				return true
+			}
+		case ']', '}':
+			depth--
+		}
+	}
+	return false
+}
+
+func (l *language) failure(class, msg string) goja.Value {
+	thrown, err := l.vm.New(l.vm.Get(class), l.vm.ToValue(msg))
 	if err != nil {
 		panic(err)
 	}

@@ -63,6 +63,7 @@ func TestNothingOfTheLanguageCanBeChanged(t *testing.T) {
 		`Map.prototype.get = null`, `new Map().get.x = 1`, `Symbol.x = 1`, `Symbol("").__proto__.x = 1`, `Date.now = null`, `new Date().__proto__.x = 1`, `Reflect.x = 1`, `new Uint8Array(1).__proto__.__proto__.x = 1`, `Uint8Array.x = 1`,
 		`Error.prototype.name = "x"`, `TypeError.prototype.message = "x"`, `try { null.x } catch (e) { e.constructor.x = 1 }`, `try { null.x } catch (e) { e.__proto__.y = 1 }`, `Error.prototype.toString = null`, `Error.captureStackTrace = 1`,
 		`globalThis.x = 1`, `globalThis.Promise = 1`, `Promise = 1`, `delete globalThis.Promise`, `Object.defineProperty(globalThis, "x", { value: 1 })`, `Object.defineProperty(globalThis, "x", { get() {} })`, `globalThis[Symbol("x")] = 1`,
+		`Object.getOwnPropertySymbols([].__proto__)[0].__proto__.x = 1`, `new Uint8Array(1).buffer.__proto__.x = 1`, `(await Promise.any([]).catch((e) => e)).__proto__.x = 1`, `(await Promise.any([]).catch((e) => e)).constructor.x = 1`,
 		`undefined = 1`, `console.log = null`, `console.log.x = 1`, `setTimeout.x = 1`, `globalThis.setTimeout = 1`,
 		`ctx.x = 1`, `ctx.log.info = null`, `ctx.kv.get = null`, `ctx.kv.get.x = 1`, `ctx.kv.shared.x = 1`, `ctx.fail.x = 1`, `event.changed.x = 1`, `event.__proto__.x = 1`, `event.x = 1`, `event.changed = 1`,
 		`Object.setPrototypeOf(Object.prototype, {})`, `Object.setPrototypeOf([].__proto__, null)`,
@@ -121,6 +122,49 @@ func TestAFileMayAddGlobalsWhileItIsLoaded(t *testing.T) {
 	_, _, err := compile(t, "it.js", "globalThis.Promise = class {};\nexport default () => 1")
 	if err == nil || !strings.Contains(err.Error(), "it.js:1:12: TypeError: Promise can't be replaced") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What the host is given may be as large and as deep as memory allows, and code may be in it.
+func TestTheHostLooksAtNothingThatItDoesNotWant(t *testing.T) {
+	r := call(t, pool(t, engine.Options{Host: &fakeHost{}}, `
+		const list = [], trap = { get x() { throw new Error("looked at") } };
+		list.length = 4294967295;
+		const refused = [];
+		for (const given of [list, trap]) {
+			clearTimeout(given);
+			refused.push(event.isUpdate.call(given));
+			for (const f of [() => ctx.reject(given), () => ctx.retryAfter(given), () => ctx.emit("added.x", { objectId: given }), () => ctx.kv.set("a", 1, { ttl: given })]) {
+				try { f() } catch (e) { refused.push(e.name) }
+			}
+		}
+		return refused.join()`), engine.Call{Kind: engine.Stage})
+	if want := strings.Repeat(",true,TypeError,TypeError,TypeError,TypeError", 2)[1:]; string(r.Value) != `"`+want+`"` {
+		t.Errorf("got %s (%v), want %s", r.Value, r.Err, want)
+	}
+}
+
+// A sender may nest a body as deep as it is long, and the parser recurses.
+func TestJSONIsReadToADepth(t *testing.T) {
+	ev := sample(t)
+	ev.Body = []byte(strings.Repeat("[", 400_000) + strings.Repeat("]", 400_000))
+	const tried = `const tried = (f) => { try { return typeof f() } catch (e) { return e.name + e.message.slice(0, 40) } }; `
+	for _, test := range []struct {
+		kind       engine.Kind
+		code, want string
+	}{
+		{engine.Stage, `return tried(() => JSON.parse(event.raw))`, `"SyntaxErrorJSON.parse: the text is nested deeper th"`},
+		{engine.Source, `return tried(() => event.json())`, `"SyntaxErrorJSON.parse: the text is nested deeper th"`},
+		{engine.Stage, `return tried(() => JSON.parse({ toString() { return event.raw } }))`, `"SyntaxErrorJSON.parse: the text is nested deeper th"`},
+		{engine.Stage, `return tried(() => JSON.parse("[".repeat(10000) + "]".repeat(10000)))`, `"object"`},
+		{engine.Stage, `return tried(() => JSON.parse('["' + '[\\"'.repeat(10001) + '"]'))`, `"object"`},
+		{engine.Stage, `return JSON.parse("[1,2]", (key, v) => typeof v === "number" ? v + 1 : v)`, `[2,3]`},
+		{engine.Stage, `return [tried(() => JSON.parse()).slice(0, 11), tried(() => JSON.parse(Symbol())).slice(0, 9), JSON.parse.name]`, `["SyntaxError","TypeError","parse"]`},
+	} {
+		r := call(t, pool(t, engine.Options{}, tried+test.code), engine.Call{Kind: test.kind, Event: &ev})
+		if r.Err != nil || string(r.Value) != test.want {
+			t.Errorf("%s: got %s (%v), want %s", test.code, r.Value, r.Err, test.want)
+		}
 	}
 }
 

@@ -175,7 +175,7 @@ func (rt *runtime) kvOptions(op *KVOp, v goja.Value) {
 
 // duration is seconds, or text such as "5m".
 func (rt *runtime) duration(what string, v goja.Value) (d time.Duration) {
-	switch given := v.Export().(type) {
+	switch given := plain(v).(type) {
 	case string:
 		var err error
 		if d, err = core.ParseDuration(given); err != nil {

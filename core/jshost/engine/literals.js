@@ -1,4 +1,4 @@
-// One value of each kind that a script can make without asking for anything by name.
+// One value of each kind that a script can get without asking for its class by name.
 (function () {
   "use strict";
   const thrown = (f) => {
@@ -10,6 +10,6 @@
   };
   return [
     {}, [], "", 0, true, 0n, /x/, () => {}, async () => {}, function* () {}, (function* () {})(), [].values(), ""[Symbol.iterator](), "".matchAll("x"),
-    (async () => {})(), new Error(), thrown(() => null.x), thrown(() => nowhere), thrown(() => [].length = -1), thrown(() => decodeURI("%")), thrown(() => JSON.parse("{")),
+    (async () => {})(), Symbol.iterator, new ArrayBuffer(0), new AggregateError([]), new Error(), thrown(() => null.x), thrown(() => nowhere), thrown(() => [].length = -1), thrown(() => decodeURI("%")), thrown(() => JSON.parse("{")),
   ];
 })();

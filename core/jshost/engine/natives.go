@@ -13,6 +13,15 @@ func (rt *runtime) natives() {
 	rt.then = func(promise, done goja.Value) (goja.Value, error) { return then(promise, done) }
 }
 
+// plain is what a value that is no object holds, nil for an object: exporting one copies all of it,
+// as deep and as long as a script has made it, and runs its getters.
+func plain(v goja.Value) any {
+	if _, object := v.(*goja.Object); object || v == nil {
+		return nil
+	}
+	return v.Export()
+}
+
 // function is a function of ours, which can't be changed.
 func (rt *runtime) function(name string, f func(goja.FunctionCall) goja.Value) *goja.Object {
 	function := rt.vm.ToValue(f).ToObject(rt.vm)

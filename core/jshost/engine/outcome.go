@@ -17,7 +17,7 @@ const longestWait = 30 * 24 * time.Hour
 
 // fail ends the call for good: ctx.fail(message). Another attempt would not help.
 func (rt *runtime) fail(call goja.FunctionCall) goja.Value {
-	msg := text(call.Argument(0), "the handler gave up")
+	msg := rt.told(call.Argument(0), "the handler gave up")
 	panic(rt.outcome("PermanentFailure", msg, &core.Error{Kind: core.Permanent, Msg: msg}))
 }
 
@@ -25,7 +25,7 @@ func (rt *runtime) fail(call goja.FunctionCall) goja.Value {
 // ctx.retryAfter("5m", message).
 func (rt *runtime) retryAfter(call goja.FunctionCall) goja.Value {
 	var wait time.Duration
-	switch given := call.Argument(0).Export().(type) {
+	switch given := plain(call.Argument(0)).(type) {
 	case string:
 		d, err := core.ParseDuration(given)
 		if err != nil {
@@ -45,7 +45,7 @@ func (rt *runtime) retryAfter(call goja.FunctionCall) goja.Value {
 	if wait <= 0 || wait > longestWait {
 		panic(rt.vm.NewTypeError("ctx.retryAfter: the wait must be longer than nothing and at most %d days", longestWait/(24*time.Hour)))
 	}
-	msg := text(call.Argument(1), "the handler asked to be called again in "+wait.String())
+	msg := rt.told(call.Argument(1), "the handler asked to be called again in "+wait.String())
 	panic(rt.outcome("TryAgain", msg, &core.Error{Kind: core.Failed, Msg: msg, RetryAfter: wait}))
 }
 
@@ -58,7 +58,7 @@ func (rt *runtime) outcome(name, msg string, meaning error) *goja.Object {
 
 // drop ends the call of a stage: ctx.drop(reason). The event is not wanted.
 func (rt *runtime) drop(call goja.FunctionCall) goja.Value {
-	reason := shortened(text(call.Argument(0), "the stage dropped it"), maxThrown)
+	reason := rt.told(call.Argument(0), "the stage dropped it")
 	panic(rt.outcome("Dropped", reason, &Dropped{Reason: reason}))
 }
 
@@ -68,12 +68,17 @@ var statuses = []int64{400, 401, 403, 409, 413, 415, 422, 429, 503}
 
 // reject ends the call of a stage: ctx.reject(status, message). The sender is told.
 func (rt *runtime) reject(call goja.FunctionCall) goja.Value {
-	status, ok := call.Argument(0).Export().(int64)
+	status, ok := plain(call.Argument(0)).(int64)
 	if !ok || !slices.Contains(statuses, status) {
 		panic(rt.vm.NewTypeError("ctx.reject wants one of the statuses %s", strings.Trim(fmt.Sprint(statuses), "[]")))
 	}
-	msg := shortened(text(call.Argument(1), "the stage rejected it"), maxThrown)
+	msg := rt.told(call.Argument(1), "the stage rejected it")
 	panic(rt.outcome("Rejected", msg, &Rejected{Status: int(status), Msg: msg}))
+}
+
+// told is what a script wants people to read.
+func (rt *runtime) told(v goja.Value, otherwise string) string {
+	return shortened(rt.redact(text(v, otherwise)), maxThrown)
 }
 
 func text(v goja.Value, otherwise string) string {

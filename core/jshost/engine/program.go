@@ -3,10 +3,11 @@
 // and neither files, processes, stores nor the network: what a script does to the outside goes
 // through a Host, and the time comes from a Clock.
 //
-// A runtime is stopped at its deadline wherever the script's own code runs, and recursion of every
-// kind has a limit. Native functions that work for long (filling a huge array, a regular expression
-// that backtracks) end only by themselves, and nothing here bounds memory: whoever needs that runs
-// the engine in a process of its own.
+// A runtime is stopped at its deadline wherever the script's own code runs, and its calls and the JSON
+// that it reads are nested only so deep. Native functions that work for long (filling a huge array, a
+// regular expression that backtracks) end only by themselves, those that recurse (JSON.stringify) do it
+// as deep as a value is, and nothing here bounds memory: whoever needs that runs the engine in a
+// process of its own.
 package engine
 
 import (
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -123,23 +125,29 @@ func (p *Program) refused(err error) error {
 	return e
 }
 
-// inspect loads the program into a runtime of its own, where logging goes nowhere.
+// inspect loads the program into a runtime of its own, where logging goes nowhere, and looks at what
+// it exports. That may be code, too: getters, or a proxy.
 func (p *Program) inspect() error {
-	rt, err := newRuntime(context.Background(), p, Options{}, &sync.WaitGroup{}, 0)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), loadTime, errLoadTime)
+	defer cancel()
+	rt, err := newRuntime(ctx, p, Options{}, &sync.WaitGroup{}, 0)
 	if err != nil {
 		return p.loadError(err)
 	}
 	p.handler = rt.handler != nil
-	if rt.exports != nil {
-		if thrown := rt.vm.Try(func() { p.exports = rt.exports.Keys() }); thrown != nil {
-			return p.loadError(rt.explain(thrown))
-		}
-	}
-	match := rt.export("match")
-	if match == nil {
+	if rt.exports == nil {
 		return nil
 	}
-	texts, ok := matchTexts(match.Export())
+	var texts []string
+	ok := true
+	err = rt.bounded(ctx, func() error {
+		p.exports = rt.exports.Keys()
+		texts, ok = matchTexts(rt.exports.Get("match"))
+		return nil
+	})
+	if err != nil {
+		return p.loadError(err)
+	}
 	if !ok {
 		return &CompileError{File: p.code.Path, Msg: "match must be a pattern or a list of patterns, such as [\"updated.deal\"]"}
 	}
@@ -153,21 +161,27 @@ func (p *Program) inspect() error {
 	return nil
 }
 
-func matchTexts(match any) (texts []string, ok bool) {
+// matchTexts are the patterns of a text or a list of texts; none when nothing is exported.
+func matchTexts(match goja.Value) (texts []string, ok bool) {
 	switch v := match.(type) {
-	case string:
-		return []string{v}, true
-	case []any:
-		for _, elem := range v {
-			text, ok := elem.(string)
+	case nil:
+		return nil, true
+	case goja.String:
+		return []string{v.String()}, true
+	case *goja.Object:
+		if v.ClassName() != "Array" {
+			return nil, false
+		}
+		for i := range int(v.Get("length").ToInteger()) {
+			text, ok := v.Get(strconv.Itoa(i)).(goja.String)
 			if !ok {
 				return nil, false
 			}
-			texts = append(texts, text)
+			texts = append(texts, text.String())
 		}
 		return texts, true
 	}
-	return nil, false
+	return nil, goja.IsUndefined(match)
 }
 
 func (p *Program) loadError(err error) error {

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxStack = 1000        // bounds recursion of every kind; goja's own limit is none
+	maxStack = 1000        // bounds recursion of the script's functions; goja's own limit is none
 	loadTime = time.Second // bounds the run of a file's top level
 )
 
@@ -89,11 +89,11 @@ func newRuntime(ctx context.Context, p *Program, opts Options, background *sync.
 		}
 	})
 	rt.secrets = redactor(opts.Secrets)
-	rt.natives()
 	var err error
 	if rt.language, err = newLanguage(rt.vm); err != nil {
 		return nil, err
 	}
+	rt.natives()
 	rt.freeze = rt.language.freeze
 	rt.global = newGlobal(rt)
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, errLoadTime)
@@ -145,18 +145,6 @@ func (rt *runtime) load() error {
 	return rt.unhandled()
 }
 
-// export is a named export; nil when there is none.
-func (rt *runtime) export(name string) goja.Value {
-	if rt.exports == nil {
-		return nil
-	}
-	v := rt.exports.Get(name)
-	if v == nil || goja.IsUndefined(v) {
-		return nil
-	}
-	return v
-}
-
 // bounded runs f until ctx ends. An interrupt that comes after f has returned must not meet the
 // next call, so it is waited for and cleared. A Go panic inside comes back as an error.
 func (rt *runtime) bounded(ctx context.Context, f func() error) (err error) {
@@ -185,7 +173,10 @@ func (rt *runtime) bounded(ctx context.Context, f func() error) (err error) {
 			}
 		}
 	}()
-	if err := f(); err != nil {
+	if thrown := rt.vm.Try(func() { err = f() }); thrown != nil { // by a getter that Go code has asked
+		err = thrown
+	}
+	if err != nil {
 		return rt.explain(err)
 	}
 	return nil

@@ -119,7 +119,7 @@ func (rt *runtime) after(what string, d time.Duration, f func() error) (stop fun
 }
 
 func (rt *runtime) clearTimer(call goja.FunctionCall) goja.Value {
-	id, ok := call.Argument(0).Export().(int64)
+	id, ok := plain(call.Argument(0)).(int64)
 	if l := rt.loop; ok && l != nil {
 		if t := l.byID[id]; t != nil && !t.loose {
 			l.remove(t)

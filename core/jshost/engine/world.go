@@ -29,17 +29,7 @@ func (w *World) VM() *goja.Runtime { return w.rt.vm }
 func (w *World) Event(ev *core.Event) goja.Value { return w.rt.eventObject(ev) }
 
 // EventOf is the event that a value made by Event shows.
-func (w *World) EventOf(v goja.Value) (*core.Event, bool) {
-	object, ok := v.(*goja.Object)
-	if !ok {
-		return nil, false
-	}
-	view, ok := object.Export().(*eventView)
-	if !ok {
-		return nil, false
-	}
-	return view.ev, true
-}
+func (w *World) EventOf(v goja.Value) (*core.Event, bool) { return eventOf(v) }
 
 // EventMethods are what an event can be asked, sorted: they are no properties that can be listed.
 func EventMethods() []string { return slices.Sorted(maps.Keys(eventMethods)) }
