@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -82,7 +83,9 @@ func (d *chainDraft) use(after time.Duration) {
 		if d.wants[key] != nil {
 			continue
 		}
-		c.log.Info(s.word()+" removed", s.word(), s.name)
+		if !slices.ContainsFunc(slices.Collect(maps.Values(d.wants)), func(other *chainScript) bool { return other.sameFile(&s.chainSpec) }) {
+			c.log.Info(s.word()+" removed", s.word(), s.name)
+		}
 		c.closing.Go(func() { // ends with close at the latest
 			timer := time.NewTimer(after)
 			defer timer.Stop()
