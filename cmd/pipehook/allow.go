@@ -14,6 +14,9 @@ func checkHosts(conf *config.Config) config.Mistakes {
 	for i, l := range conf.Listeners {
 		mistakes = append(mistakes, checkHostsAt(conf, fmt.Sprintf("listener[%d].allow_hosts", i), l.AllowHosts)...)
 	}
+	for i, p := range conf.Pipelines { // a stage's are its own, see stageMistakes
+		mistakes = append(mistakes, checkHostsAt(conf, fmt.Sprintf("pipeline[%d].source_options.allow_hosts", i), p.SourceOptions.AllowHosts)...)
+	}
 	return mistakes
 }
 

@@ -65,6 +65,37 @@ allow_hosts = ["*", "${CANARY}"]
 	}
 }
 
+func TestWhatIsNoHostForAScriptInAChainIsFoundByCheckAtItsPlace(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), "", nil)
+	p.write(t, "pipeline.toml", `
+[[pipeline]]
+name = "a"
+path = "/a"
+source = "script"
+script = "scripts/sources/acme.js"
+source_options = { allow_hosts = ["chat.example.com", "a b", "${CANARY}"] }
+[[pipeline.stage]]
+use = "script"
+script = "scripts/stages/Tag.js"
+allow_hosts = ["*", "chat.example.com", "${CANARY}", "c/d"]
+`)
+	p.write(t, ".env", "CANARY=canary value\n")
+	p.write(t, "scripts/sources/acme.js", acme)
+	code, _, errs := command(t, "check", "--config", p.config)
+	for _, want := range []string{
+		`:7:55: pipeline[0].source_options.allow_hosts[1]: "a b" is not a host`, "pipeline[0].source_options.allow_hosts[2]: is not a host",
+		`:11:16: pipeline[0].stage[0].allow_hosts[0]: "*" is not a host`, "pipeline[0].stage[0].allow_hosts[2]: is not a host",
+		`pipeline[0].stage[0].allow_hosts[3]: "c/d" is not a host`, ":10:1: pipeline[0].stage[0].script: scripts/stages/Tag.js can't name a stage",
+	} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("%q is missing in\n%s", want, errs)
+		}
+	}
+	if code != exitUsage || strings.Contains(errs, "canary value") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
 func TestNoPipelineHasDerivedEventsAsItsSource(t *testing.T) {
 	p := newProject(t, testdb.SQLite(t), fullChain, nil)
 	p.replace(t, strings.Replace(readFile(t, p.config), `source = "pipedrive"`, `source = "derived"`, 1))

@@ -142,7 +142,6 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		Resolve:              func(path string) string { return beside(conf, path) },
 		AuthenticationFailed: a.metrics.AuthenticationFailed,
 	}
-	a.chains.effects = newEffects(a.store, a.engine, a.bound, a.log)
 	chain := a.chains.draft(conf)
 	hooks, err := assemble(conf, a.deps, chain)
 	chain.use(0) // there was none before

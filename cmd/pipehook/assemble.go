@@ -58,6 +58,9 @@ func assembleChain(conf *config.Config, registry core.Registry, p config.Pipelin
 		}
 		at := core.Place{Pipeline: p.Name, Source: source, Kinds: kinds, Index: i}
 		stage, err := registry.New(s.Decode, at)
+		if own, ok := errors.AsType[*stageMistakes](err); ok {
+			mistakes, err = append(mistakes, own.at(conf, s.Key)...), nil
+		}
 		mistakes = conf.Collect(mistakes, s.Key, err)
 		name := s.Use
 		if own, ok := stage.(fmt.Stringer); ok { // there may be several of its kind

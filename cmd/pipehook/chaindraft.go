@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -37,11 +38,6 @@ var chainScriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 // open is the script, the same for all chains that run it in the same way, size calls at a time. It may
 // reach what all scripts may, and what is granted to it.
 func (d *chainDraft) open(spec chainSpec, size int, allowHosts []string, secrets map[string]core.Secret) (*chainScript, error) {
-	for _, host := range allowHosts {
-		if err := egress.CheckHost(host); err != nil {
-			return nil, fmt.Errorf("allow_hosts: %w", err)
-		}
-	}
 	spec.terms = termsOf(d.conf, size, allowHosts, secrets)
 	asked := spec.path
 	spec.path = filepath.Clean(beside(d.conf, spec.path))
@@ -82,7 +78,9 @@ func (d *chainDraft) use(after time.Duration) {
 		if d.wants[key] != nil {
 			continue
 		}
-		c.log.Info(s.word()+" removed", s.word(), s.name)
+		if !slices.ContainsFunc(slices.Collect(maps.Values(d.wants)), func(other *chainScript) bool { return other.sameFile(&s.chainSpec) }) {
+			c.log.Info(s.word()+" removed", s.word(), s.name)
+		}
 		c.closing.Go(func() { // ends with close at the latest
 			timer := time.NewTimer(after)
 			defer timer.Stop()
@@ -106,13 +104,28 @@ func (d *chainDraft) drop() {
 	}
 }
 
-// openStage is what stages are given to open their scripts with.
+// openStage is what stages are given to open their scripts with. The error is a stageMistakes.
 func (d *chainDraft) openStage(spec script.Spec) (script.Runner, error) {
+	notHost := func(host string) bool { return egress.CheckHost(host) != nil }
 	s, err := d.open(chainSpec{kind: engine.Stage, path: spec.Path}, spec.Concurrency, spec.AllowHosts, spec.Secrets)
-	if err != nil {
-		return nil, err
+	if err != nil || slices.ContainsFunc(spec.AllowHosts, notHost) {
+		return nil, &stageMistakes{hosts: spec.AllowHosts, script: err}
 	}
 	return stageRunner{s}, nil
+}
+
+// stageMistakes is why a stage can't have its script, for who knows where the stage stands.
+type stageMistakes struct {
+	hosts  []string // those that may be none are among them
+	script error    // about the file; may be nil
+}
+
+func (*stageMistakes) Error() string { return "the script can't be run" }
+
+// at are the mistakes of the stage with the key.
+func (m *stageMistakes) at(conf *config.Config, key string) config.Mistakes {
+	mistakes := checkHostsAt(conf, key+".allow_hosts", m.hosts)
+	return conf.Collect(mistakes, key+".script", m.script)
 }
 
 // checkChainScripts compiles the scripts of all chains once, for check.

@@ -50,6 +50,11 @@ func (s *chainSpec) key() string {
 	return fmt.Sprintf("%x", sha256.Sum256(text))
 }
 
+// sameFile reports whether they are the same but for their terms.
+func (s *chainSpec) sameFile(other *chainSpec) bool {
+	return s.kind == other.kind && s.path == other.path
+}
+
 // word is the kind as people read it.
 func (s *chainSpec) word() string {
 	if s.kind == engine.Source {
@@ -58,7 +63,8 @@ func (s *chainSpec) word() string {
 	return "stage"
 }
 
-// find is the script that runs under the key, or the fresh one.
+// find is the script that runs under the key, or the fresh one. That begins with what runs of its file
+// on other terms, which is the last good version when the file is broken.
 func (c *chainScripts) find(key string, fresh *chainScript) *chainScript {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,6 +72,12 @@ func (c *chainScripts) find(key string, fresh *chainScript) *chainScript {
 		return s
 	}
 	fresh.all = c
+	for _, old := range c.live {
+		if old.sameFile(&fresh.chainSpec) && old.code.Hash != "" {
+			fresh.begin(old.code)
+			break
+		}
+	}
 	fresh.load()
 	return fresh
 }
@@ -105,7 +117,7 @@ type chainScript struct {
 	name string
 	all  *chainScripts
 
-	hash   string // of what runs; like broken it belongs to who holds all.mu
+	code   engine.Code // that runs; like broken it belongs to who holds all.mu
 	broken string
 
 	mu     sync.Mutex
@@ -119,18 +131,28 @@ func (s *chainScript) Name() string { return s.name }
 // caller is how the engine and what scripts remember call it: no listener's name has a colon.
 func (s *chainScript) caller() string { return s.word() + ":" + s.name }
 
+func (s *chainScript) log() *slog.Logger { return s.all.log.With(s.word(), s.name, "file", s.path) }
+
+// begin runs code that was good before; all.mu is held.
+func (s *chainScript) begin(code engine.Code) {
+	if err := s.set(code); err == nil { // else load says what is wrong
+		s.code = code
+		s.log().Info(s.word() + " loaded")
+	}
+}
+
 // load compiles the file when it has changed; all.mu is held.
 func (s *chainScript) load() (changed bool) {
-	log := s.all.log.With(s.word(), s.name, "file", s.path)
+	log := s.log()
 	built, err := compileHandler(s.terms.isolated, s.path)
-	code := built.Code
-	if err == nil && s.hash != code.Hash {
+	code, old := built.Code, s.code.Hash
+	if err == nil && old != code.Hash {
 		err = s.set(code)
 	}
 	if err != nil {
 		if s.broken != err.Error() {
 			s.broken = err.Error()
-			if s.hash != "" {
+			if old != "" {
 				log.Error("a script in a chain does not compile; its last good version goes on", "err", err)
 			} else {
 				log.Error("a script in a chain does not compile; until it does it fails for every event", "err", err)
@@ -140,16 +162,15 @@ func (s *chainScript) load() (changed bool) {
 		return false
 	}
 	switch {
-	case s.hash == code.Hash && s.broken != "":
+	case old == code.Hash && s.broken != "":
 		log.Info(s.word() + " compiles again")
-	case s.hash == "":
+	case old == "":
 		log.Info(s.word() + " loaded")
-	case s.hash != code.Hash:
+	case old != code.Hash:
 		log.Info(s.word() + " reloaded")
 	}
-	changed = s.hash != code.Hash
-	s.broken, s.hash = "", code.Hash
-	return changed
+	s.broken, s.code = "", code
+	return old != code.Hash
 }
 
 // compileHandler refuses a file that has no function to call.

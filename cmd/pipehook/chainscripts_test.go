@@ -270,6 +270,40 @@ func TestASavedScriptOfTheChainIsLiveAndABrokenOneChangesNothing(t *testing.T) {
 	stop()
 }
 
+// A secret that was taken back must be gone, and what worked must go on, also while a file is broken.
+func TestANewConfigurationHoldsForTheLastGoodVersionOfABrokenFileToo(t *testing.T) {
+	p, logFile := scripted(t, testdb.SQLite(t), scriptChain, `secrets = { WORD = "one" }`, `export default (event, ctx) => ({ labels: { word: ctx.secrets.WORD } })`)
+	before := readFile(t, p.config) + "[[listener]]\nname = \"teller\"\nscript = \"scripts/lib/teller.js\"\nsecrets = { WORD = \"one\" }\n"
+	p.write(t, "scripts/lib/teller.js", `export default async (event, ctx) => { await ctx.kv.set(event.id, [...ctx.secrets.WORD]) }`)
+	p.replace(t, before)
+	stop := p.serve(t)
+	said := func() string {
+		r := p.post(t, titled(t, "a"))
+		want(t, r, 200, "accepted")
+		var value string
+		eventually(t, "the listener has handled it", func() bool {
+			_, value, _ = command(t, "kv", "get", "--script", "teller", r.ID, "--config", p.config)
+			return value != ""
+		})
+		return p.told(t, r.ID).Labels["word"] + " " + strings.Join(strings.Fields(value), "")
+	}
+	if got := said(); got != `one ["o","n","e"]` {
+		t.Fatalf("first it is %s", got)
+	}
+	p.write(t, "scripts/stages/tag.js", "export default () => {")
+	p.write(t, "scripts/lib/teller.js", "export default () => {")
+	eventually(t, "it is said that both are broken", func() bool { return strings.Count(readFile(t, logFile), "its last good version goes on") == 2 })
+	p.replace(t, strings.ReplaceAll(before, `"one"`, `"two"`))
+	eventually(t, "the new configuration is taken", func() bool { return strings.Contains(readFile(t, logFile), "configuration reloaded") })
+	if got := said(); got != `two ["t","w","o"]` {
+		t.Errorf("then it is %s", got)
+	}
+	stop()
+	if log := readFile(t, logFile); strings.Contains(log, "stage removed") || strings.Contains(log, "until it does it fails") {
+		t.Errorf("the log says\n%s", log)
+	}
+}
+
 func TestAScriptInTheChainReachesWhatItWasGranted(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		p, _ := scripted(t, url, scriptChain, "timeout = \"2s\"\n  secrets = { WORD = \"canary\" }", `export default async (event, ctx) => {

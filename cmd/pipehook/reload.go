@@ -125,6 +125,9 @@ func (a *app) take(ctx context.Context, conf *config.Config) (err error) {
 	if err := movedStore(old, conf); err != nil {
 		return err
 	}
+	if _, err := assemble(conf, bareDeps(conf), bareDraft(conf)); err != nil {
+		return err // before a script is started
+	}
 	deps := a.deps
 	deps.Resolve = func(path string) string { return beside(conf, path) }
 	chain := a.chains.draft(conf)

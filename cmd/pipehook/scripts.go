@@ -15,6 +15,7 @@ import (
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
 // scriptSet is all listeners that are scripts: those the configuration names, and the other files
@@ -35,6 +36,7 @@ type scriptSet struct {
 type loadedScript struct {
 	terms  terms
 	script *runningScript // nil until a version has compiled
+	code   engine.Code    // that it runs
 	match  []core.Pattern // what its file says
 	broken string         // the error that was last reported
 }
@@ -176,25 +178,32 @@ func (s *scriptSet) one(conf *config.Config, w wantedScript, built jshost.Compil
 		built.Err = s.take(conf, w, &loaded, built)
 	}
 	switch {
-	case built.Err != nil && loaded == nil:
-		s.scripts[w.Name] = &loadedScript{broken: built.Err.Error()}
-		s.log.Error("a listener does not compile and is left out; the others run", "listener", w.Name, "err", built.Err)
+	case built.Err != nil && (loaded == nil || loaded.script == nil):
+		if loaded == nil || loaded.broken != built.Err.Error() {
+			s.scripts[w.Name] = &loadedScript{broken: built.Err.Error()}
+			s.log.Error("a listener does not compile and is left out; the others run", "listener", w.Name, "err", built.Err)
+		}
 		return delivery.Subscription{}, false
 	case built.Err != nil:
-		s.keepOld(w, loaded, built.Err)
-	}
-	if loaded.script == nil {
-		return delivery.Subscription{}, false
+		loaded = s.keepOld(conf, w, loaded, built.Err)
 	}
 	return subscription(w, loaded), true
 }
 
-func (s *scriptSet) keepOld(w wantedScript, loaded *loadedScript, err error) {
-	if loaded.broken == err.Error() {
-		return
+// keepOld lets the last good version go on, on the terms that hold by now.
+func (s *scriptSet) keepOld(conf *config.Config, w wantedScript, loaded *loadedScript, err error) *loadedScript {
+	if loaded.broken != err.Error() {
+		s.log.Error("a listener does not compile; its last good version goes on", "listener", w.Name, "err", err)
+	}
+	if on := termsOf(conf, w.Concurrency, w.AllowHosts, w.Secrets); !reflect.DeepEqual(loaded.terms, on) {
+		match := loaded.match
+		if again := s.start(w, &loaded, loaded.code, on); again != nil {
+			s.log.Error("the last good version does not take its new settings and goes on with the old ones", "listener", w.Name, "err", again)
+		}
+		loaded.match = match
 	}
 	loaded.broken = err.Error()
-	s.log.Error("a listener does not compile; its last good version goes on", "listener", w.Name, "err", err)
+	return loaded
 }
 
 // take runs what was built, in the place of what runs. With an error nothing has changed.
@@ -202,27 +211,35 @@ func (s *scriptSet) take(conf *config.Config, w wantedScript, at **loadedScript,
 	old, on := *at, termsOf(conf, w.Concurrency, w.AllowHosts, w.Secrets)
 	switch {
 	case old == nil || old.script == nil || !reflect.DeepEqual(old.terms, on):
-		script, err := s.effects.start(built.Code, role{name: w.Name, emits: true}, on, s.opts)
-		if err != nil {
+		if err := s.start(w, at, built.Code, on); err != nil {
 			return err
 		}
-		if old != nil {
-			s.drop(old)
-		}
-		s.changed = true
-		*at = &loadedScript{terms: on, script: script}
-		s.scripts[w.Name] = *at
 		s.log.Info("listener loaded", "listener", w.Name, "file", w.path, "match", patternTexts(matchOf(w, built.Match)))
 	case old.script.Hash() != built.Code.Hash:
 		if err := old.script.Swap(built.Code); err != nil {
 			return err
 		}
-		s.changed = true
+		s.changed, old.code = true, built.Code
 		s.log.Info("listener reloaded", "listener", w.Name, "file", w.path, "version", built.Code.Hash)
 	case old.broken != "":
 		s.log.Info("listener compiles again", "listener", w.Name, "file", w.path)
 	}
 	(*at).match, (*at).broken = built.Match, ""
+	return nil
+}
+
+// start runs code in the place of what runs, which goes on when there is an error.
+func (s *scriptSet) start(w wantedScript, at **loadedScript, code engine.Code, on terms) error {
+	script, err := s.effects.start(code, role{name: w.Name, emits: true}, on, s.opts)
+	if err != nil {
+		return err
+	}
+	if old := *at; old != nil {
+		s.drop(old)
+	}
+	s.changed = true
+	*at = &loadedScript{terms: on, script: script, code: code}
+	s.scripts[w.Name] = *at
 	return nil
 }
 

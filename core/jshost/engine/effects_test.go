@@ -199,10 +199,12 @@ func TestASourceSeesTheRequest(t *testing.T) {
 	if want := `{"id":"9007199254740993","n":2,"kind":"a, b","names":["content-type","x-kind"],"length":29}`; r.Err != nil || string(r.Value) != want {
 		t.Errorf("got %s (%v), want %s", r.Value, r.Err, want)
 	}
-	ev.Body = []byte(`{"id":`)
-	r = call(t, pool(t, engine.Options{}, `export default (request) => request.json()`), engine.Call{Kind: engine.Source, Event: &ev})
-	if r.Err == nil || !strings.Contains(r.Err.Error(), "SyntaxError") {
-		t.Errorf("error %v", r.Err)
+	for body, want := range map[string]string{`{"id":`: "SyntaxError: ", strings.Repeat("[", 1<<19) + strings.Repeat("]", 1<<19): "SyntaxError: the JSON is nested deeper than 512"} {
+		ev.Body = []byte(body)
+		r = call(t, pool(t, engine.Options{}, `export default (request) => request.json()`), engine.Call{Kind: engine.Source, Event: &ev})
+		if r.Err == nil || !strings.Contains(r.Err.Error(), want) {
+			t.Errorf("error %v, want %s", r.Err, want)
+		}
 	}
 }
 

@@ -226,7 +226,9 @@ func (rt *runtime) causes(object *goja.Object) string {
 			break
 		}
 		object = cause
-		text += " (caused by " + cause.String() + ")"
+		if msg := cause.Get("message"); msg == nil || !strings.HasSuffix(text, ": "+msg.String()) { // else it has been said
+			text += " (caused by " + cause.String() + ")"
+		}
 	}
 	return text
 }

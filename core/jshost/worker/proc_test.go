@@ -2,7 +2,10 @@
 
 package worker
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 func TestWhatAProcessSaysLastIsItsReason(t *testing.T) {
 	for _, test := range []struct {
@@ -25,6 +28,32 @@ func TestWhatAProcessSaysLastIsItsReason(t *testing.T) {
 		if got := lastWord(test.said); got != test.word {
 			t.Errorf("%q: the word is %q", test.said, got)
 		}
+	}
+}
+
+func TestAnEndThatIsClosedIsNoFaultOfTheOther(t *testing.T) {
+	for _, way := range []string{"read", "written"} {
+		ours, its, err := socketPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := its.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if way == "read" {
+			_, err = ours.Read(make([]byte, 1))
+		} else {
+			_, err = ours.Write([]byte("ready"))
+		}
+		if !hungUp(err) {
+			t.Errorf("%s: %v is no hang-up", way, err)
+		}
+		if err := ours.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if hungUp(nil) || hungUp(errors.New("any other")) {
+		t.Error("anything is a hang-up")
 	}
 }
 
