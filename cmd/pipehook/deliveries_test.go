@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 )
 
@@ -103,7 +104,10 @@ func TestDeliveriesAreReplayedRetriedCancelledAndPaused(t *testing.T) {
 		await("replayed", "ok", func(d listedJSON) bool { return d.State == "done" && d.Replays == 1 })
 
 		say("listener ok paused, 0 pending", "listeners", "pause", "ok", "--reason", "a test")
-		<-time.After(2500 * time.Millisecond) // what is paused is read every two seconds
+		eventually(t, "the process has read that it is paused", func() bool {
+			figures, err := program.Metrics(p.admin)
+			return err == nil && figures[`pipehook_listener_paused{listener="ok"}`] == 1
+		})
 		second := p.post(t, sampleBody(t)).ID
 		code, out, _ := command(t, "deliveries", "list", second, "--listener", "ok", "--json", "--config", p.config)
 		if code != exitDone || !strings.Contains(out, `"pending"`) {

@@ -110,10 +110,15 @@ func (c *cli) listenersPauseCommand() *cobra.Command {
 		Use: "pause NAME", Short: "Let a listener's deliveries wait", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withManager(cmd.Context(), func(m *store.Manager) error {
+				known := listenersOf(cmd.Context(), c.listenersConf())
 				if err := m.Pause(cmd.Context(), args[0], reason); err != nil {
 					return err
 				}
-				return c.tellPaused(cmd.Context(), &m.Reader, args[0], "paused")
+				now, err := standingOf(cmd.Context(), &m.Reader, known, args[0])
+				if err != nil {
+					return err
+				}
+				return c.tellPaused(cmd.Context(), &m.Reader, known, now, "paused")
 			})
 		},
 	}
@@ -126,6 +131,11 @@ func (c *cli) listenersResumeCommand() *cobra.Command {
 		Use: "resume NAME", Short: "Go on with a listener that was paused", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withManager(cmd.Context(), func(m *store.Manager) error {
+				known := listenersOf(cmd.Context(), c.listenersConf())
+				now, err := standingOf(cmd.Context(), &m.Reader, known, args[0]) // what it goes on with
+				if err != nil {
+					return err
+				}
 				was, err := m.Resume(cmd.Context(), args[0])
 				if err == nil && !was {
 					return &hinted{fmt.Errorf("listener %s is not paused", args[0]), "pipehook listeners list"}
@@ -133,38 +143,42 @@ func (c *cli) listenersResumeCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.tellPaused(cmd.Context(), &m.Reader, args[0], "resumed")
+				now.Paused, now.Reason = false, ""
+				return c.tellPaused(cmd.Context(), &m.Reader, known, now, "resumed")
 			})
 		},
 	}
 }
 
-// tellPaused says where a listener stands now. A name that nobody knows may be a slip, or a
-// listener that is yet to come.
-func (c *cli) tellPaused(ctx context.Context, r *store.Reader, name, done string) error {
-	known := listenersOf(ctx, c.listenersConf())
+// standingOf is where one listener stands.
+func standingOf(ctx context.Context, r *store.Reader, known map[string]config.Listener, name string) (listenerJSON, error) {
 	all, err := standings(ctx, r, known)
 	if err != nil {
-		return err
+		return listenerJSON{}, err
 	}
-	now := listenerJSON{Listener: name}
 	for _, one := range all {
 		if one.Listener == name {
-			now = one
+			return one, nil
 		}
 	}
-	if _, exists := known[name]; !exists {
-		had, err := r.Count(ctx, store.Choice{Listener: name})
+	return listenerJSON{Listener: name}, nil
+}
+
+// tellPaused says where a listener stands now. A name that nobody knows may be a slip, or a
+// listener that is yet to come.
+func (c *cli) tellPaused(ctx context.Context, r *store.Reader, known map[string]config.Listener, now listenerJSON, done string) error {
+	if _, exists := known[now.Listener]; !exists {
+		had, err := r.Count(ctx, store.Choice{Listener: now.Listener})
 		if err != nil {
 			return err
 		}
 		if had == 0 {
-			fmt.Fprintf(c.stderr, "pipehook: warning: there is no listener %s, and no delivery to one\n", name)
+			fmt.Fprintf(c.stderr, "pipehook: warning: there is no listener %s, and no delivery to one\n", now.Listener)
 		}
 	}
 	if c.json {
 		return c.printJSON(now)
 	}
-	_, err = fmt.Fprintf(c.stdout, "listener %s %s, %d pending\n", name, done, now.Pending)
+	_, err := fmt.Fprintf(c.stdout, "listener %s %s, %d pending\n", now.Listener, done, now.Pending)
 	return err
 }
