@@ -97,9 +97,9 @@ func (p *proc) wait(d time.Duration) bool {
 	}
 }
 
-// hungUp reports whether a read failed because one of the two ends is closed.
+// hungUp reports whether a read or a write failed because one of the two ends is closed.
 func hungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // fate is what a process died of, as far as one can tell.
