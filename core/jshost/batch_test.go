@@ -69,9 +69,9 @@ func TestAStuckEventOfABatchHasItsOwnDeadline(t *testing.T) {
 	s := start(t, code, false, jshost.Options{})
 	defer s.Close()
 	var came []string
-	s.HandleBatch(t.Context(), 200*time.Millisecond, handed(t, 3), yes, func(_ int, out core.Outcome) {
+	s.HandleBatch(t.Context(), time.Second, handed(t, 3), yes, func(_ int, out core.Outcome) {
 		word := "well"
-		if out.Err != nil && strings.Contains(out.Err.Error(), "deadline of 200ms exceeded") {
+		if out.Err != nil && strings.Contains(out.Err.Error(), "deadline of 1s exceeded") {
 			word = "late"
 		}
 		came = append(came, word)

@@ -189,6 +189,9 @@ func (s *Script) HandleBatch(ctx context.Context, timeout time.Duration, batch [
 	}
 	calls := make([]engine.Call, 0, min(portion, len(batch)))
 	for next := 0; next < len(batch); {
+		// An attempt that has begun counts against its event when this process is killed, so none begins
+		// before there is something that can make it.
+		s.ready(ctx)
 		first := next
 		for calls = calls[:0]; len(calls) < portion && next < len(batch) && begin(next); next++ {
 			ev := &batch[next].Event
@@ -201,6 +204,15 @@ func (s *Script) HandleBatch(ctx context.Context, timeout time.Duration, batch [
 		s.Run(ctx, calls, func(i int, r engine.Result) {
 			done(first+i, core.Outcome{Err: r.Err, Took: r.Took, Code: r.Hash, Output: s.notes.take(calls[i].Event.ID)})
 		})
+	}
+}
+
+func (s *Script) ready(ctx context.Context) {
+	s.mu.Lock()
+	r, ok := s.now.runner.(interface{ Ready(context.Context) })
+	s.mu.Unlock()
+	if ok {
+		r.Ready(ctx)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/worker/message"
@@ -19,6 +21,7 @@ type batch struct {
 	outcomes chan outcome // room for all
 	next     int          // the call that runs
 	loading  bool         // the call waits for its file
+	loaded   bool         // it has waited for it
 	due      time.Time    // when the child is ended; zero for never
 	clock    *time.Timer
 	stopped  bool // nobody waits any more
@@ -179,10 +182,10 @@ func (c *child) loading(m *message.Loading) error {
 	if b == nil {
 		return errors.New("it loads for a batch that does not run")
 	}
-	if b.loading == !m.GetOver() {
+	if b.loading == !m.GetOver() || b.loaded {
 		return errors.New("it began twice to load")
 	}
-	b.loading = !m.GetOver()
+	b.loading, b.loaded = !m.GetOver(), m.GetOver()
 	b.wind(time.Now())
 	if b.loading && !b.due.IsZero() && !b.stopped {
 		b.due = b.due.Add(loadWithin)
@@ -198,7 +201,7 @@ func (c *child) result(m *message.Result) error {
 	if b == nil || int(m.GetCall()) != b.next || b.loading {
 		return errors.New("it has a result of a call that does not run")
 	}
-	if len(m.GetValue()) > maxValue {
+	if len(m.GetValue()) > maxValue || proto.Size(m.GetFailure()) > maxText {
 		return errors.New("it has a result that is too large")
 	}
 	r := engine.Result{Err: failed(m.GetFailure()), Took: time.Duration(m.GetTook())}
@@ -207,7 +210,7 @@ func (c *child) result(m *message.Result) error {
 	}
 	b.outcomes <- outcome{result: r}
 	b.leave()
-	c.lines = 0
+	b.loaded, c.lines = false, 0
 	if b.next++; b.next < len(b.calls) {
 		b.wind(time.Now())
 		return nil

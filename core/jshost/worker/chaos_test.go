@@ -96,8 +96,8 @@ func act(w, b, i int) string {
 }
 
 func TestTheTimeThatAFileTakesToLoadIsNotTheCalls(t *testing.T) {
-	p, _ := start(t, `const until = Date.now() + 600; while (Date.now() < until); export default () => {}`, nil)
-	for _, r := range []engine.Result{run(t, p, sample(t, "1"), 200*time.Millisecond), run(t, p, sample(t, "2"), 200*time.Millisecond)} {
+	p, _ := start(t, `const until = Date.now() + 500; while (Date.now() < until); export default () => {}`, nil)
+	for _, r := range []engine.Result{run(t, p, sample(t, "1"), 300*time.Millisecond), run(t, p, sample(t, "2"), 300*time.Millisecond)} {
 		if r.Err != nil {
 			t.Error(r.Err)
 		}

@@ -16,6 +16,7 @@ import (
 const (
 	maxValue   = 1<<20 + 1<<10 // of a result; the engine says so to the script
 	maxLines   = 1100          // between two results and for each batch; the engine allows less
+	maxText    = 1 << 20       // of a line or an error as it is sent; the engine makes much shorter ones
 	everyLevel = -1 << 30
 
 	// endsAbout is how much later than its socket a process may end.
@@ -112,6 +113,8 @@ func (c *child) take(m *message.Up) error {
 	case m.GetAbandon() != 0:
 		c.abandon(m.GetAbandon())
 		return nil
+	case len(m.GetFault()) > maxText:
+		return errors.New("it has a fault that is too long")
 	case m.GetFault() != "":
 		c.process.log.Error("a fault in the script's process", "text", m.GetFault())
 		return c.count()
@@ -157,6 +160,9 @@ func (c *child) trouble() error {
 
 // said passes on what a script says, as far as it speaks for itself.
 func (c *child) said(text []byte) error {
+	if len(text) > maxText {
+		return errors.New("it says a line that is too long")
+	}
 	var line engine.Line
 	if err := json.Unmarshal(text, &line); err != nil {
 		return fmt.Errorf("a line can't be read: %w", err)

@@ -157,7 +157,7 @@ func TestAQuestionEndsWithItsCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, h, _ := hosted(t, `export default async (event, ctx) => { if (event.id === "1") {`+ask+`} }`, nil)
-			if r := run(t, p, sample(t, "1"), 300*time.Millisecond); r.Err == nil {
+			if r := run(t, p, sample(t, "1"), time.Second); r.Err == nil {
 				t.Error("the call succeeds")
 			}
 			if err := <-h.left; err == nil {

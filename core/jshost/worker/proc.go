@@ -99,12 +99,7 @@ func (p *proc) wait(d time.Duration) bool {
 
 // hungUp reports whether a read or a write failed because one of the two ends is closed.
 func hungUp(err error) bool {
-	for _, closed := range []error{io.EOF, io.ErrUnexpectedEOF, os.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
-		if errors.Is(err, closed) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // fate is what a process died of, as far as one can tell.

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxAsking = 1100     // questions of one call that are answered at a time; the engine allows less
+	maxAsking = 1100     // questions of one batch whose answers are not on their way; the engine allows less
 	maxAsked  = 64 << 20 // bytes of the questions of one child that are being answered
 )
 
@@ -23,26 +23,31 @@ const (
 	askEmit  = "emit"
 )
 
-// question has one answered, beside others. Who asks is known by the call, which must be running:
-// a child can't ask for another's event.
+// question has one answered, beside others. One that is refused is answered here: a child that does
+// not read the answers is not heard until it does, or is ended.
 func (c *child) question(q *message.Question) error {
+	refusal, err := c.admit(q)
+	if refusal != nil {
+		c.reply(q.GetId(), nil, refusal)
+	}
+	return err
+}
+
+// admit begins to find an answer, or says why there is none. Who asks is known by the call, which must
+// be running: a child can't ask for another's event.
+func (c *child) admit(q *message.Question) (refusal *engine.HostError, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := c.running[q.GetBatch()]
-	var refusal *engine.HostError
 	switch {
 	case c.asked[q.GetId()] != nil || q.GetId() == 0:
-		return errors.New("it asks two questions of one number")
+		return nil, errors.New("it asks two questions of one number")
 	case b == nil || int(q.GetCall()) != b.next:
-		refusal = &engine.HostError{Code: "ECANCELED", Msg: "the call has ended"}
+		return &engine.HostError{Code: "ECANCELED", Msg: "the call has ended"}, nil
 	case c.process.o.Host == nil:
-		refusal = &engine.HostError{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached here"}
+		return &engine.HostError{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached here"}, nil
 	case b.asking >= maxAsking || c.weight > 0 && c.weight+len(q.GetBody()) > maxAsked:
-		refusal = &engine.HostError{Code: "EBUSY", Msg: "too much is asked for at a time: await some of it first"}
-	}
-	if refusal != nil {
-		c.toChild.Go(func() { c.reply(q.GetId(), nil, refusal) })
-		return nil
+		return &engine.HostError{Code: "EBUSY", Msg: "too much is asked for at a time: await some of it first"}, nil
 	}
 	if b.cancel == nil {
 		b.asked, b.cancel = context.WithCancel(b.ctx)
@@ -58,15 +63,15 @@ func (c *child) question(q *message.Question) error {
 	c.toChild.Go(func() {
 		body, err := answer(ctx, c.process.o.Host, by, q)
 		c.complain(ctx, by, q.GetMethod(), err)
+		cancel()
+		c.reply(q.GetId(), body, plainly(err))
 		c.mu.Lock()
 		delete(c.asked, q.GetId())
 		b.asking--
 		c.weight -= len(q.GetBody())
 		c.mu.Unlock()
-		cancel()
-		c.reply(q.GetId(), body, plainly(err))
 	})
-	return nil
+	return nil, nil
 }
 
 // complain logs what the script is not told.

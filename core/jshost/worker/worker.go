@@ -9,6 +9,7 @@ package worker
 //go:generate ./generate
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -95,6 +96,17 @@ func (p *Process) Warm() {
 	if !p.closed {
 		p.start()
 	}
+}
+
+// Ready starts the child, if none runs, and waits until it can run a batch or turns out never to, as
+// long as ctx allows. What is begun afterwards is not held up by a start.
+func (p *Process) Ready(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	_ = p.wait(ctx, p.start().started) // Run says what is wrong
 }
 
 // start makes sure of a child. The lock must be held.
