@@ -21,7 +21,7 @@ func TestAnEventThatKillsItsProcessIsQuarantinedAndTheRestGoesOn(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		p := newProject(t, url, fullChain, map[string]string{"": "[scripts]\nisolation = \"none\"\n[[listener]]\nname = \"fragile\"\nscript = \"fragile.js\"\n"})
 		poison, good := sampleBody(t), sampleBody(t)
-		p.write(t, "fragile.js", `export default (event) => { if (event.meta.correlation_id === "`+correlation(t, poison)+`") { let s = "["; for (let i = 0; i < 23; i++) s += s; JSON.parse(s) } }`)
+		p.write(t, "fragile.js", `export default (event) => { if (event.meta.correlation_id === "`+correlation(t, poison)+`") new ArrayBuffer(2 ** 40) }`)
 		cmd := start(t, p, bin)
 		_, _ = p.tryPost(t.Context(), poison) // it may die before it answers
 		died(t, cmd)

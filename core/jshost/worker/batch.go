@@ -20,6 +20,7 @@ type batch struct {
 	calls    []engine.Call
 	outcomes chan outcome // room for all
 	next     int          // the call that runs
+	began    time.Time    // and since when
 	loading  bool         // the call waits for its file
 	loaded   bool         // it has waited for it
 	due      time.Time    // when the child is ended; zero for never
@@ -35,6 +36,7 @@ type batch struct {
 type outcome struct {
 	result engine.Result
 	end    *end
+	began  time.Time // of that call, with end
 }
 
 // end is why a child takes no calls any more.
@@ -58,6 +60,7 @@ func (c *child) run(ctx context.Context, calls []engine.Call, done func(i int, r
 		o := <-b.outcomes
 		if o.end != nil {
 			r, crashed := c.ended(ctx, b, o.end, &calls[ended])
+			r.Took = time.Since(o.began)
 			done(ended, r)
 			if crashed {
 				guilty = calls[ended].Event
@@ -96,7 +99,7 @@ func (c *child) ended(ctx context.Context, b *batch, e *end, call *engine.Call) 
 		return engine.Result{Err: c.scriptError("deadline exceeded"+hung, context.Cause(ctx))}, true
 	case e.late == b:
 		msg := fmt.Sprintf("deadline of %s exceeded", call.Timeout)
-		return engine.Result{Err: c.scriptError(msg+hung, context.DeadlineExceeded), Took: call.Timeout}, true
+		return engine.Result{Err: c.scriptError(msg+hung, context.DeadlineExceeded)}, true
 	case e.late != nil:
 		return engine.Result{Err: &core.Error{Kind: core.Failed, Msg: "the script's process was ended, because another call did not end in time"}}, false
 	default:
@@ -129,6 +132,7 @@ func (c *child) add(b *batch) bool {
 
 // wind sets the clock for the call that begins now.
 func (b *batch) wind(now time.Time) {
+	b.began = now
 	if b.stopped {
 		return
 	}

@@ -241,7 +241,7 @@ func (c *child) finish(e *end) {
 		if b.clock != nil {
 			b.clock.Stop()
 		}
-		b.outcomes <- outcome{end: e} // it has room
+		b.outcomes <- outcome{end: e, began: b.began} // it has room
 	}
 }
 

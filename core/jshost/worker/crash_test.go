@@ -79,6 +79,15 @@ func TestACallThatEndsItsProcessHasCrashedAndTheOthersOfItsBatchHaveNot(t *testi
 	}
 }
 
+func TestHowLongACallTookIsKnownAlsoWhenItEndedItsProcess(t *testing.T) {
+	p, _ := start(t, actor, nil)
+	for id, least := range map[string]time.Duration{"die": 1, "hang": 200 * time.Millisecond} {
+		if r := run(t, p, sample(t, id), 200*time.Millisecond); r.Err == nil || r.Took < least {
+			t.Errorf("%s took %s: %v", id, r.Took, r.Err)
+		}
+	}
+}
+
 func TestACallThatHangsIsLateAndTheRestOfItsBatchRunsInAnotherProcess(t *testing.T) {
 	p, j := start(t, actor, nil)
 	errs := batch(t, p, time.Second, "1", "hang", "2", "loop", "3")
