@@ -48,6 +48,7 @@ type Script struct {
 
 	mu      sync.Mutex
 	now     *version
+	closed  bool
 	alive   map[*version]struct{} // that one, and those before it that still have calls
 	closing sync.WaitGroup        // of versions that are not needed any more
 }
@@ -68,7 +69,7 @@ func NewScript(code engine.Code, setup Setup, opts Options) (*Script, error) {
 }
 
 // Swap replaces the code at once. Calls that run finish on the old one, which also goes on when there
-// is an error.
+// is an error. After Close it changes nothing.
 func (s *Script) Swap(code engine.Code) error {
 	runner, err := s.open(code)
 	if err != nil {
@@ -76,6 +77,10 @@ func (s *Script) Swap(code engine.Code) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		s.closing.Go(runner.Close)
+		return nil
+	}
 	s.retire()
 	s.now = &version{hash: code.Hash, runner: runner, source: sourceOf(code.Inputs, time.Now())}
 	s.alive[s.now] = struct{}{}
@@ -219,6 +224,7 @@ func (s *Script) ready(ctx context.Context) {
 // Close waits for the calls that run and ends what runs them. Later calls fail.
 func (s *Script) Close() {
 	s.mu.Lock()
+	s.closed = true
 	s.retire()
 	s.mu.Unlock()
 	s.closing.Wait()
@@ -229,6 +235,7 @@ func (s *Script) Close() {
 func (s *Script) Abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	s.retire()
 	for v := range s.alive {
 		if r, ok := v.runner.(interface{ Abandon() }); ok {

@@ -253,6 +253,21 @@ func TestAnErrorShowsTheLineOfCode(t *testing.T) {
 	}
 }
 
+func TestCodeThatComesAfterTheEndRunsNowhere(t *testing.T) {
+	each(t, func(t *testing.T, isolated bool) {
+		code := compile(t, "export default () => {}")
+		s := start(t, code, isolated, jshost.Options{})
+		s.Close()
+		if err := s.Swap(code); err != nil {
+			t.Error(err)
+		}
+		if err := s.Handle(t.Context(), sample(t)); err == nil {
+			t.Error("a call succeeds after Close")
+		}
+		s.Close() // waits for what Swap has begun
+	})
+}
+
 func TestACloseWaitsForCallsAndEndsTheScript(t *testing.T) {
 	s, release := held(t, func(jshost.Line) {})
 	closed := make(chan struct{})

@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/dop251/goja"
+
+	"github.com/pipehook/pipehook/core/jsonscan"
 )
 
 // What one event does to the language must not meet the next one: every object of the language that
@@ -276,17 +278,14 @@ func (l *language) bound() {
 	}
 }
 
-// deepest is how deep JSON may be nested: the parser recurses, and what it reads may be a sender's.
-const deepest = 10_000
-
-// shallow gives JSON.parse that limit.
+// shallow gives JSON.parse a limit: the parser recurses, and what it reads may be a sender's.
 func (l *language) shallow() {
 	object := l.vm.Get("JSON").ToObject(l.vm)
 	original, _ := goja.AssertFunction(object.Get("parse"))
 	f := l.vm.ToValue(func(call goja.FunctionCall) goja.Value {
 		args := append([]goja.Value{call.Argument(0).ToString()}, call.Arguments[min(len(call.Arguments), 1):]...)
-		if text := args[0].String(); len(text) > deepest && deeper(text) {
-			panic(l.failure("SyntaxError", fmt.Sprintf("JSON.parse: the text is nested deeper than %d", deepest)))
+		if text := args[0].String(); len(text) > jsonscan.MaxDepth && jsonscan.Depth([]byte(text), jsonscan.MaxDepth) > jsonscan.MaxDepth {
+			panic(l.failure("SyntaxError", fmt.Sprintf("the JSON is nested deeper than %d", jsonscan.MaxDepth)))
 		}
 		v, err := original(call.This, args...)
 		if err != nil {
@@ -296,28 +295,6 @@ func (l *language) shallow() {
 	}).ToObject(l.vm)
 	_ = f.DefineDataProperty("name", l.vm.ToValue("parse"), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE) // a new function takes any name
 	_ = object.DefineDataProperty("parse", f, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)                 // nothing is frozen yet
-}
-
-// deeper reports whether a text has more brackets inside each other than JSON may have.
-func deeper(text string) bool {
-	depth := 0
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '"':
-			for i++; i < len(text) && text[i] != '"'; i++ {
-				if text[i] == '\\' {
-					i++
-				}
-			}
-		case '[', '{':
-			if depth++; depth > deepest {
-				return true
-			}
-		case ']', '}':
-			depth--
-		}
-	}
-	return false
 }
 
 func (l *language) failure(class, msg string) goja.Value {

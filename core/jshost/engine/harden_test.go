@@ -153,11 +153,11 @@ func TestJSONIsReadToADepth(t *testing.T) {
 		kind       engine.Kind
 		code, want string
 	}{
-		{engine.Stage, `return tried(() => JSON.parse(event.raw))`, `"SyntaxErrorJSON.parse: the text is nested deeper th"`},
-		{engine.Source, `return tried(() => event.json())`, `"SyntaxErrorJSON.parse: the text is nested deeper th"`},
-		{engine.Stage, `return tried(() => JSON.parse({ toString() { return event.raw } }))`, `"SyntaxErrorJSON.parse: the text is nested deeper th"`},
-		{engine.Stage, `return tried(() => JSON.parse("[".repeat(10000) + "]".repeat(10000)))`, `"object"`},
-		{engine.Stage, `return tried(() => JSON.parse('["' + '[\\"'.repeat(10001) + '"]'))`, `"object"`},
+		{engine.Stage, `return tried(() => JSON.parse(event.raw))`, `"SyntaxErrorthe JSON is nested deeper than 512"`},
+		{engine.Source, `return tried(() => event.json())`, `"SyntaxErrorthe JSON is nested deeper than 512"`},
+		{engine.Stage, `return tried(() => JSON.parse({ toString() { return event.raw } }))`, `"SyntaxErrorthe JSON is nested deeper than 512"`},
+		{engine.Stage, `return tried(() => JSON.parse("[".repeat(512) + "]".repeat(512)))`, `"object"`},
+		{engine.Stage, `return tried(() => JSON.parse('["' + '[\\"'.repeat(513) + '"]'))`, `"object"`},
 		{engine.Stage, `return JSON.parse("[1,2]", (key, v) => typeof v === "number" ? v + 1 : v)`, `[2,3]`},
 		{engine.Stage, `return [tried(() => JSON.parse()).slice(0, 11), tried(() => JSON.parse(Symbol())).slice(0, 9), JSON.parse.name]`, `["SyntaxError","TypeError","parse"]`},
 	} {

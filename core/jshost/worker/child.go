@@ -77,8 +77,12 @@ func (c *child) greet() {
 	o := &c.process.o
 	zone, zoned := os.LookupEnv("TZ")
 	_ = c.out.send(&message.Down{Setup: &message.Setup{Memory: o.Memory, Zone: text(zone), Zoned: zoned, Size: int32(o.Size)}})
+	secrets := make(map[string]string, len(o.Secrets))
+	for name, value := range o.Secrets {
+		secrets[text(name)] = text(value) // JavaScript has nothing but text either
+	}
 	_ = c.out.send(&message.Down{Script: &message.Script{
-		Name: o.Name, Path: o.Code.Path, Hash: o.Code.Hash, Text: o.Code.Text, Secrets: o.Secrets, Hosted: o.Host != nil,
+		Name: text(o.Name), Path: text(o.Code.Path), Hash: o.Code.Hash, Text: o.Code.Text, Secrets: secrets, Hosted: o.Host != nil,
 	}})
 }
 

@@ -27,7 +27,7 @@ func sentCall(call *engine.Call) *message.Call {
 		Current: part(ev.Body, ev.Current), Previous: part(ev.Body, ev.Previous), Meta: part(ev.Body, ev.Meta),
 		Version: text(ev.Version), Attempt: int64(ev.Attempt), OccurredAt: nanos(ev.OccurredAt),
 		UserId: text(ev.Facts.UserID), CompanyId: text(ev.Facts.CompanyID), ChangeSource: text(ev.Facts.ChangeSource), Bulk: ev.Facts.Bulk,
-		Replayed: ev.Replayed, Gathered: ev.Gathered,
+		Replayed: ev.Replayed, Gathered: texts(ev.Gathered),
 	}
 	if len(ev.Labels) > 0 {
 		out.Labels = make(map[string]string, len(ev.Labels))
@@ -37,11 +37,7 @@ func sentCall(call *engine.Call) *message.Call {
 	}
 	if call.Kind == engine.Source {
 		for name, values := range ev.Header {
-			h := &message.Header{Name: text(name)}
-			for _, v := range values {
-				h.Values = append(h.Values, text(v))
-			}
-			out.Headers = append(out.Headers, h)
+			out.Headers = append(out.Headers, &message.Header{Name: text(name), Values: texts(values)})
 		}
 	}
 	return &message.Call{Kind: uint32(call.Kind), Timeout: int64(call.Timeout), Attempt: int64(call.Attempt), Event: out}
@@ -92,6 +88,14 @@ func whole(body []byte, p *message.Part) []byte {
 
 // text is what can be sent as text: a sender may have written anything.
 func text(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+
+func texts(all []string) []string {
+	out := make([]string, len(all))
+	for i, s := range all {
+		out[i] = text(s)
+	}
+	return out
+}
 
 func nanos(t time.Time) int64 {
 	if t.IsZero() {

@@ -82,7 +82,7 @@ func (c *compiler) compile(ctx context.Context, path string) (m *message.Compile
 	bounded, cancel := context.WithTimeout(ctx, compileWithin)
 	defer cancel()
 	defer context.AfterFunc(bounded, c.kill)()
-	_ = c.out.send(&message.Down{Compile: path})
+	_ = c.out.send(&message.Down{Compile: text(path)}) // another file, or none, where it is no text
 	up, err := c.in.up()
 	switch {
 	case err == nil && up.GetCompiled() != nil:

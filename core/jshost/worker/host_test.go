@@ -253,6 +253,22 @@ func TestAnEventIsTheSameInAnotherProcess(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoTextKeepsNoCallFromBeingMade(t *testing.T) {
+	odd := &core.Event{ID: "odd", Gathered: []string{"\xff", "odd"}}
+	p, _ := start(t, `export default (event, ctx) => [event.gathered[1], ctx.secrets.KEY.length, ctx.listener.length]`, func(o *worker.Options) {
+		o.Name, o.Secrets, o.Code.Path = "it\xff", map[string]string{"KEY": "\xff\x00"}, "\xff/it.js"
+	})
+	var r engine.Result
+	p.Run(t.Context(), []engine.Call{{Kind: engine.Stage, Event: odd, Timeout: 5 * time.Second}}, func(_ int, got engine.Result) { r = got })
+	if r.Err != nil || string(r.Value) != `["odd",2,3]` {
+		t.Errorf("%s (%v)", r.Value, r.Err)
+	}
+	made, err := worker.Compile(t.Context(), []string{"\xff/it.js"})
+	if err != nil || made[0].Err == nil || !strings.Contains(made[0].Err.Error(), "there is no such file") {
+		t.Errorf("%v (%v)", made, err)
+	}
+}
+
 func TestARequestIsTheSameInAnotherProcess(t *testing.T) {
 	ev := &core.Event{ID: "1", Body: []byte(`{"a":[1]}`), Header: map[string][]string{"X-One": {"1"}, "X-Many": {"a", "b"}}}
 	here, there := both(t, `export default (request) => ({ action: "added", headers: { ...request.headers }, body: request.body, json: request.json() })`,
