@@ -272,7 +272,7 @@ func TestASavedScriptOfTheChainIsLiveAndABrokenOneChangesNothing(t *testing.T) {
 
 // A secret that was taken back must be gone, and what worked must go on, also while a file is broken.
 func TestANewConfigurationHoldsForTheLastGoodVersionOfABrokenFileToo(t *testing.T) {
-	p, logFile := scripted(t, testdb.SQLite(t), scriptChain, `secrets = { WORD = "one" }`, `export default (event, ctx) => ({ labels: { word: ctx.secrets.WORD } })`)
+	p, logFile := scripted(t, testdb.SQLite(t), scriptChain, "timeout = \"2s\"\n  secrets = { WORD = \"one\" }", `export default (event, ctx) => ({ labels: { word: ctx.secrets.WORD } })`)
 	before := readFile(t, p.config) + "[[listener]]\nname = \"teller\"\nscript = \"scripts/lib/teller.js\"\nsecrets = { WORD = \"one\" }\n"
 	p.write(t, "scripts/lib/teller.js", `export default async (event, ctx) => { await ctx.kv.set(event.id, [...ctx.secrets.WORD]) }`)
 	p.replace(t, before)

@@ -185,5 +185,5 @@ func (c *Client) target(u *url.URL) (*url.URL, place, error) {
 			return &own, p, nil
 		}
 	}
-	return nil, p, errorf("EHOST", "the host %s is not allowed: add it to allow_hosts of [scripts] or of the listener, as in allow_hosts = [%q]", p, p.String())
+	return nil, p, errorf("EHOST", "the host %s is not allowed: add it to allow_hosts of [scripts], or of the listener, stage or source, as in allow_hosts = [%q]", p, p.String())
 }

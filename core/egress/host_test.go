@@ -109,7 +109,7 @@ func TestARefusedHostIsNamedWithTheLineThatAllowsIt(t *testing.T) {
 	c := newClient(t, Options{})
 	u, _ := url.Parse("https://API.example.com:8443/?token=" + secret)
 	_, _, err := c.target(u)
-	const want = `the host api.example.com:8443 is not allowed: add it to allow_hosts of [scripts] or of the listener, as in allow_hosts = ["api.example.com:8443"]`
+	const want = `the host api.example.com:8443 is not allowed: add it to allow_hosts of [scripts], or of the listener, stage or source, as in allow_hosts = ["api.example.com:8443"]`
 	if codeOf(t, err) != "EHOST" || err.Error() != want {
 		t.Errorf("got %v", err)
 	}

@@ -133,7 +133,7 @@ func TestCallsThatRanWhenTheProcessDiedAreAloneTheNextTime(t *testing.T) {
 
 func TestACallBesideOneThatHadToBeEndedHasNotCrashed(t *testing.T) {
 	p, j := start(t, actor, two)
-	errs := beside(t, p, j, "wait 1", "hang", 200*time.Millisecond)
+	errs := beside(t, p, j, "loop", "hang", 200*time.Millisecond)
 	if got, want := kinds(errs[:]), []string{"listener_failed", "late"}; !slices.Equal(got, want) {
 		t.Errorf("outcomes %q, want %q: %v", got, want, errs)
 	}
