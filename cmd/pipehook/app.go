@@ -49,7 +49,7 @@ type app struct {
 	stop     context.CancelFunc        // of run
 	leaving  atomic.Pointer[successor] // nil unless one takes over
 	moved    chan struct{}             // tells the watcher of the scripts that the folders are others
-	reloaded func()
+	reloaded func(renewed []string)
 	further  []further
 
 	deliveries *deliveries
@@ -69,8 +69,8 @@ func (a *app) also(name string, s core.Service) { a.further = append(a.further, 
 type watchers struct {
 	request  func(ingress.Outcome) // then requests are not logged
 	attempt  func(ev *core.Event, a core.Attempt)
-	said     func(jshost.Line) // then the scripts' lines are not logged
-	reloaded func()
+	said     func(jshost.Line)      // then the scripts' lines are not logged
+	reloaded func(renewed []string) // the listeners that run another version; other things may have changed
 }
 
 // parts are what newApp needs besides the configuration.
@@ -108,7 +108,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	}
 	a.effects = &effects{log: a.log}
 	a.scripts, a.chains = newScriptSet(a.effects, host, a.log), newChainScripts(a.effects, host, a.log)
-	subs, _ := a.scripts.load(conf)
+	subs, _, _ := a.scripts.load(conf)
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
 	}
@@ -383,13 +383,13 @@ func (a *app) loadScripts() {
 // takeScripts is loadScripts under its lock.
 func (a *app) takeScripts() {
 	conf := a.conf.Load()
-	subs, changed := a.scripts.load(conf)
+	subs, renewed, changed := a.scripts.load(conf)
 	a.engine.Subscribe(append(subs, a.plugins.subscriptions(conf)...))
 	if a.chains.load() {
 		changed = true
 	}
 	if changed && a.reloaded != nil {
-		a.reloaded()
+		a.reloaded(renewed)
 	}
 }
 

@@ -27,6 +27,7 @@ type scriptSet struct {
 	mu      sync.Mutex
 	scripts map[string]*loadedScript // by listener
 	changed bool                     // something did since load began
+	renewed []string                 // the listeners that run another version since then
 	closing sync.WaitGroup           // of those that are not needed any more
 	closed  chan struct{}            // nothing is given to any of them
 }
@@ -87,11 +88,11 @@ func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 
 // load compiles what has changed and returns all subscriptions. Files that do not compile are
 // reported once; the others run, and of the broken ones the last good version. changed reports
-// whether anything is other than the last time.
-func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, changed bool) {
+// whether anything is other than the last time, and renewed are the listeners that run another version.
+func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, renewed []string, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changed = false
+	s.changed, s.renewed = false, nil
 	wanted, err := wantedScripts(conf)
 	if s.misses(wanted) {
 		time.Sleep(putAside)
@@ -116,7 +117,7 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 			s.log.Info("listener removed", "listener", name)
 		}
 	}
-	return subs, s.changed
+	return subs, s.renewed, s.changed
 }
 
 // putAside is how long a file that is being saved may be gone: some editors put the old one aside
@@ -208,7 +209,7 @@ func (s *scriptSet) take(conf *config.Config, w wantedScript, at **loadedScript,
 		if old != nil {
 			s.drop(old)
 		}
-		s.changed = true
+		s.changed, s.renewed = true, append(s.renewed, w.Name)
 		*at = &loadedScript{terms: on, script: script}
 		s.scripts[w.Name] = *at
 		s.log.Info("listener loaded", "listener", w.Name, "file", w.path, "match", patternTexts(matchOf(w, built.Match)))
@@ -216,7 +217,7 @@ func (s *scriptSet) take(conf *config.Config, w wantedScript, at **loadedScript,
 		if err := old.script.Swap(built.Code); err != nil {
 			return err
 		}
-		s.changed = true
+		s.changed, s.renewed = true, append(s.renewed, w.Name)
 		s.log.Info("listener reloaded", "listener", w.Name, "file", w.path, "version", built.Code.Hash)
 	case old.broken != "":
 		s.log.Info("listener compiles again", "listener", w.Name, "file", w.path)
