@@ -67,10 +67,11 @@ func (a *app) also(name string, s core.Service) { a.further = append(a.further, 
 
 // watchers see what happens, for the live view; any may be nil.
 type watchers struct {
-	request  func(ingress.Outcome) // then requests are not logged
-	attempt  func(ev *core.Event, a core.Attempt)
-	said     func(jshost.Line)      // then the scripts' lines are not logged
-	reloaded func(renewed []string) // the listeners that run another version; other things may have changed
+	request  func(ingress.Outcome)                // then requests are not logged
+	attempt  func(ev *core.Event, a core.Attempt) // then attempts are not logged
+	broken   func(error)                          // why a file does not compile, after the log has said so
+	said     func(jshost.Line)                    // then the scripts' lines are not logged
+	reloaded func(renewed []string)               // the listeners that run another version; other things may have changed
 }
 
 // parts are what newApp needs besides the configuration.
@@ -106,8 +107,12 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if p.see.said != nil {
 		host.Log = slog.New(slog.DiscardHandler)
 	}
+	if p.see.broken == nil {
+		p.see.broken = func(error) {}
+	}
 	a.effects = &effects{log: a.log}
 	a.scripts, a.chains = newScriptSet(a.effects, host, a.log), newChainScripts(a.effects, host, a.log)
+	a.scripts.told, a.chains.told = p.see.broken, p.see.broken
 	subs, _, _ := a.scripts.load(conf)
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
@@ -125,7 +130,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		return state.Bytes, state.Since
 	})
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Journal: a.seat, Restore: restore, Log: a.log,
+		Store: a.store, Journal: a.seat, Restore: restore, Log: a.log, Quiet: p.see.attempt != nil,
 		Observe: func(ev *core.Event, at core.Attempt) {
 			a.metrics.Attempt(at)
 			if p.see.attempt != nil {

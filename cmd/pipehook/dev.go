@@ -47,7 +47,7 @@ func (c *cli) devCommand() *cobra.Command {
 			}
 			defer func() { err = joinClose(err, logs.close) }()
 			a, err := newApp(cmd.Context(), conf, parts{logs: logs, see: watchers{
-				request: view.request, attempt: view.attempt, said: view.said, reloaded: saves.add,
+				request: view.request, attempt: view.attempt, said: view.said, broken: view.broken, reloaded: saves.add,
 			}})
 			if err != nil {
 				return err

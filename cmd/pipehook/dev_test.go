@@ -86,6 +86,7 @@ func TestDevInAnEmptyFolderShowsAHandledWebhookAndReloadsTheScript(t *testing.T)
 	out.shows(t, "hopped from stage 3 to 4")
 	edit(t, script, "export default", "export default default")
 	out.shows(t, "its last good version goes on")
+	out.shows(t, " | export default default function")
 	if code := run(t.Context(), []string{"trigger", "updated.deal"}, environ, nil, io.Discard, out); code != exitDone {
 		t.Errorf("trigger: exit code %d", code)
 	}

@@ -23,6 +23,7 @@ type scriptSet struct {
 	effects *effects
 	opts    jshost.Options
 	log     *slog.Logger
+	told    func(error) // hears why a file does not compile, after the log; may be nil
 
 	mu      sync.Mutex
 	scripts map[string]*loadedScript // by listener
@@ -179,6 +180,7 @@ func (s *scriptSet) one(conf *config.Config, w wantedScript, built jshost.Compil
 	case built.Err != nil && loaded == nil:
 		s.scripts[w.Name] = &loadedScript{broken: built.Err.Error()}
 		s.log.Error("a listener does not compile and is left out; the others run", "listener", w.Name, "err", built.Err)
+		s.tell(built.Err)
 		return delivery.Subscription{}, false
 	case built.Err != nil:
 		s.keepOld(w, loaded, built.Err)
@@ -195,6 +197,13 @@ func (s *scriptSet) keepOld(w wantedScript, loaded *loadedScript, err error) {
 	}
 	loaded.broken = err.Error()
 	s.log.Error("a listener does not compile; its last good version goes on", "listener", w.Name, "err", err)
+	s.tell(err)
+}
+
+func (s *scriptSet) tell(err error) {
+	if s.told != nil {
+		s.told(err)
+	}
 }
 
 // take runs what was built, in the place of what runs. With an error nothing has changed.
@@ -221,6 +230,11 @@ func (s *scriptSet) take(conf *config.Config, w wantedScript, at **loadedScript,
 		s.log.Info("listener reloaded", "listener", w.Name, "file", w.path, "version", built.Code.Hash)
 	case old.broken != "":
 		s.log.Info("listener compiles again", "listener", w.Name, "file", w.path)
+	}
+	if len(w.Match) == 0 && !slices.Equal((*at).match, built.Match) {
+		for _, strange := range strangeActions(w.Name, built.Match) {
+			s.log.Warn(strange)
+		}
 	}
 	(*at).match, (*at).broken = built.Match, ""
 	return nil

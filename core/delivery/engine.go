@@ -107,6 +107,7 @@ type Options struct {
 	Journal Journal                              // nil for none
 	Restore func(ev *core.Event) error           // names an event that comes from the store
 	Observe func(ev *core.Event, a core.Attempt) // sees every attempt; may be nil
+	Quiet   bool                                 // attempts are not logged, since Observe shows them
 	Log     *slog.Logger
 	Now     func() time.Time // nil for time.Now
 }
