@@ -91,6 +91,9 @@ func (s *Subscription) decide(ev *core.Event) (wanted bool, why string) {
 		return false, ""
 	}
 	if len(s.Changed) > 0 && !slices.ContainsFunc(s.Changed, ev.Changed) {
+		if len(s.Changed) == 1 {
+			return false, "changed: " + s.Changed[0] + " has not changed"
+		}
 		return false, "changed: none of " + strings.Join(s.Changed, ", ") + " has changed"
 	}
 	return s.Where.Decide(ev)

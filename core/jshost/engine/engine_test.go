@@ -166,6 +166,7 @@ func TestAFailureSaysWhereAndWhat(t *testing.T) {
 		"a thrown text":                 {"export default () => { throw 'no' }", `threw "no"`},
 		"a thrown nothing":              {"export default () => { throw undefined }", "threw undefined"},
 		"a rejection with an object":    {"export default async () => { throw { code: 4 } }", `it.js: threw {"code":4}`},
+		"a cause that says the same":    {"export default () => { throw new Error('a: b', { cause: new TypeError('b') }) }", "Error: a: b"},
 		"an error with a cause":         {"export default () => { throw new Error('a', { cause: new TypeError('b') }) }", "Error: a (caused by TypeError: b)"},
 		"a foreign promise":             {"export default () => ({ then(ok, fail) { fail(new Error('thenable')) } })", "Error: thenable"},
 		"a change of a list":            {"export default (event) => { event.meta.permitted_user_ids.push(1) }", "TypeError: the event's data can't be changed: make a copy, such as [...list]"},

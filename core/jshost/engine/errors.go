@@ -226,6 +226,9 @@ func (rt *runtime) causes(object *goja.Object) string {
 			break
 		}
 		object = cause
+		if why := cause.Get("message"); why != nil && why.String() != "" && strings.HasSuffix(text, why.String()) {
+			continue // as that of fetch, which is the same for who reads it
+		}
 		text += " (caused by " + cause.String() + ")"
 	}
 	return text
