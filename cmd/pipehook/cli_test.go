@@ -115,6 +115,15 @@ func TestCheckListsEveryMistakeAtOnce(t *testing.T) {
 	}
 }
 
+func TestCheckFindsThatAFileSaysWhatItMatchesAndHasNoFunction(t *testing.T) {
+	inFolder(t, "scripts/told.js", "export const match = 'updated.deal';\nexport function handler() {}", "scripts/data.js", "export const rate = 2;",
+		"pipeline.toml", "[[pipeline]]\nname = \"crm\"\npath = \"/crm\"\nsource = \"pipedrive\"\n[[pipeline.stage]]\nuse = \"persist\"\n")
+	out := says(t, exitUsage, []string{"check"}, "scripts/told.js: it exports no function: write export default function (event, ctx)")
+	if strings.Contains(out, "data.js") {
+		t.Errorf("a file of data is taken for a listener: %s", out)
+	}
+}
+
 func TestCheckRefusesRulesThatWhatAScriptMatchesCanNeverFulfil(t *testing.T) {
 	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[[listener]]\nname = \"new\"\nscript = \"new.js\"\nchanged = [\"stage_id\"]\nwhere = { \"previous.title\" = \"x\" }\n"})
 	p.write(t, "new.js", `export const match = ["added.deal"]; export default () => {}`)

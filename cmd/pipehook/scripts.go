@@ -153,7 +153,7 @@ func buildAll(ctx context.Context, conf *config.Config, wanted []wantedScript) [
 		case b.Err != nil:
 		case b.Handles && w.wrong != "":
 			b.Err = &jshost.CompileError{File: w.path, Msg: w.wrong}
-		case !b.Handles && w.key != "":
+		case !b.Handles && (w.key != "" || len(b.Match) > 0): // what says which events it wants is meant to get them
 			b.Err = noFunction(w.path, "")
 		}
 	}

@@ -130,7 +130,7 @@ func bundleError(path string, m api.Message) error {
 			e.Msg = strings.Replace(m.Text, "Could not resolve", "there is no module", 1) + ": scripts don't run in Node.js and have none of its modules"
 		}
 		if name := missingPackage.FindStringSubmatch(note.Text); name != nil {
-			e.Msg += ": run  npm install " + name[1] + "  beside scripts or above"
+			e.Msg += ": npm install " + name[1] + ", in its folder or one above, adds it"
 		}
 	}
 	if at := m.Location; at != nil {
