@@ -49,7 +49,7 @@ type app struct {
 	stop     context.CancelFunc        // of run
 	leaving  atomic.Pointer[successor] // nil unless one takes over
 	moved    chan struct{}             // tells the watcher of the scripts that the folders are others
-	reloaded func()
+	reloaded func(renewed []string)
 	further  []further
 
 	deliveries *deliveries
@@ -67,10 +67,11 @@ func (a *app) also(name string, s core.Service) { a.further = append(a.further, 
 
 // watchers see what happens, for the live view; any may be nil.
 type watchers struct {
-	request  func(ingress.Outcome) // then requests are not logged
-	attempt  func(ev *core.Event, a core.Attempt)
-	said     func(jshost.Line) // then the scripts' lines are not logged
-	reloaded func()
+	request  func(ingress.Outcome)                // then requests are not logged
+	attempt  func(ev *core.Event, a core.Attempt) // then attempts are not logged
+	broken   func(error)                          // why a file does not compile, after the log has said so
+	said     func(jshost.Line)                    // then the scripts' lines are not logged
+	reloaded func(renewed []string)               // the listeners that run another version; other things may have changed
 }
 
 // parts are what newApp needs besides the configuration.
@@ -106,9 +107,13 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if p.see.said != nil {
 		host.Log = slog.New(slog.DiscardHandler)
 	}
+	if p.see.broken == nil {
+		p.see.broken = func(error) {}
+	}
 	a.effects = &effects{log: a.log}
 	a.scripts, a.chains = newScriptSet(a.effects, host, a.log), newChainScripts(a.effects, host, a.log)
-	subs, _ := a.scripts.load(conf)
+	a.scripts.told, a.chains.told = p.see.broken, p.see.broken
+	subs, _, _ := a.scripts.load(conf)
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
 	}
@@ -125,7 +130,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		return state.Bytes, state.Since
 	})
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Journal: a.seat, Restore: restore, Log: a.log,
+		Store: a.store, Journal: a.seat, Restore: restore, Log: a.log, Quiet: p.see.attempt != nil,
 		Observe: func(ev *core.Event, at core.Attempt) {
 			a.metrics.Attempt(at)
 			if p.see.attempt != nil {
@@ -382,13 +387,13 @@ func (a *app) loadScripts() {
 // takeScripts is loadScripts under its lock.
 func (a *app) takeScripts() {
 	conf := a.conf.Load()
-	subs, changed := a.scripts.load(conf)
+	subs, renewed, changed := a.scripts.load(conf)
 	a.engine.Subscribe(append(subs, a.plugins.subscriptions(conf)...))
 	if a.chains.load() {
 		changed = true
 	}
 	if changed && a.reloaded != nil {
-		a.reloaded()
+		a.reloaded(renewed)
 	}
 }
 

@@ -22,6 +22,7 @@ type chainScripts struct {
 	effects *effects
 	opts    jshost.Options
 	log     *slog.Logger
+	told    func(error) // hears why a file does not compile, after the log; may be nil
 
 	mu      sync.Mutex
 	live    map[string]*chainScript // by everything that they are run with
@@ -156,6 +157,9 @@ func (s *chainScript) load() (changed bool) {
 				log.Error("a script in a chain does not compile; its last good version goes on", "err", err)
 			} else {
 				log.Error("a script in a chain does not compile; until it does it fails for every event", "err", err)
+			}
+			if s.all.told != nil {
+				s.all.told(err)
 			}
 		}
 		s.fail(err)

@@ -50,7 +50,8 @@ func TestWrongUsageIsExitCode2WithAHint(t *testing.T) {
 		"no configuration":              {[]string{"serve"}, exitUsage, []string{"pipehook: error: there is no pipeline.toml here", "pipehook: hint: pipehook init"}},
 		"no configuration to check":     {[]string{"check", "-c", "nofile.toml"}, exitUsage, []string{"pipehook: error: there is no nofile.toml here", "pipehook: hint: pipehook init, or name the file with --config"}},
 		"no database yet":               {[]string{"events", "list"}, exitFailed, []string{"pipehook: error: there is no database at"}},
-		"an unknown sample":             {[]string{"trigger", "a.b"}, exitUsage, []string{`there is no sample of "a.b"`, "pipehook: hint: choose one of added.activity"}},
+		"a slip in a sample":            {[]string{"trigger", "updated.dael"}, exitUsage, []string{`there is no sample of "updated.dael"`, `pipehook: hint: did you mean "updated.deal"?`}},
+		"an unknown sample":             {[]string{"trigger", "a.b"}, exitUsage, []string{`there is no sample of "a.b"`, "pipehook: hint: known here: added.activity"}},
 		"nothing listens":               {[]string{"trigger", "--url", "http://127.0.0.1:1/"}, exitFailed, []string{"pipehook: error:", "pipehook: hint: is pipehook dev"}},
 		"an unknown command of a group": {[]string{"listeners", "pauze", "x"}, exitUsage, []string{`unknown command "pauze" of pipehook listeners`, "pipehook: hint: pipehook listeners pause"}},
 		"one that is near nothing":      {[]string{"events", "foo"}, exitUsage, []string{`unknown command "foo" of pipehook events`, "pipehook: hint: pipehook events --help"}},
@@ -111,6 +112,15 @@ func TestCheckListsEveryMistakeAtOnce(t *testing.T) {
 	code, _, errs = command(t, "check", "--config", p.config)
 	if code != exitUsage || !strings.Contains(errs, filepath.Join(p.dir, "scripts", "broken.js")+":2:9: ") {
 		t.Errorf("a script that does not compile: exit code %d\n%s", code, errs)
+	}
+}
+
+func TestCheckFindsThatAFileSaysWhatItMatchesAndHasNoFunction(t *testing.T) {
+	inFolder(t, "scripts/told.js", "export const match = 'updated.deal';\nexport function handler() {}", "scripts/data.js", "export const rate = 2;",
+		"pipeline.toml", "[[pipeline]]\nname = \"crm\"\npath = \"/crm\"\nsource = \"pipedrive\"\n[[pipeline.stage]]\nuse = \"persist\"\n")
+	out := says(t, exitUsage, []string{"check"}, "scripts/told.js: it exports no function: write export default function (event, ctx)")
+	if strings.Contains(out, "data.js") {
+		t.Errorf("a file of data is taken for a listener: %s", out)
 	}
 }
 

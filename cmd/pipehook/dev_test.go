@@ -86,6 +86,7 @@ func TestDevInAnEmptyFolderShowsAHandledWebhookAndReloadsTheScript(t *testing.T)
 	out.shows(t, "hopped from stage 3 to 4")
 	edit(t, script, "export default", "export default default")
 	out.shows(t, "its last good version goes on")
+	out.shows(t, " | export default default function")
 	if code := run(t.Context(), []string{"trigger", "updated.deal"}, environ, nil, io.Discard, out); code != exitDone {
 		t.Errorf("trigger: exit code %d", code)
 	}
@@ -110,4 +111,41 @@ func TestDevReloadsTheConfiguration(t *testing.T) {
 		t.Errorf("trigger: exit code %d", code)
 	}
 	out.shows(t, "added.person")
+}
+
+func TestAScriptThatIsMendedIsTriedAtOnce(t *testing.T) {
+	t.Chdir(t.TempDir())
+	out, _ := startDev(t)
+	out.shows(t, "✓ deal-moved")
+	script := filepath.Join(devFolder, "scripts", "deal-moved.js")
+	whole, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`export default (event, ctx) => ctx.retryAfter("1h", "broken")`)
+	out.shows(t, "again in 1h")
+	write(`export default (event, ctx) => ctx.retryAfter("1h", "broken still")`)
+	out.shows(t, "broken still")
+	write(strings.Replace(string(whole), "moved from stage", "mended from stage", 1))
+	out.shows(t, "mended from stage 3 to 4")
+	out.shows(t, "✓ deal-moved  ")
+}
+
+func TestTheSampleIsWhatTheSavedScriptWants(t *testing.T) {
+	t.Chdir(t.TempDir())
+	out, _ := startDev(t)
+	out.shows(t, "✓ deal-moved")
+	script := filepath.Join(devFolder, "scripts", "greet.js")
+	if err := os.WriteFile(script, []byte("export const match = 'added.person';\nexport default () => {};\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out.shows(t, "✓ greet")
+	edit(t, script, "added.person", "added.lead")
+	out.shows(t, "added.lead")
 }

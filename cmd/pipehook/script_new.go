@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/jshost/typings"
 	"github.com/pipehook/pipehook/core/samples"
 )
@@ -35,6 +37,7 @@ var scriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 // newScript is what the skeletons are filled with.
 type newScript struct {
 	Name, Kind   string
+	Folder       string // inside that of its kind, with / at the end; or empty
 	TS           bool
 	Match        string // for people
 	MatchList    string // in JavaScript
@@ -53,7 +56,7 @@ func (c *cli) scriptNewCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "new NAME", Short: "Write a new script with its test", Args: cobra.ExactArgs(1),
 		Long:    "Write a script and a test that passes into the scripts folder, and the types for editors where there are\nnone. Files that are there are left alone.",
-		Example: "  pipehook script new deal-moved --match updated.deal\n  pipehook script new tag --kind stage --js",
+		Example: "  pipehook script new deal-moved --match updated.deal\n  pipehook script new crm/deal-won --match updated.deal\n  pipehook script new tag --kind stage --js",
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := describeScript(args[0], kind, match, js)
 			if err != nil {
@@ -76,9 +79,22 @@ func (c *cli) scriptNewCommand() *cobra.Command {
 	return cmd
 }
 
+// fullName is the name that the script has once it is live.
+func (s *newScript) fullName() string { return strings.ReplaceAll(s.Folder, "/", "-") + s.Name }
+
 func describeScript(name, kind string, match []string, js bool) (*newScript, error) {
-	if !scriptName.MatchString(name) {
-		return nil, usagef("use lower-case letters, digits, - and _, such as deal-moved", "%q can't name a script", name)
+	folder, name := path.Split(name)
+	parts := strings.Split(folder+name, "/")
+	if slices.ContainsFunc(parts, func(part string) bool { return !scriptName.MatchString(part) }) {
+		return nil, usagef("use lower-case letters, digits, - and _, such as deal-moved or crm/deal-moved", "%q can't name a script", folder+name)
+	}
+	for _, part := range parts[:len(parts)-1] {
+		if slices.Contains(jshost.Beside(), part) {
+			return nil, usagef("take another folder, or --kind stage or source", "what is in a folder named %s is no listener", part)
+		}
+	}
+	if folder != "" && kind != "listener" {
+		return nil, usagef("leave the folder out", "a %s is written into the folder %s", kind, scriptKinds[kind])
 	}
 	if _, ok := scriptKinds[kind]; !ok {
 		return nil, usagef("it is one of listener, stage, source", "there is no kind of script %q", kind)
@@ -89,7 +105,7 @@ func describeScript(name, kind string, match []string, js bool) (*newScript, err
 	if len(match) == 0 {
 		match = []string{"*.*"}
 	}
-	s := &newScript{Name: name, Kind: kind, TS: !js, Match: strings.Join(match, " and ")}
+	s := &newScript{Name: name, Folder: folder, Kind: kind, TS: !js, Match: strings.Join(match, " and ")}
 	for _, text := range match {
 		pattern, err := core.ParsePattern(text)
 		if err != nil {
@@ -134,7 +150,7 @@ func writeScript(dir string, s *newScript) (written []string, err error) {
 	if !s.TS {
 		ext = ".js"
 	}
-	folder := filepath.Join(dir, scriptKinds[s.Kind])
+	folder := filepath.Join(dir, scriptKinds[s.Kind], filepath.FromSlash(s.Folder))
 	s.Script, s.Test = filepath.Join(folder, s.Name+ext), filepath.Join(folder, s.Name+".test"+ext)
 	for _, other := range []string{".ts", ".js", ".mjs", ".cjs"} {
 		for _, path := range []string{filepath.Join(folder, s.Name+other), filepath.Join(folder, s.Name+".test"+other)} {
@@ -196,7 +212,7 @@ func (c *cli) printNewScript(s *newScript, written []string) error {
 		next = append(next, "pipehook check")
 	}
 	if c.json {
-		return c.printJSON(map[string]any{"name": s.Name, "kind": s.Kind, "files": written, "toml": table, "next": next})
+		return c.printJSON(map[string]any{"name": s.fullName(), "kind": s.Kind, "files": written, "toml": table, "next": next})
 	}
 	for _, f := range written {
 		fmt.Fprintln(c.stdout, "wrote", f)
@@ -218,6 +234,6 @@ func scriptTable(s *newScript, script string) string {
 		return fmt.Sprintf("[[pipeline]]\nname   = %q\npath   = \"/%s/webhook\"\nsource = \"script\"\nscript = %q\n\n  [[pipeline.stage]]\n  use = \"authenticate\"\n  signature = { header = \"X-Signature\", secret = \"${%s_SECRET}\" }\n\n  [[pipeline.stage]]\n  use = \"dedupe\"\n\n  [[pipeline.stage]]\n  use = \"persist\"\n\n  [[pipeline.stage]]\n  use = \"dispatch\"\n",
 			s.Name, s.Name, script, strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_")))
 	default:
-		return fmt.Sprintf("[[listener]]\nname    = %q\nscript  = %q\ntimeout = \"5s\"\n# changed     = [\"stage_id\"]           only if one of these fields changed\n# allow_hosts = [\"chat.example.com\"]   where fetch may go\n# secrets     = { TOKEN = \"${TOKEN}\" }\n", s.Name, script)
+		return fmt.Sprintf("[[listener]]\nname    = %q\nscript  = %q\ntimeout = \"5s\"\n# changed     = [\"stage_id\"]           only if one of these fields changed\n# allow_hosts = [\"chat.example.com\"]   where fetch may go\n# secrets     = { TOKEN = \"${TOKEN}\" }\n", s.fullName(), script)
 	}
 }

@@ -17,6 +17,7 @@ func TestANewScriptHasATestThatPassesAndTypes(t *testing.T) {
 		"in JavaScript":          {[]string{"deal-told", "--js"}, []string{"scripts/deal-told.js", "scripts/deal-told.test.js"}, "[[listener]]"},
 		"of several events":      {[]string{"all", "--match", "added.deal", "--match", "*.person"}, []string{"scripts/all.test.ts", "scripts/all.ts"}, "name    = \"all\""},
 		"of what nobody sends":   {[]string{"paid", "--match", "added.invoice"}, []string{"scripts/paid.test.ts", "scripts/paid.ts"}, "[[listener]]"},
+		"in a folder":            {[]string{"crm/eu/deal-told"}, []string{"scripts/crm/eu/deal-told.test.ts", "scripts/crm/eu/deal-told.ts"}, "name    = \"crm-eu-deal-told\"\nscript  = \"scripts/crm/eu/deal-told.ts\""},
 		"a stage":                {[]string{"tag-it", "--kind", "stage"}, []string{"scripts/stages/tag-it.test.ts", "scripts/stages/tag-it.ts"}, "script = \"scripts/stages/tag-it.ts\""},
 		"a stage in JavaScript":  {[]string{"tag-it", "--kind", "stage", "--js"}, []string{"scripts/stages/tag-it.js", "scripts/stages/tag-it.test.js"}, "use    = \"script\""},
 		"a source":               {[]string{"acme", "--kind", "source"}, []string{"scripts/sources/acme.test.ts", "scripts/sources/acme.ts"}, "source = \"script\""},
@@ -83,6 +84,9 @@ func TestANewScriptThatCantBeIsRefusedWithAHint(t *testing.T) {
 		want string
 	}{
 		"a name that is none":    {[]string{"Deal Told"}, "can't name a script"},
+		"a folder above":         {[]string{"../told"}, "can't name a script"},
+		"a folder for others":    {[]string{"lib/told"}, "what is in a folder named lib is no listener"},
+		"a stage in a folder":    {[]string{"crm/tag", "--kind", "stage"}, "a stage is written into the folder stages"},
 		"a kind that is none":    {[]string{"x", "--kind", "handler"}, `there is no kind of script "handler"`},
 		"a pattern that is none": {[]string{"x", "--match", "deal"}, "--match: "},
 		"a stage with a pattern": {[]string{"x", "--kind", "stage", "--match", "*.deal"}, "a stage is called for everything"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func (c *cli) scriptRunCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&s.event, "event", "updated.deal", "a type such as updated.deal, a file, an object in JSON, or the id of a stored event")
+	flags.StringVar(&s.event, "event", "", "a type such as updated.deal, a file, an object in JSON, or the id of a stored event (default a type that it matches)")
 	flags.StringVar(&s.listener, "listener", "", "run it as this listener, with its secrets and hosts")
 	flags.IntVar(&s.status, "fetch-status", 200, "the status of the answers to fetch")
 	flags.BoolVar(&s.live, "live", false, "do it: send, store and emit")
@@ -71,7 +72,7 @@ func (c *cli) runScript(ctx context.Context, path string, s scriptRun) error {
 		return err
 	}
 	return c.withAnyReader(ctx, func(r *store.Reader) (failed error) {
-		ev, err := trialEvent(ctx, s.event, t.kind, r)
+		ev, err := trialEvent(ctx, cmp.Or(s.event, t.usualEvent()), t.kind, r)
 		if err != nil {
 			return err
 		}
@@ -91,6 +92,9 @@ func (c *cli) runScript(ctx context.Context, path string, s scriptRun) error {
 			rec.Live = live
 		}
 		result, took := t.run(ctx, program, ev, rec)
+		if !t.fits(&ev) && !c.json {
+			fmt.Fprintf(c.stderr, "pipehook: warning: its match is %v: it would not be called for %s\n", patternTexts(t.match), plain(ev.Type()))
+		}
 		return c.printRan(ran{path, t.name, ev.ID, ev.Type(), s.live, took.Microseconds(), result})
 	})
 }
@@ -126,7 +130,7 @@ func (c *cli) printRan(r ran) error {
 		if r.OK {
 			return nil
 		}
-		return fmt.Errorf("%s: %s", r.Error.At, r.Error.Message)
+		return errors.New(strings.TrimPrefix(r.Error.At+": "+r.Error.Message, ": "))
 	}
 	if c.json {
 		if err := c.printJSON(r); err != nil {
@@ -139,7 +143,7 @@ func (c *cli) printRan(r ran) error {
 	if !r.OK {
 		mark = v.paint(red, "✗")
 	}
-	fmt.Fprintf(v.w, "%s %s  %s  %s\n", mark, v.paint(bold, r.Name), r.Type+" "+v.paint(dim, r.Event), short(time.Duration(r.TookUS)*time.Microsecond))
+	fmt.Fprintf(v.w, "%s %s  %s  %s\n", mark, v.paint(bold, r.Name), strings.TrimPrefix(r.Type+" ", ". ")+v.paint(dim, r.Event), short(time.Duration(r.TookUS)*time.Microsecond))
 	for _, l := range r.Logs {
 		fmt.Fprintf(v.w, "  %-5s %s%s\n", l.Level, plain(l.Text), dataText(l.Data))
 	}

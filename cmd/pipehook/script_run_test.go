@@ -110,7 +110,13 @@ func TestAStageAndASourceAreRunAsWhatTheyAre(t *testing.T) {
 	says(t, exitDone, []string{"script", "run", "scripts/stages/tag.js"}, `returned {"labels":{"a":"b"}}`)
 	says(t, exitDone, []string{"script", "run", "scripts/stages/tag.js", "--event", "added.deal"}, "dropped: new")
 	says(t, exitDone, []string{"script", "run", "scripts/stages/tag.js", "--event", "deleted.person"}, "rejected with 422: gone")
-	says(t, exitDone, []string{"script", "run", "scripts/sources/acme.js", "--event", "body.json"}, `returned {"action":"added","object":"order"}`)
+	says(t, exitDone, []string{"script", "run", "scripts/sources/acme.js", "--event", "body.json"}, "acme  trial", `returned {"action":"added","object":"order"}`)
+}
+
+func TestAScriptIsRunForWhatItMatches(t *testing.T) {
+	inFolder(t, "scripts/greet.js", "export const match = ['*.person'];\nexport default (event) => event.object;")
+	says(t, exitDone, []string{"script", "run", "scripts/greet.js"}, "✓ greet  added.person trial")
+	says(t, exitDone, []string{"script", "run", "scripts/greet.js", "--event", "updated.deal"}, "✓ greet  updated.deal trial", "pipehook: warning: its match is [*.person]: it would not be called for updated.deal")
 }
 
 func TestAScriptThatCantBeRunSaysWhy(t *testing.T) {
@@ -121,6 +127,7 @@ func TestAScriptThatCantBeRunSaysWhy(t *testing.T) {
 		want []string
 	}{
 		"it is not there":        {exitUsage, []string{"scripts/nosuch.ts"}, []string{"there is no file scripts/nosuch.ts", "pipehook: hint: pipehook script new nosuch"}},
+		"only its name is given": {exitUsage, []string{"throws"}, []string{"there is no file throws", "pipehook: hint: did you mean scripts/throws.ts?"}},
 		"it does not compile":    {exitUsage, []string{"scripts/broken.ts"}, []string{"scripts/broken.ts:1:"}},
 		"it exports nothing":     {exitUsage, []string{"scripts/none.ts"}, []string{"it exports no function"}},
 		"it is like a test":      {exitUsage, []string{"scripts/test.ts"}, []string{"scripts/test.ts:1:", `"pipehook/test" is there in *.test.ts and *.test.js only`}},

@@ -24,12 +24,14 @@ type scriptSet struct {
 	effects *effects
 	opts    jshost.Options
 	log     *slog.Logger
+	told    func(error) // hears why a file does not compile, after the log; may be nil
 
 	mu      sync.Mutex
 	scripts map[string]*loadedScript // by listener
 	changed bool                     // something did since load began
 	leaving sync.Map                 // *runningScript that are not needed any more
 	closing sync.WaitGroup           // of them
+	renewed []string                 // the listeners that run another version since then
 	closed  chan struct{}            // nothing is given to any of them
 }
 
@@ -90,11 +92,11 @@ func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 
 // load compiles what has changed and returns all subscriptions. Files that do not compile are
 // reported once; the others run, and of the broken ones the last good version. changed reports
-// whether anything is other than the last time.
-func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, changed bool) {
+// whether anything is other than the last time, and renewed are the listeners that run another version.
+func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, renewed []string, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changed = false
+	s.changed, s.renewed = false, nil
 	wanted, err := wantedScripts(conf)
 	if s.misses(wanted) {
 		time.Sleep(putAside)
@@ -119,7 +121,7 @@ func (s *scriptSet) load(conf *config.Config) (subs []delivery.Subscription, cha
 			s.log.Info("listener removed", "listener", name)
 		}
 	}
-	return subs, s.changed
+	return subs, s.renewed, s.changed
 }
 
 // putAside is how long a file that is being saved may be gone: some editors put the old one aside
@@ -154,7 +156,7 @@ func buildAll(ctx context.Context, conf *config.Config, wanted []wantedScript) [
 		case b.Err != nil:
 		case b.Handles && w.wrong != "":
 			b.Err = &jshost.CompileError{File: w.path, Msg: w.wrong}
-		case !b.Handles && w.key != "":
+		case !b.Handles && (w.key != "" || len(b.Match) > 0): // what says which events it wants is meant to get them
 			b.Err = noFunction(w.path, "")
 		}
 	}
@@ -182,6 +184,7 @@ func (s *scriptSet) one(conf *config.Config, w wantedScript, built jshost.Compil
 		if loaded == nil || loaded.broken != built.Err.Error() {
 			s.scripts[w.Name] = &loadedScript{broken: built.Err.Error()}
 			s.log.Error("a listener does not compile and is left out; the others run", "listener", w.Name, "err", built.Err)
+			s.tell(built.Err)
 		}
 		return delivery.Subscription{}, false
 	case built.Err != nil:
@@ -194,6 +197,7 @@ func (s *scriptSet) one(conf *config.Config, w wantedScript, built jshost.Compil
 func (s *scriptSet) keepOld(conf *config.Config, w wantedScript, loaded *loadedScript, err error) *loadedScript {
 	if loaded.broken != err.Error() {
 		s.log.Error("a listener does not compile; its last good version goes on", "listener", w.Name, "err", err)
+		s.tell(err)
 	}
 	if on := termsOf(conf, w.Concurrency, w.AllowHosts, w.Secrets); !reflect.DeepEqual(loaded.terms, on) {
 		match := loaded.match
@@ -206,6 +210,12 @@ func (s *scriptSet) keepOld(conf *config.Config, w wantedScript, loaded *loadedS
 	return loaded
 }
 
+func (s *scriptSet) tell(err error) {
+	if s.told != nil {
+		s.told(err)
+	}
+}
+
 // take runs what was built, in the place of what runs. With an error nothing has changed.
 func (s *scriptSet) take(conf *config.Config, w wantedScript, at **loadedScript, built jshost.Compiled) error {
 	old, on := *at, termsOf(conf, w.Concurrency, w.AllowHosts, w.Secrets)
@@ -214,15 +224,22 @@ func (s *scriptSet) take(conf *config.Config, w wantedScript, at **loadedScript,
 		if err := s.start(w, at, built.Code, on); err != nil {
 			return err
 		}
+		s.renewed = append(s.renewed, w.Name)
 		s.log.Info("listener loaded", "listener", w.Name, "file", w.path, "match", patternTexts(matchOf(w, built.Match)))
 	case old.script.Hash() != built.Code.Hash:
 		if err := old.script.Swap(built.Code); err != nil {
 			return err
 		}
 		s.changed, old.code = true, built.Code
+		s.renewed = append(s.renewed, w.Name)
 		s.log.Info("listener reloaded", "listener", w.Name, "file", w.path, "version", built.Code.Hash)
 	case old.broken != "":
 		s.log.Info("listener compiles again", "listener", w.Name, "file", w.path)
+	}
+	if len(w.Match) == 0 && !slices.Equal((*at).match, built.Match) {
+		for _, strange := range strangeActions(w.Name, built.Match) {
+			s.log.Warn(strange)
+		}
 	}
 	(*at).match, (*at).broken = built.Match, ""
 	return nil

@@ -29,6 +29,7 @@ func TestTestsOfScriptsAreRunAndTold(t *testing.T) {
 		t.Errorf("tests of packages were run: %s", out)
 	}
 	says(t, exitDone, []string{"test", "--filter", "one"}, "1 passed, 3 skipped in 2 files")
+	says(t, exitUsage, []string{"test", "nosuch"}, "there is no file nosuch", `pipehook: hint: pipehook test --filter "nosuch"`)
 	says(t, exitUsage, []string{"test", "--filter", "nothing like it"}, `no test has "nothing like it" in its name`, "pipehook: hint: ")
 	says(t, exitDone, []string{"test", "scripts/a.js"}, "1 passed in 1 file")
 	says(t, exitDone, []string{"script", "test", "scripts/a.test.js"}, "1 passed in 1 file")
@@ -98,7 +99,7 @@ func TestTestsThatCantBeFoundAreRefusedWithAHint(t *testing.T) {
 	}{
 		"no test at all":        {nil, "there is no *.test.ts or *.test.js in scripts"},
 		"a script without one":  {[]string{"scripts/a.js"}, "scripts/a.js is no test, and there is none beside it"},
-		"a file that is gone":   {[]string{"scripts/b.test.js"}, "no such file"},
+		"a file that is gone":   {[]string{"scripts/b.test.js"}, "there is no file"},
 		"--watch with --json":   {[]string{"--watch", "--json"}, "--watch has no end"},
 		"--since alone":         {[]string{"--since", "1h"}, "--since means something with --replay only"},
 		"--replay without file": {[]string{"--replay"}, "--replay needs the script"},

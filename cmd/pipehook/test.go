@@ -75,6 +75,7 @@ func (c *cli) test(ctx context.Context, t testRun, args []string) error {
 // runTests runs files, prints what came of them and writes what else was asked for.
 func (c *cli) runTests(ctx context.Context, files []string, t testRun, o scripttest.Options) ([]scripttest.File, error) {
 	view := newTestView(c.stdout)
+	view.chosen = t.filter != ""
 	done := view.file
 	if c.json {
 		done = nil
@@ -164,6 +165,12 @@ func (c *cli) testFiles(args []string) (dirs, files []string, err error) {
 		switch {
 		case err != nil && len(args) == 0:
 			return nil, nil, usagef("pipehook script new NAME, which writes a script and its test", "there is no folder of scripts at %s", name)
+		case errors.Is(err, fs.ErrNotExist):
+			hint := "pipehook test runs all there are"
+			if filepath.Ext(name) == "" && filepath.Base(name) == name {
+				hint = fmt.Sprintf("pipehook test --filter %q runs the tests with that in their names", name)
+			}
+			return nil, nil, usagef(hint, "there is no file %s", name)
 		case err != nil:
 			return nil, nil, usagef("", "%w", err)
 		case info.IsDir():

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,8 +13,9 @@ import (
 
 // testView prints what came of tests for a person to read.
 type testView struct {
-	w     io.Writer
-	color bool
+	w      io.Writer
+	color  bool
+	chosen bool // tests are skipped because others were asked for, and not worth a line
 }
 
 func newTestView(w io.Writer) *testView { return &testView{w: w, color: isTerminal(w)} }
@@ -27,8 +29,15 @@ func (v *testView) paint(code, text string) string {
 
 // file prints one file when it has ended.
 func (v *testView) file(f scripttest.File) {
+	left := func(t scripttest.Test) bool { return v.chosen && t.State == scripttest.Skipped }
+	if f.Failure == nil && len(f.Tests) > 0 && !slices.ContainsFunc(f.Tests, func(t scripttest.Test) bool { return !left(t) }) {
+		return
+	}
 	fmt.Fprintln(v.w, v.paint(bold, f.Path))
 	for _, t := range f.Tests {
+		if left(t) {
+			continue
+		}
 		took := ""
 		mark := v.paint(green, "✓")
 		switch t.State {

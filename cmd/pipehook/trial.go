@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type trial struct {
 	name     string // as the configuration has it, or the file's
 	timeout  time.Duration
 	terms    terms
+	match    []core.Pattern  // what it is called for; known once compiled, and only of a listener
 	listener config.Listener // for a listener; its defaults when no table names the file
 }
 
@@ -42,7 +44,14 @@ func (c *cli) trialConf() (*config.Config, error) {
 // is that of another file's.
 func trialOf(conf *config.Config, path, name string) (*trial, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("pipehook script new "+fileName(path), "there is no file %s", path)
+		hint := "pipehook script new " + fileName(path)
+		wanted, _ := wantedScripts(conf) // the error matters to others
+		for _, w := range wanted {
+			if w.Name == fileName(path) && w.wrong == "" {
+				hint = "did you mean " + w.path + "?"
+			}
+		}
+		return nil, usagef(hint, "there is no file %s", path)
 	}
 	t := &trial{path: path, name: fileName(path), listener: config.ListenerDefaults(), terms: termsOf(conf, 1, nil, nil)}
 	if name != "" {
@@ -114,7 +123,29 @@ func (t *trial) compile() (*engine.Program, error) {
 	if err != nil {
 		return nil, &usageError{err: err}
 	}
+	if t.kind == engine.Listener {
+		if t.match = t.listener.Match; len(t.match) == 0 {
+			t.match = built.Match
+		}
+	}
 	return engine.Compile(built.Code)
+}
+
+// fits reports whether the listener's patterns let it be called for the event.
+func (t *trial) fits(ev *core.Event) bool {
+	return len(t.match) == 0 || slices.ContainsFunc(t.match, func(p core.Pattern) bool { return p.Match(ev) })
+}
+
+// usualEvent is a type of which there is a sample and that the script is called for, if there is one.
+func (t *trial) usualEvent() string {
+	const usual = "updated.deal"
+	events := trialEvents()
+	for _, name := range append([]string{usual}, events.Types...) {
+		if ev, err := events.Recorded(name, "{}", time.Now()); err == nil && t.fits(&ev) {
+			return name
+		}
+	}
+	return usual
 }
 
 // readOnlyKV is what a store has of a script's kv, to lay others over.
@@ -185,7 +216,7 @@ func trialEvent(ctx context.Context, name string, kind engine.Kind, r *store.Rea
 	case eventType.MatchString(name):
 		ev, err := events.Recorded(name, "{}", time.Now())
 		if err != nil {
-			return ev, usagef("choose one of "+strings.Join(events.Types, ", ")+", or give a file, or the event itself as JSON", "--event: there is no sample of %q", name)
+			return ev, usagef(sampleHint(name)+"; a file will do, or the event itself as JSON", "--event: there is no sample of %q", name)
 		}
 		return ev, nil
 	case r == nil:

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +35,7 @@ func (c *cli) triggerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := choosePipeline(conf, pipeline)
+			p, err := choosePipeline(conf, pipeline, file == "")
 			if err != nil {
 				return err
 			}
@@ -75,12 +74,14 @@ func (c *cli) triggerBody(file string, args []string) ([]byte, error) {
 	}
 	_, body, ok := samples.For(event)
 	if !ok {
-		return nil, usagef("choose one of "+strings.Join(samples.Types(), ", ")+", or send a file with --file", "there is no sample of %q", event)
+		return nil, usagef(sampleHint(event)+"; --file sends a file", "there is no sample of %q", event)
 	}
 	return samples.Fresh(body, time.Now()), nil
 }
 
-func choosePipeline(conf *config.Config, name string) (config.Pipeline, error) {
+// choosePipeline is the pipeline of the name; without one the only one there is, or, for a sample, the
+// only one that understands it.
+func choosePipeline(conf *config.Config, name string, sample bool) (config.Pipeline, error) {
 	if len(conf.Pipelines) == 0 {
 		return config.Pipeline{}, usagef("add a [[pipeline]]", "%s describes no pipeline", conf.Path)
 	}
@@ -88,15 +89,29 @@ func choosePipeline(conf *config.Config, name string) (config.Pipeline, error) {
 		return conf.Pipelines[0], nil
 	}
 	var names []string
+	var fitting []config.Pipeline
 	for _, p := range conf.Pipelines {
+		if p.Name == name {
+			return p, nil
+		}
+		if p.Source != config.ScriptSource {
+			fitting = append(fitting, p)
+		}
 		names = append(names, p.Name)
 	}
-	i := slices.Index(names, name)
-	if i < 0 {
-		return config.Pipeline{}, usagef("", "choose a pipeline with --pipeline: %s", strings.Join(names, ", "))
+	hint := "one of " + strings.Join(names, ", ")
+	switch {
+	case name != "":
+		return config.Pipeline{}, usagef(hint, "there is no pipeline %q", name)
+	case sample && len(fitting) == 1:
+		return fitting[0], nil
+	default:
+		return config.Pipeline{}, usagef(hint, "there are several pipelines: choose one with --pipeline")
 	}
-	return conf.Pipelines[i], nil
 }
+
+// sampleHint names the sample that was probably meant, or all of them.
+func sampleHint(event string) string { return config.Suggest(event, samples.Types()) }
 
 // answer is what a receiver said.
 type answer struct {
@@ -160,7 +175,14 @@ func (c *cli) printAnswer(a answer) error {
 		fmt.Fprintf(c.stdout, "%d %s  %s  %s\n", a.status, http.StatusText(a.status), plain(string(a.body)), a.took.Round(100*time.Microsecond))
 	}
 	if a.status < 200 || a.status > 299 {
-		return fmt.Errorf("the webhook was not accepted: status %d", a.status)
+		err := fmt.Errorf("the webhook was not accepted: status %d", a.status)
+		switch a.status {
+		case http.StatusNotFound:
+			return &hinted{err, "what runs may have an older configuration: pipehook check tells whether this one is good"}
+		case http.StatusUnauthorized:
+			return &hinted{err, "what runs has other credentials than this configuration"}
+		}
+		return err
 	}
 	return nil
 }

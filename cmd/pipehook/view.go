@@ -2,10 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,12 +30,14 @@ type liveView struct {
 
 	mu      sync.Mutex
 	w       io.Writer
-	seen    map[string]bool     // requests that were printed, newest events only
+	seen    map[string]string   // what events are called whose request was printed, newest only
 	waiting map[string][]string // lines of events whose request was not printed yet
+	called  map[string]string   // what events of waiting are called, where that is known
+	last    string              // the event whose line was printed last
 }
 
 func newLiveView(w io.Writer) *liveView {
-	return &liveView{w: w, color: isTerminal(w), seen: map[string]bool{}, waiting: map[string][]string{}}
+	return &liveView{w: w, color: isTerminal(w), seen: map[string]string{}, waiting: map[string][]string{}, called: map[string]string{}}
 }
 
 func (v *liveView) paint(code, text string) string {
@@ -75,13 +81,24 @@ func (v *liveView) request(o ingress.Outcome) {
 	if o.Err != nil {
 		line += "\n          " + plain(o.Err.Error())
 	}
+	for _, step := range o.Event.Steps {
+		if what, text, remarked := strings.Cut(step.Verdict, ": "); remarked { // dropped: …, failed: …
+			line += fmt.Sprintf("\n          %s %s", v.paint(yellow, step.Stage+" "+what+":"), plain(text))
+		}
+	}
+	if len(o.Event.Labels) > 0 {
+		line += "\n          " + v.paint(dim, "labels:")
+		for _, name := range slices.Sorted(maps.Keys(o.Event.Labels)) {
+			line += plain(" " + name + "=" + o.Event.Labels[name])
+		}
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	fmt.Fprintln(v.w, line)
 	if len(v.seen) > 1000 {
 		clear(v.seen)
 	}
-	v.seen[o.Event.ID] = true
+	v.seen[o.Event.ID], v.last = name, o.Event.ID
 	v.flush(o.Event.ID)
 }
 
@@ -90,7 +107,7 @@ func (v *liveView) said(l jshost.Line) {
 	if l.Level >= slog.LevelWarn {
 		color = yellow
 	}
-	v.below(l.Event, fmt.Sprintf("          %s %s", v.paint(color, l.Listener+":"), plain(l.Text)))
+	v.below(l.Event, "", fmt.Sprintf("          %s %s", v.paint(color, l.Listener+":"), plain(l.Text)))
 }
 
 func (v *liveView) attempt(ev *core.Event, a core.Attempt) {
@@ -109,14 +126,18 @@ func (v *liveView) attempt(ev *core.Event, a core.Attempt) {
 	if a.Number > 1 {
 		number = fmt.Sprintf(", attempt %d", a.Number)
 	}
-	v.below(ev.ID, fmt.Sprintf("          %s %s  %s%s%s", mark, a.Listener, short(a.Took), number, rest))
+	v.below(ev.ID, strings.TrimSpace(ev.Type()+" "+ev.ObjectID), fmt.Sprintf("          %s %s  %s%s%s", mark, a.Listener, short(a.Took), number, rest))
 }
 
-// below prints a line of an event, after that of its request.
-func (v *liveView) below(event, line string) {
+// below prints a line of an event, after that of its request. Below a line of another event, it says
+// again which event it is. called may be empty when that is not known.
+func (v *liveView) below(event, called, line string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.seen[event] {
+	if name, seen := v.seen[event]; seen {
+		if v.last != event {
+			v.heading(event, cmp.Or(called, name))
+		}
 		fmt.Fprintln(v.w, line)
 		return
 	}
@@ -125,12 +146,24 @@ func (v *liveView) below(event, line string) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			if len(v.waiting[event]) > 0 {
-				fmt.Fprintf(v.w, "%s  %s\n", v.clock(), v.paint(dim, event))
+				v.heading(event, v.called[event])
+				v.seen[event] = v.called[event]
 				v.flush(event)
 			}
 		})
 	}
 	v.waiting[event] = append(v.waiting[event], line)
+	if called != "" {
+		v.called[event] = called
+	}
+}
+
+func (v *liveView) heading(event, called string) {
+	v.last = event
+	if called != "" {
+		called = v.paint(bold, plain(called)) + "  "
+	}
+	fmt.Fprintf(v.w, "%s  %s%s\n", v.clock(), called, v.paint(dim, event))
 }
 
 func (v *liveView) flush(event string) {
@@ -138,6 +171,20 @@ func (v *liveView) flush(event string) {
 		fmt.Fprintln(v.w, line)
 	}
 	delete(v.waiting, event)
+	delete(v.called, event)
+}
+
+// broken shows the line of code that does not compile.
+func (v *liveView) broken(err error) {
+	e, ok := errors.AsType[*jshost.CompileError](err)
+	if !ok || e.Frame == "" {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for line := range strings.Lines(e.Frame) {
+		fmt.Fprintf(v.w, "          %s\n", plain(strings.TrimSuffix(line, "\n")))
+	}
 }
 
 func (v *liveView) note(text string) {

@@ -40,6 +40,10 @@ func (d *decoder) table(key string, in map[string]any, into reflect.Value, elsew
 		at := join(key, name)
 		i, known := fields[name]
 		if !known {
+			if _, general := fieldsOf(reflect.TypeFor[Scripts]())[name]; general && into.Type() == reflect.TypeFor[Listener]() {
+				d.wrong(at, "unknown key", name+" holds for all scripts: it stands in [scripts]")
+				continue
+			}
 			d.wrong(at, "unknown key", Suggest(name, slices.Concat(elsewhere, slices.Collect(maps.Keys(fields)))))
 			continue
 		}

@@ -251,7 +251,7 @@ func (l *lane) gateResult(it *item, a *core.Attempt, err error) {
 }
 
 func (l *lane) report(ev *core.Event, a core.Attempt) {
-	if a.State == core.Done && !l.engine.opts.Log.Enabled(context.Background(), slog.LevelDebug) {
+	if l.engine.opts.Quiet || a.State == core.Done && !l.engine.opts.Log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
 	log := l.engine.opts.Log.With("event", ev.ID, "type", ev.Type(), "listener", l.name, "attempt", a.Number, "took", a.Took)

@@ -91,6 +91,9 @@ func (s *Subscription) decide(ev *core.Event) (wanted bool, why string) {
 		return false, ""
 	}
 	if len(s.Changed) > 0 && !slices.ContainsFunc(s.Changed, ev.Changed) {
+		if len(s.Changed) == 1 {
+			return false, "changed: " + s.Changed[0] + " has not changed"
+		}
 		return false, "changed: none of " + strings.Join(s.Changed, ", ") + " has changed"
 	}
 	return s.Where.Decide(ev)
@@ -107,6 +110,7 @@ type Options struct {
 	Journal Journal                              // nil for none
 	Restore func(ev *core.Event) error           // names an event that comes from the store
 	Observe func(ev *core.Event, a core.Attempt) // sees every attempt; may be nil
+	Quiet   bool                                 // attempts are not logged, since Observe shows them
 	Log     *slog.Logger
 	Now     func() time.Time // nil for time.Now
 }

@@ -50,7 +50,7 @@ func failed(ctx context.Context, p place, err error) *Error {
 
 func classify(ctx context.Context, p place, err error) *Error {
 	if e, ok := errors.AsType[*addressError](err); ok {
-		return errorf("EPRIVATE", "the host %s leads to %v: if that is meant, add %s to allow_private of [scripts]", p, e, e.addr)
+		return errorf("EPRIVATE", "the host %s leads to %s, which %s: if that is meant, add it to allow_private of [scripts], as in allow_private = [%q]", p, e.addr, e.what, e.addr.String())
 	}
 	var timeout net.Error
 	switch {

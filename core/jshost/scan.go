@@ -24,6 +24,9 @@ type Found struct{ Name, Path, Wrong string }
 // beside are folders in which no listeners are.
 var beside = []string{"stages", "sources", "lib", "node_modules", "test", "tests", "examples"}
 
+// Beside are the names of folders in which no listeners are.
+func Beside() []string { return slices.Clone(beside) }
+
 // Scan lists the handler files in a folder and the folders inside, in the order of their paths: not
 // tests, not declarations, not what begins with _ or a dot, and nothing in folders that begin so or that
 // are for other things. A file's name has a - for each / of its path. A folder that is not there is

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf16"
@@ -118,11 +119,18 @@ func withPlaces(code, places []byte) ([]byte, error) {
 	return base64.StdEncoding.AppendEncode(code, text), nil
 }
 
+// missingPackage is what the bundler says of a package that is in no node_modules; a path inside of it
+// is left away.
+var missingPackage = regexp.MustCompile(`^You can mark the path "((?:@[^/"]+/)?[^/"@.][^/"]*)(?:/[^"]*)?" as external`)
+
 func bundleError(path string, m api.Message) error {
 	e := &engine.CompileError{File: path, Msg: m.Text}
 	for _, note := range m.Notes {
 		if strings.Contains(note.Text, "built into node") {
 			e.Msg = strings.Replace(m.Text, "Could not resolve", "there is no module", 1) + ": scripts don't run in Node.js and have none of its modules"
+		}
+		if name := missingPackage.FindStringSubmatch(note.Text); name != nil {
+			e.Msg += ": npm install " + name[1] + ", in its folder or one above, adds it"
 		}
 	}
 	if at := m.Location; at != nil {

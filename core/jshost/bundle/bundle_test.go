@@ -75,3 +75,14 @@ func TestAPackageIsTakenAsForABrowser(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestAMissingPackageIsToldWithTheLineThatInstallsIt(t *testing.T) {
+	for path, want := range map[string]string{
+		"axios": "npm install axios, in its folder", "@a/b/c": "npm install @a/b, in its folder", "lodash/fp": "npm install lodash, in its folder", "./lib/x": "",
+	} {
+		_, err := bundle.Make(files(t, "a.js", "import x from '"+path+"'; export default () => x"))
+		if err == nil || !strings.Contains(err.Error(), `a.js:1:15: Could not resolve "`+path+`"`) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "npm") != (want != "") {
+			t.Errorf("%s: error %v", path, err)
+		}
+	}
+}

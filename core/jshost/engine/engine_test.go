@@ -171,6 +171,7 @@ func TestAFailureSaysWhereAndWhat(t *testing.T) {
 		"a thrown text":                 {"export default () => { throw 'no' }", `threw "no"`},
 		"a thrown nothing":              {"export default () => { throw undefined }", "threw undefined"},
 		"a rejection with an object":    {"export default async () => { throw { code: 4 } }", `it.js: threw {"code":4}`},
+		"a cause that says the same":    {"export default () => { throw new Error('a: b', { cause: new TypeError('b') }) }", "Error: a: b"},
 		"an error with a cause":         {"export default () => { throw new Error('a', { cause: new TypeError('b') }) }", "Error: a (caused by TypeError: b)"},
 		"a cause that is repeated":      {"export default () => { throw new Error('a: b', { cause: new TypeError('b', { cause: new Error('c') }) }) }", "Error: a: b (caused by Error: c)"},
 		"a foreign promise":             {"export default () => ({ then(ok, fail) { fail(new Error('thenable')) } })", "Error: thenable"},

@@ -180,7 +180,7 @@ func (w *world) perform(c engine.Call, f goja.Callable) Result {
 		if m := notGranted.FindStringSubmatch(result.Error.Message); m != nil { // a test has no configuration
 			result.Error.Message = m[1] + fmt.Sprintf("is not granted: add  mock.secret(%q, \"…\");", m[2])
 		}
-		w.lastRun = fmt.Errorf("%s: %s", result.Error.At, result.Error.Message)
+		w.lastRun = errors.New(strings.TrimPrefix(result.Error.At+": "+result.Error.Message, ": "))
 	}
 	return result
 }

@@ -53,7 +53,7 @@ func New(o Options) *Source {
 	}
 	return &Source{opts: o, alarm: core.Alarm{
 		Log: o.Log.With("source", o.Runner.Name()), Now: o.Now,
-		Failing: "the script that is a source fails; what it can't name is kept as unknown.unknown", Over: "the script that is a source works again",
+		Failing: "a source's script fails; what it can't name is unknown.unknown, and kept unless validate refuses it", Over: "the source's script works again",
 	}}
 }
 
