@@ -121,6 +121,13 @@ func (l *lane) advance(record int64, from *item) {
 	}
 }
 
+// overtook reports whether one that stands before the delivery in its record is still to come: it went
+// ahead when that was allowed.
+func (l *lane) overtook(it *item) bool {
+	c := l.chains[it.Record]
+	return c != nil && (c.head != it || len(c.next) > 0 && c.next[0].Turn < it.Turn || c.spill != 0 && c.spill < it.Turn)
+}
+
 // unready takes out what was read ahead of a delivery; nil when nothing was.
 func (l *lane) unready(c *chain, seq int64) *ready {
 	r := c.ready[seq]

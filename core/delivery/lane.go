@@ -190,10 +190,20 @@ func (l *lane) reset() {
 }
 
 // heads are the chains of what stays: whoever runs holds its record, or else the first that waits.
+// Where there are several, their treatment was another until now; when one of them then has to wait, its
+// place is that on disk.
 func (l *lane) heads(kept map[int64]*item) map[int64]*chain {
 	chains := map[int64]*chain{}
-	for _, it := range kept {
-		if !l.sub.ordered() || it.Record == 0 || it.at == saving || it.at == waiting && l.sub.OnFailure == Skip {
+	first := map[int64]*item{}
+	for seq, it := range kept {
+		if !l.sub.ordered() || it.Record == 0 || it.at == saving || seq != it.Seq {
+			continue
+		}
+		if other := first[it.Record]; other != nil {
+			it.edited, other.edited = true, true
+		}
+		first[it.Record] = it
+		if it.at == waiting && l.sub.OnFailure == Skip {
 			continue
 		}
 		switch c := chains[it.Record]; {
