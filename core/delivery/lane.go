@@ -206,16 +206,21 @@ func (l *lane) heads(kept map[int64]*item) map[int64]*chain {
 		if it.at == waiting && l.sub.OnFailure == Skip {
 			continue
 		}
-		switch c := chains[it.Record]; {
-		case c == nil:
+		if c := chains[it.Record]; c == nil {
 			chains[it.Record] = &chain{head: it}
-		case it.at == running && c.head.at == running:
-			c.beside = append(c.beside, it)
-		case it.at == running, c.head.at != running && it.Turn < c.head.Turn:
-			c.head = it
+		} else if c.beside = append(c.beside, it); before(it, c.head) {
+			c.head, c.beside[len(c.beside)-1] = it, c.head
 		}
 	}
 	return chains
+}
+
+// before reports which of two of a record holds it: who runs, then who stands first.
+func before(a, b *item) bool {
+	if (a.at == running) != (b.at == running) {
+		return a.at == running
+	}
+	return a.Turn < b.Turn
 }
 
 func (l *lane) rewind() {

@@ -104,6 +104,42 @@ func blocksFromNowOn(t *testing.T, with delivery.Subscription, saved bool, waits
 	d.hasRun(t, "1 2 1 2 3")
 }
 
+func TestAFailureThatIsNotOnDiskHoldsItsRecordFromNowOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.sub.Order, d.slow = delivery.Unordered, true
+		gate, failed := make(chan struct{}), false
+		d.handle = func(seq int64) error {
+			switch {
+			case seq == 1 && !failed:
+				failed = true
+				return &core.Error{Kind: core.Unavailable, Msg: "later", RetryAfter: time.Minute}
+			case seq == 2:
+				<-gate
+			}
+			return nil
+		}
+		d.start(t)
+		for seq := int64(1); seq <= 2; seq++ {
+			d.commit(row{seq: seq, record: 64})
+			synctest.Wait()
+		}
+		d.sub.Order = delivery.ByRecord
+		d.Subscribe([]delivery.Subscription{d.sub})
+		d.commit(row{seq: 3, record: 64})
+		synctest.Wait()
+		close(gate)
+		pass(time.Hour)
+		d.hasRun(t, "1 2")
+		d.mu.Lock()
+		d.slow = false
+		d.mu.Unlock()
+		d.save()
+		pass(time.Hour)
+		d.hasRun(t, "1 2 1 3")
+	})
+}
+
 func TestARecordGoesOnAfterABurstThatRanDuringALook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
