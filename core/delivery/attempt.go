@@ -223,8 +223,11 @@ func (l *lane) ended(it *item, a *core.Attempt, err error) {
 		it.Crashes++
 	}
 	l.await(it, waiting, l.now().Add(a.Wait))
-	if l.sub != nil && l.sub.OnFailure == Skip { // as it is by now
+	switch {
+	case l.sub != nil && l.sub.OnFailure == Skip: // as it is by now
 		l.advance(it.Record, it)
+	case l.overtook(it):
+		it.edited = true // so that all take their places again once that is on disk
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // chain is a record that is busy.
 type chain struct {
 	head    *item
-	beside  []*item        // that run too: they began when there was no order
+	beside  []*item        // that began when their treatment was another, and hold the record after the head
 	next    []core.Pending // in the order of turns
 	spill   int64          // from this turn on there are more, on disk only; 0 for none
 	dropped int64          // the first turn since the last read of the chain that was left on disk
@@ -93,7 +93,14 @@ func (l *lane) advance(record int64, from *item) {
 	c.head = nil
 	switch {
 	case len(c.beside) > 0:
-		c.head, c.beside = c.beside[0], c.beside[1:]
+		first := 0
+		for i := range c.beside {
+			if before(c.beside[i], c.beside[first]) {
+				first = i
+			}
+		}
+		c.head = c.beside[first]
+		c.beside = slices.Delete(c.beside, first, first+1)
 	case len(c.next) > 0:
 		p := c.next[0]
 		c.next = c.next[1:]
@@ -119,6 +126,13 @@ func (l *lane) advance(record int64, from *item) {
 		}
 		delete(l.chains, record)
 	}
+}
+
+// overtook reports whether one that stands before the delivery in its record is still to come: it went
+// ahead when that was allowed.
+func (l *lane) overtook(it *item) bool {
+	c := l.chains[it.Record]
+	return c != nil && (c.head != it || len(c.beside) > 0 || len(c.next) > 0 && c.next[0].Turn < it.Turn || c.spill != 0 && c.spill < it.Turn)
 }
 
 // unready takes out what was read ahead of a delivery; nil when nothing was.

@@ -190,22 +190,37 @@ func (l *lane) reset() {
 }
 
 // heads are the chains of what stays: whoever runs holds its record, or else the first that waits.
+// Where there are several, their treatment was another until now; when one of them then has to wait, its
+// place is that on disk.
 func (l *lane) heads(kept map[int64]*item) map[int64]*chain {
 	chains := map[int64]*chain{}
-	for _, it := range kept {
-		if !l.sub.ordered() || it.Record == 0 || it.at == saving || it.at == waiting && l.sub.OnFailure == Skip {
+	first := map[int64]*item{}
+	for seq, it := range kept {
+		if !l.sub.ordered() || it.Record == 0 || it.at == saving || seq != it.Seq {
 			continue
 		}
-		switch c := chains[it.Record]; {
-		case c == nil:
+		if other := first[it.Record]; other != nil {
+			it.edited, other.edited = true, true
+		}
+		first[it.Record] = it
+		if it.at == waiting && l.sub.OnFailure == Skip {
+			continue
+		}
+		if c := chains[it.Record]; c == nil {
 			chains[it.Record] = &chain{head: it}
-		case it.at == running && c.head.at == running:
-			c.beside = append(c.beside, it)
-		case it.at == running, c.head.at != running && it.Turn < c.head.Turn:
-			c.head = it
+		} else if c.beside = append(c.beside, it); before(it, c.head) {
+			c.head, c.beside[len(c.beside)-1] = it, c.head
 		}
 	}
 	return chains
+}
+
+// before reports which of two of a record holds it: who runs, then who stands first.
+func before(a, b *item) bool {
+	if (a.at == running) != (b.at == running) {
+		return a.at == running
+	}
+	return a.Turn < b.Turn
 }
 
 func (l *lane) rewind() {

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -282,36 +281,4 @@ func TestAStaleEventIsSkippedRightBehindANewerOne(t *testing.T) {
 			t.Errorf("states %v, want %d done and as many skipped", states, pairs)
 		}
 	})
-}
-
-func TestARecordOfWhichSeveralRunWhenItGetsAnOrderWaitsForAllOfThem(t *testing.T) {
-	for range 20 {
-		synctest.Test(t, func(t *testing.T) {
-			d := newDisk()
-			d.sub.Order = delivery.Unordered
-			gates := map[int64]chan struct{}{1: make(chan struct{}), 2: make(chan struct{}), 3: make(chan struct{})}
-			d.handle = func(seq int64) error {
-				if gate := gates[seq]; gate != nil {
-					<-gate
-				}
-				return nil
-			}
-			d.start(t)
-			for seq := int64(1); seq <= 3; seq++ {
-				d.commit(row{seq: seq, record: 64})
-				synctest.Wait()
-			}
-			d.sub.Order = delivery.ByRecord
-			d.Subscribe([]delivery.Subscription{d.sub})
-			d.commit(row{seq: 4, record: 64})
-			for _, seq := range []int64{2, 1} {
-				close(gates[seq])
-				pass(5 * time.Second)
-				d.hasRun(t, "1 2 3")
-			}
-			close(gates[3])
-			synctest.Wait()
-			d.hasRun(t, "1 2 3 4")
-		})
-	}
 }
