@@ -9,8 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/dop251/goja"
-
-	"github.com/pipehook/pipehook/core/jsonscan"
 )
 
 const (
@@ -216,12 +214,8 @@ func (e *encoder) quote(s goja.String) error {
 }
 
 // decode is the value of a JSON text, as a copy that the script may change. Whole numbers that
-// JavaScript would round are text, as in an event. It throws what JSON.parse throws, and a SyntaxError
-// for what would keep that busy for long: nothing can interrupt it.
+// JavaScript would round are text, as in an event. It throws what JSON.parse throws.
 func (rt *runtime) decode(doc []byte) goja.Value {
-	if jsonscan.Depth(doc, jsonscan.MaxDepth) > jsonscan.MaxDepth {
-		panic(rt.newError("SyntaxError", "", fmt.Sprintf("the JSON is nested deeper than %d", jsonscan.MaxDepth)))
-	}
 	v, err := rt.parse(goja.Undefined(), rt.vm.ToValue(string(quoteLarge(doc))))
 	if err != nil {
 		panic(err)
