@@ -62,6 +62,9 @@ func (w *World) Call(ctx context.Context, call Call, f goja.Callable) Result {
 	allowed := call.Timeout
 	call.Timeout = 0
 	r := rt.handle(ctx, call, allowed)
+	if outer.calling != nil && outer.calling.Err() != nil { // it may have been interrupted already, and handle has cleared that
+		rt.vm.Interrupt(context.Cause(outer.calling))
+	}
 	rt.handler, rt.loop, rt.calling, rt.rejected, rt.meant, rt.shown = outer.handler, outer.loop, outer.calling, outer.rejected, outer.meant, outer.shown
 	rt.call, rt.event, rt.deadline, rt.allowed = outer.call, outer.event, outer.deadline, outer.allowed
 	rt.emits, rt.said, rt.quiet, rt.lines = outer.emits, outer.said, outer.quiet, outer.lines
