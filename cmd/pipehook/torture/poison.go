@@ -19,6 +19,10 @@ func poison(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
+	p.isolation = "none" // so that what ends is the process
+	if err := p.write(); err != nil {
+		return err
+	}
 	r.load.begin(ctx, p)
 	b := &bodies{rng: r.rng, now: time.Now().Add(-time.Hour)}
 	n := 2

@@ -64,6 +64,7 @@ type project struct {
 	retention      string
 	authenticate   string
 	spoolAfter     string
+	isolation      string // of scripts
 	maxPending     int
 	environ        []string
 	plugins        map[string]string // the tables of listeners that are no scripts
@@ -74,7 +75,7 @@ func (r *round) newProject() (*project, error) {
 	p := &project{
 		dir:     filepath.Join(r.home, fmt.Sprint(len(r.projects)+1)),
 		address: program.FreeAddress(), admin: program.FreeAddress(), storeURL: r.storeURL,
-		listeners: r.rules.listeners, retention: "30d", spoolAfter: "1s",
+		listeners: r.rules.listeners, retention: "30d", spoolAfter: "1s", isolation: "process",
 		authenticate: fmt.Sprintf("basic = { username = %q, password = %q }", username, password),
 	}
 	p.config = filepath.Join(p.dir, "pipeline.toml")
@@ -93,8 +94,8 @@ func (r *round) newProject() (*project, error) {
 // text is the configuration.
 func (p *project) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[server]\nlisten = %q\n[admin]\nlisten = %q\n[store]\nurl = %q\nretention = %q\nmax_pending = %d\n[spool]\ndir = \"spool\"\nafter = %q\n[scripts]\ndir = \"\"\n[log]\nformat = \"json\"\n",
-		p.address, p.admin, p.storeURL, p.retention, p.maxPending, p.spoolAfter)
+	fmt.Fprintf(&b, "[server]\nlisten = %q\n[admin]\nlisten = %q\n[store]\nurl = %q\nretention = %q\nmax_pending = %d\n[spool]\ndir = \"spool\"\nafter = %q\n[scripts]\ndir = \"\"\nisolation = %q\n[log]\nformat = \"json\"\n",
+		p.address, p.admin, p.storeURL, p.retention, p.maxPending, p.spoolAfter, p.isolation)
 	fmt.Fprintf(&b, "[[pipeline]]\nname = \"crm\"\npath = %q\nsource = \"pipedrive\"\n", hookPath)
 	fmt.Fprintf(&b, "[[pipeline.stage]]\nuse = \"authenticate\"\n%s\n", p.authenticate)
 	for _, kind := range []string{"validate", "dedupe", "persist", "dispatch"} {

@@ -22,7 +22,7 @@ func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
 		{name: "nothing is wrong"},
 		{name: "an acknowledged event is gone", invariant: "I1", sql: "DELETE FROM deliveries WHERE event_seq = 1; DELETE FROM events WHERE seq = 1"},
 		{name: "a byte is another", invariant: "I1", sql: "UPDATE events SET body = X'63' WHERE seq = 1"},
-		{name: "an event is stored twice", invariant: "I3", sql: "INSERT INTO events SELECT 9, 'id9', pipeline, source, action, object, object_id, occurred_at, received_at, NULL, remote, header, body, trace FROM events WHERE seq = 1"},
+		{name: "an event is stored twice", invariant: "I3", sql: "INSERT INTO events SELECT 9, 'id9', pipeline, source, action, object, object_id, occurred_at, received_at, NULL, remote, header, body, trace, labels, overlay FROM events WHERE seq = 1"},
 		{name: "nobody sent it", invariant: "I1", do: func(r *round) { r.load.entries = r.load.entries[1:] }},
 		{name: "a sender was never answered", invariant: "I5", do: func(r *round) { r.load.entries[0].id = "" }},
 		{name: "a delivery is pending", invariant: "I2", sql: "UPDATE deliveries SET state = 0 WHERE event_seq = 1"},
@@ -45,7 +45,7 @@ func TestTheVerifierFindsWhatIsWrong(t *testing.T) {
 			r.load.entries[0], r.load.entries[1] = r.load.entries[1], r.load.entries[0]
 		}},
 		{name: "another schema", invariant: "I6", do: func(r *round) { r.schema = 99 }},
-		{name: "an attempt of nothing", invariant: "I6", sql: "INSERT INTO attempts VALUES (77, 'ordered', 0, 1, 1, 1, '', '')"},
+		{name: "an attempt of nothing", invariant: "I6", sql: "INSERT INTO attempts VALUES (77, 'ordered', 0, 1, 1, 1, '', '', '')"},
 		{name: "skipped for no reason", invariant: "I2", sql: "UPDATE deliveries SET state = 3, last_error = 'stale: so' WHERE event_seq = 2"},
 		{name: "events that two processes took at once", sql: ofShared, do: inBoth(time.Second)},
 		{name: "the second before the first, which had been answered", invariant: "I4", sql: ofShared, do: inBoth(-time.Second)},
@@ -177,7 +177,7 @@ func sound(t *testing.T, statements string) *round {
 			continue
 		}
 		id := fmt.Sprint("id", n)
-		statements = fmt.Sprintf(`INSERT INTO events VALUES (%d, '%s', 'p', 's', 'a', 'o', '7', 0, 1, NULL, '', '', X'%x', '');
+		statements = fmt.Sprintf(`INSERT INTO events VALUES (%d, '%s', 'p', 's', 'a', 'o', '7', 0, 1, NULL, '', '', X'%x', '', '', '');
 			INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, finished_at, turn) VALUES (%d, 'ordered', 1, 1, 0, 5, %d);`, n, id, body, n, n) + statements
 		r.load.entries = append(r.load.entries, &entry{record: 7, sum: sha256.Sum256([]byte(body)), id: id})
 		r.runs.lines = append(r.runs.lines, r.line(2*n, 0, '>', n), r.line(2*n+1, 0, '<', n))
