@@ -83,7 +83,7 @@ func TestAStuckEventOfABatchHasItsOwnDeadline(t *testing.T) {
 
 func TestAnotherProcessIsSentSomeEventsAhead(t *testing.T) {
 	s := start(t, compile(t, "export default () => {}"), true, jshost.Options{})
-	for _, test := range []struct{ given, begin, first int }{{40, 40, 16}, {40, 20, 16}, {3, 3, 3}, {3, 0, 0}} {
+	for _, test := range []struct{ given, begin, first int }{{70, 70, 32}, {70, 40, 32}, {3, 3, 3}, {3, 0, 0}} {
 		t.Run(fmt.Sprintf("of %d events %d may begin", test.given, test.begin), func(t *testing.T) {
 			var ended []int
 			begun, first := 0, 0

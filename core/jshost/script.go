@@ -182,8 +182,9 @@ func (s *Script) Handle(ctx context.Context, ev core.Event) error {
 	return err
 }
 
-// ahead is how many events are sent to another process at once.
-const ahead = 16
+// ahead is how many events are sent to another process at once: more cost less each, and wait behind one that
+// turns out to be slow.
+const ahead = 32
 
 // HandleBatch is part of core.BatchListener. In this process nothing has to be carried, and what has
 // not begun can be called back up to the last moment.
