@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -43,51 +40,8 @@ type loadedScript struct {
 	broken string         // the error that was last reported
 }
 
-// wantedScript is a listener as it should be, before its file is looked at.
-type wantedScript struct {
-	config.Listener
-	path string
-	key  string // where the configuration names it, such as listener[0]; other files need not be listeners
-	// wrong is why a file that is a listener after all can't be one under its name.
-	wrong string
-}
-
 func newScriptSet(e *effects, opts jshost.Options, log *slog.Logger) *scriptSet {
 	return &scriptSet{effects: e, opts: opts, log: log, scripts: map[string]*loadedScript{}, closed: make(chan struct{})}
-}
-
-// wantedScripts are the listeners of the configuration, then the files that it does not mention.
-func wantedScripts(conf *config.Config) ([]wantedScript, error) {
-	var wanted []wantedScript
-	mentioned, names := map[string]bool{}, map[string]bool{}
-	for i, l := range conf.Listeners {
-		names[l.Name] = true
-		if l.Plugin != "" {
-			continue
-		}
-		path := beside(conf, l.Script)
-		wanted = append(wanted, wantedScript{Listener: l, path: path, key: fmt.Sprintf("listener[%d]", i)})
-		mentioned[filepath.Clean(path)] = true
-	}
-	if conf.Scripts.Dir == "" {
-		return wanted, nil
-	}
-	found, err := jshost.Scan(beside(conf, conf.Scripts.Dir))
-	for _, f := range found {
-		if mentioned[filepath.Clean(f.Path)] {
-			continue
-		}
-		if names[f.Name] && f.Wrong == "" {
-			f.Wrong = fmt.Sprintf("the name %s is taken by another listener: rename the file or begin its name with _", f.Name)
-		}
-		l := config.ListenerDefaults()
-		if l.Name = f.Name; f.Wrong != "" {
-			l.Name = f.Path // no other's, until the file has a name of its own
-		}
-		names[l.Name] = true
-		wanted = append(wanted, wantedScript{Listener: l, path: f.Path, wrong: f.Wrong})
-	}
-	return wanted, err
 }
 
 // load compiles what has changed and returns all subscriptions. Files that do not compile are
@@ -136,35 +90,6 @@ func (s *scriptSet) misses(wanted []wantedScript) bool {
 		}
 	}
 	return false
-}
-
-// buildAll compiles the files of listeners, each result in the place of its listener.
-func buildAll(ctx context.Context, conf *config.Config, wanted []wantedScript) []jshost.Compiled {
-	paths := make([]string, len(wanted))
-	for i, w := range wanted {
-		paths[i] = w.path
-	}
-	built, err := jshost.Build(ctx, isolated(conf), paths...)
-	if err != nil {
-		built = make([]jshost.Compiled, len(paths))
-		for i, path := range paths {
-			built[i] = jshost.Compiled{Path: path, Err: err}
-		}
-	}
-	for i, w := range wanted {
-		switch b := &built[i]; {
-		case b.Err != nil:
-		case b.Handles && w.wrong != "":
-			b.Err = &jshost.CompileError{File: w.path, Msg: w.wrong}
-		case !b.Handles && (w.key != "" || len(b.Match) > 0): // what says which events it wants is meant to get them
-			b.Err = noFunction(w.path, "")
-		}
-	}
-	return built
-}
-
-func noFunction(path, otherwise string) error {
-	return &jshost.CompileError{File: path, Msg: "it exports no function: write export default function (event, ctx) { … }" + otherwise}
 }
 
 func (s *scriptSet) one(conf *config.Config, w wantedScript, built jshost.Compiled) (delivery.Subscription, bool) {
@@ -314,35 +239,6 @@ func (s *scriptSet) close() {
 	}
 }
 
-var everything = mustPattern("*.*")
-
-func mustPattern(text string) core.Pattern {
-	p, err := core.ParsePattern(text)
-	if err != nil {
-		panic(err) // the text is in this file
-	}
-	return p
-}
-
-// matchOf is what the configuration says, else what the file says, else everything.
-func matchOf(w wantedScript, file []core.Pattern) []core.Pattern {
-	if len(w.Match) > 0 {
-		return w.Match
-	}
-	if len(file) > 0 {
-		return file
-	}
-	return []core.Pattern{everything}
-}
-
-func patternTexts(patterns []core.Pattern) []string {
-	texts := make([]string, len(patterns))
-	for i, p := range patterns {
-		texts[i] = p.String()
-	}
-	return texts
-}
-
 func subscription(w wantedScript, loaded *loadedScript) delivery.Subscription {
 	sub := subscriptionOf(w.Listener, loaded.script, loaded.script.Hash)
 	sub.Match = matchOf(w, loaded.match)
@@ -363,69 +259,4 @@ func subscriptionOf(l config.Listener, runner core.Listener, code func() string)
 		Coalesce:  delivery.Coalesce{Quiet: l.Coalesce.Quiet, Max: l.Coalesce.Max},
 		Breaker:   delivery.Breaker{Failures: l.Breaker.Failures, Pause: l.Breaker.Pause},
 	}
-}
-
-// checkScripts compiles everything once, for check. It returns what is wrong, and what may be.
-func checkScripts(ctx context.Context, conf *config.Config) (listeners, warnings []string, errs []error) {
-	wanted, err := wantedScripts(conf)
-	if err != nil {
-		errs = append(errs, err)
-	}
-	for i, built := range buildAll(ctx, conf, wanted) {
-		w := wanted[i]
-		switch {
-		case built.Err != nil:
-			errs = append(errs, built.Err)
-		case built.Handles:
-			listeners = append(listeners, w.Name)
-			errs = append(errs, never(conf, w, built.Match)...)
-			if len(w.Match) == 0 {
-				warnings = append(warnings, strangeActions(w.Name, built.Match)...)
-			}
-		}
-	}
-	slices.Sort(listeners)
-	return listeners, warnings, errs
-}
-
-// never are the rules that no event can fulfil because of what the script matches. What no event at
-// all can meet, and what the configuration itself matches, was found when it was read.
-func never(conf *config.Config, w wantedScript, match []core.Pattern) []error {
-	if w.key == "" || len(w.Match) > 0 {
-		return nil
-	}
-	var mistakes config.Mistakes
-	if why := core.ImpossibleChanged(match, w.Changed); why != "" {
-		mistakes = append(mistakes, conf.Mistake(w.key+".changed", "can never hold: "+why, "leave it out, or let "+w.Script+" match updated or merged"))
-	}
-	if len(w.Where.Impossible(nil)) == 0 {
-		for _, why := range w.Where.Impossible(match) {
-			path, reason, _ := strings.Cut(why, ": ")
-			mistakes = append(mistakes, conf.Mistake(config.Join(w.key+".where", path), "can never hold: "+reason, "ask for less, or let "+w.Script+" match other events"))
-		}
-	}
-	if err := mistakes.Err(); err != nil {
-		return []error{err}
-	}
-	return nil
-}
-
-// scriptDirs are the folders to watch: the scripts folder, and those of files named elsewhere, in
-// listeners and in chains.
-func scriptDirs(conf *config.Config) []string {
-	var dirs []string
-	if conf.Scripts.Dir != "" {
-		dirs = append(dirs, beside(conf, conf.Scripts.Dir))
-	}
-	for _, l := range conf.Listeners {
-		if l.Plugin != "" {
-			continue
-		}
-		dirs = append(dirs, filepath.Dir(beside(conf, l.Script)))
-	}
-	for _, path := range chainFiles(conf) {
-		dirs = append(dirs, filepath.Dir(path))
-	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs)
 }
