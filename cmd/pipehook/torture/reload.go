@@ -257,6 +257,7 @@ func reloads(ctx context.Context, r *round) error {
 		return err
 	}
 	base["go_goroutines"] += 8 // the further listener's
+	base["process_open_fds"] += 4 // and those to its process
 	if err := r.settled(ctx, v, base); err != nil {
 		return err
 	}
