@@ -10,7 +10,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,7 +76,7 @@ func clientsThatGo(ctx context.Context, r *round) error {
 	if err := r.load.more(ctx, 20, 10*time.Second); err != nil {
 		return err
 	}
-	base, err := program.Metrics(p.admin)
+	base, err := v.base(ctx)
 	if err != nil {
 		return err
 	}
@@ -174,6 +176,33 @@ func raw(body []byte, chunked bool) []byte {
 	}
 	fmt.Fprintf(&b, "Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 	return b.Bytes()
+}
+
+// base is what a process has open that has just begun: once each script has its process, or most
+// likely never will.
+func (v *victim) base(ctx context.Context) (map[string]float64, error) {
+	scripts := 0
+	for _, name := range v.project.listeners {
+		if _, plugin := v.project.plugins[name]; !plugin && v.project.isolation == "process" {
+			scripts++
+		}
+	}
+	for began := time.Now(); v.children() < scripts && time.Since(began) < 5*time.Second; {
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+	return program.Metrics(v.project.admin)
+}
+
+// children is how many processes it has started that are there.
+func (v *victim) children() (n int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", v.cmd.Process.Pid)) // the pattern is good
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // a thread may have ended
+		n += len(strings.Fields(string(text)))
+	}
+	return n
 }
 
 // settled is the half of I8 that is about a process that goes on: what a row made it open is closed.

@@ -207,7 +207,7 @@ func badNetwork(ctx context.Context, r *round) error {
 	if err := r.load.more(ctx, 50, 20*time.Second); err != nil {
 		return err
 	}
-	base, err := program.Metrics(v.project.admin)
+	base, err := v.base(ctx)
 	if err != nil {
 		return err
 	}

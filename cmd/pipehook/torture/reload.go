@@ -209,7 +209,7 @@ func reloads(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	base, err := program.Metrics(p.admin)
+	base, err := v.base(ctx)
 	if err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func reloads(ctx context.Context, r *round) error {
 	if err := r.drain(ctx, 40*time.Second); err != nil {
 		return err
 	}
-	base["go_goroutines"] += 8 // the further listener's
+	base["go_goroutines"] += 8    // the further listener's
 	base["process_open_fds"] += 4 // and those to its process
 	if err := r.settled(ctx, v, base); err != nil {
 		return err

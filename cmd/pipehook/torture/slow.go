@@ -31,7 +31,7 @@ func slowHandler(ctx context.Context, r *round) error {
 		return err
 	}
 	early := v.resident()
-	base, err := program.Metrics(p.admin)
+	base, err := v.base(ctx)
 	if err != nil {
 		return err
 	}
