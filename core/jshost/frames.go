@@ -53,6 +53,14 @@ func (s source) explain(err error) {
 	}
 }
 
+// frameOf is the line of code of a failure, for those who read of the attempt later.
+func frameOf(err error) string {
+	if e, ok := errors.AsType[*engine.ScriptError](err); ok && e.Frame != "" {
+		return e.Frame + "\n"
+	}
+	return ""
+}
+
 func sourceOf(files []string, made time.Time) source {
 	s := source{made: made}
 	for _, file := range files {

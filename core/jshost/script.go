@@ -208,7 +208,7 @@ func (s *Script) HandleBatch(ctx context.Context, timeout time.Duration, batch [
 			return
 		}
 		s.Run(ctx, calls, func(i int, r engine.Result) {
-			done(first+i, core.Outcome{Err: r.Err, Took: r.Took, Code: r.Hash, Output: s.notes.take(calls[i].Event.ID)})
+			done(first+i, core.Outcome{Err: r.Err, Took: r.Took, Code: r.Hash, Output: s.notes.take(calls[i].Event.ID) + frameOf(r.Err)})
 		})
 	}
 }

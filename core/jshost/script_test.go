@@ -195,7 +195,7 @@ func TestWhatACallSaysComesBackWithItsOutcome(t *testing.T) {
 		}
 		var outs []core.Outcome
 		s.HandleBatch(t.Context(), time.Minute, batch, func(int) bool { return true }, func(_ int, out core.Outcome) { outs = append(outs, out) })
-		if outs[0].Output != "info trying n=1\n" || outs[0].Err == nil || outs[0].Code != code.Hash {
+		if said := outs[0].Output; !strings.HasPrefix(said, "info trying n=1\n3 | ") || !strings.HasSuffix(said, "^\n") || !strings.Contains(said, `throw new Error("no"); }`+"\n") || outs[0].Err == nil || outs[0].Code != code.Hash {
 			t.Errorf("the one that failed: %+v", outs[0])
 		}
 		if outs[1].Output != "" || outs[1].Err != nil {
