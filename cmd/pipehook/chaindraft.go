@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -33,8 +32,6 @@ func (c *chainScripts) draft(conf *config.Config) *chainDraft {
 // bareDraft is for chains that are built but not run.
 func bareDraft(conf *config.Config) *chainDraft { return (*chainScripts)(nil).draft(conf) }
 
-var chainScriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-
 // open is the script, the same for all chains that run it in the same way, size calls at a time. It may
 // reach what all scripts may, and what is granted to it.
 func (d *chainDraft) open(spec chainSpec, size int, allowHosts []string, secrets map[string]core.Secret) (*chainScript, error) {
@@ -42,7 +39,7 @@ func (d *chainDraft) open(spec chainSpec, size int, allowHosts []string, secrets
 	asked := spec.path
 	spec.path = filepath.Clean(beside(d.conf, spec.path))
 	name := engine.Code{Path: spec.path}.Name()
-	if !chainScriptName.MatchString(name) {
+	if !core.IsName(name) {
 		return nil, fmt.Errorf("%s can't name a %s: rename the file to lower-case letters, digits, - and _", asked, spec.word())
 	}
 	_, taken := sources[name]

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -31,8 +30,6 @@ var skeletons = template.Must(template.ParseFS(skeletonFiles, "skeleton/*.tmpl")
 
 // scriptKinds are what a script can be, with the folder for it inside the scripts folder.
 var scriptKinds = map[string]string{"listener": "", "stage": "stages", "source": "sources"}
-
-var scriptName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
 // newScript is what the skeletons are filled with.
 type newScript struct {
@@ -85,7 +82,7 @@ func (s *newScript) fullName() string { return strings.ReplaceAll(s.Folder, "/",
 func describeScript(name, kind string, match []string, js bool) (*newScript, error) {
 	folder, name := path.Split(name)
 	parts := strings.Split(folder+name, "/")
-	if slices.ContainsFunc(parts, func(part string) bool { return !scriptName.MatchString(part) }) {
+	if slices.ContainsFunc(parts, func(part string) bool { return !core.IsName(part) }) {
 		return nil, usagef("use lower-case letters, digits, - and _, such as deal-moved or crm/deal-moved", "%q can't name a script", folder+name)
 	}
 	for _, part := range parts[:len(parts)-1] {

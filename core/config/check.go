@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"github.com/go-playground/validator/v10"
+
+	"github.com/pipehook/pipehook/core"
 )
 
 var (
-	namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 	pathPattern = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
 	dotSegment  = regexp.MustCompile(`/\.\.?(/|$)`)
 	hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?$`)
@@ -28,7 +29,7 @@ func newRules() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(tomlName)
 	for tag, check := range map[string]func(string) bool{
-		"name": namePattern.MatchString, "path": isPath, "address": isAddress,
+		"name": core.IsName, "path": isPath, "address": isAddress,
 	} {
 		if err := v.RegisterValidation(tag, func(fl validator.FieldLevel) bool { return check(fl.Field().String()) }); err != nil {
 			panic(err) // a tag that can't be registered is a mistake in this file

@@ -6,16 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
 var (
-	listenerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-	extensions   = []string{".js", ".mjs", ".cjs", ".ts"}
+	extensions = []string{".js", ".mjs", ".cjs", ".ts"}
 )
 
 // Found is a file that may be a listener, and the name it would have. Wrong is why that can't be one.
@@ -59,7 +58,7 @@ func scan(dir, prefix string) (found []Found, err error) {
 			found = append(found, inside...)
 		case isHandler(name):
 			f := Found{Name: prefix + engine.Code{Path: name}.Name(), Path: path}
-			if !listenerName.MatchString(f.Name) {
+			if !core.IsName(f.Name) {
 				f.Wrong = fmt.Sprintf("%q can't name a listener: rename the file to lower-case letters, digits, - and _, or begin its name with _", f.Name)
 			}
 			found = append(found, f)

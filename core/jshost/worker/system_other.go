@@ -22,7 +22,4 @@ func disown() {}
 
 func ignoreSignals() {}
 
-// Available reports why scripts can't have processes of their own here; nil when they can.
-func Available() error { return errNoProcess }
-
 func confine(int64, bool) error { return errNoProcess }

@@ -41,9 +41,6 @@ func parent() (*os.File, error) {
 // its processes.
 func ignoreSignals() { signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP) }
 
-// Available reports why scripts can't have processes of their own here; nil when they can.
-func Available() error { return nil }
-
 // lower sets a limit for good, unless it is that low.
 func lower(resource int, to uint64) error {
 	var limit unix.Rlimit
