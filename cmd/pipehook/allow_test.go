@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/pipehook/pipehook/core/coretest/testdb"
-	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/effect"
 )
 
 func TestWhatAScriptMayReachIsReadFromTheConfiguration(t *testing.T) {
@@ -109,7 +109,7 @@ func TestTheCauseOfAnEmittedEventIsShown(t *testing.T) {
 	var id string
 	t.Run("emit", func(t *testing.T) { // the store is closed behind it
 		w := newWorld(t, url, nil)
-		e, err := w.hostOf(t, hostSpec{name: "won", emits: true}).Emit(t.Context(), callOf("won", "0197"), &engine.Emit{Action: "added", Object: "invoice"})
+		e, err := w.hostOf(t, hostSpec{name: "won", emits: true}).Emit(t.Context(), callOf("won", "0197"), &effect.Emit{Action: "added", Object: "invoice"})
 		if err != nil {
 			t.Fatal(err)
 		}

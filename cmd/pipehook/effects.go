@@ -12,6 +12,7 @@ import (
 	"weak"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/egress"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/source/derived"
@@ -93,9 +94,9 @@ type usage struct {
 func (h *scriptHost) Close() { h.client.Close() }
 
 // usage is that of the call. It goes with the call's event, since a host is not told when a call ends.
-func (h *scriptHost) usage(by engine.Caller) (*usage, error) {
+func (h *scriptHost) usage(by effect.Caller) (*usage, error) {
 	if by.Event == nil {
-		return nil, &engine.HostError{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached while the file is loaded: do it in the exported function"}
+		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached while the file is loaded: do it in the exported function"}
 	}
 	call := weak.Make(by.Event)
 	h.mu.Lock()
@@ -124,19 +125,19 @@ func (u *usage) more(n *int, most int) bool {
 }
 
 // Fetch is part of engine.Host.
-func (h *scriptHost) Fetch(ctx context.Context, by engine.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
+func (h *scriptHost) Fetch(ctx context.Context, by effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
 	u, err := h.usage(by)
 	if err != nil {
 		return nil, err
 	}
 	if !u.more(&u.fetches, maxFetches) {
-		return nil, &engine.HostError{Code: "ELIMIT", Msg: fmt.Sprintf("one call may fetch %d times", maxFetches)}
+		return nil, &effect.Error{Code: "ELIMIT", Msg: fmt.Sprintf("one call may fetch %d times", maxFetches)}
 	}
 	select {
 	case u.fetching <- struct{}{}:
 		defer func() { <-u.fetching }()
 	case <-ctx.Done():
-		return nil, &engine.HostError{Code: "ETIMEDOUT", Msg: fmt.Sprintf("%d requests of this call were under way for too long", maxFetching)}
+		return nil, &effect.Error{Code: "ETIMEDOUT", Msg: fmt.Sprintf("%d requests of this call were under way for too long", maxFetching)}
 	}
 	answer, err := h.client.Do(ctx, &egress.Request{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body, Redirect: r.Redirect})
 	if err != nil {
@@ -148,7 +149,7 @@ func (h *scriptHost) Fetch(ctx context.Context, by engine.Caller, r *engine.Fetc
 }
 
 // KV is part of engine.Host.
-func (h *scriptHost) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) (*engine.KVResult, error) {
+func (h *scriptHost) KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error) {
 	if _, err := h.usage(by); err != nil {
 		return nil, err
 	}
@@ -163,9 +164,9 @@ func (h *scriptHost) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) 
 	return result, nil
 }
 
-func (h *scriptHost) remember(ctx context.Context, script string, op *engine.KVOp) (*engine.KVResult, error) {
+func (h *scriptHost) remember(ctx context.Context, script string, op *effect.KVOp) (*effect.KVResult, error) {
 	var entry store.KVEntry
-	result := &engine.KVResult{}
+	result := &effect.KVResult{}
 	var err error
 	switch op.Op {
 	case "get":
@@ -179,29 +180,29 @@ func (h *scriptHost) remember(ctx context.Context, script string, op *engine.KVO
 		var entries []store.KVEntry
 		entries, result.More, err = h.kv.KVList(ctx, script, store.KVRange{Prefix: op.Prefix, After: op.After, Limit: op.Limit})
 		for _, e := range entries {
-			result.Entries = append(result.Entries, engine.KVEntry(e))
+			result.Entries = append(result.Entries, effect.KVEntry(e))
 		}
 		result.OK = err == nil
 	default:
 		err = &core.Error{Kind: core.Invalid, Msg: "kv knows get, set, delete and list"}
 	}
 	if result.OK {
-		result.Entry = engine.KVEntry(entry)
+		result.Entry = effect.KVEntry(entry)
 	}
 	return result, err
 }
 
 // Emit is part of engine.Host.
-func (h *scriptHost) Emit(ctx context.Context, by engine.Caller, e *engine.Emit) (*engine.Emitted, error) {
+func (h *scriptHost) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error) {
 	u, err := h.usage(by)
 	if err != nil {
 		return nil, err
 	}
 	if !h.spec.emits {
-		return nil, &engine.HostError{Code: "ENOTAVAILABLE", Msg: "only a listener can emit: what a stage or a source sees may still be turned away"}
+		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "only a listener can emit: what a stage or a source sees may still be turned away"}
 	}
 	if !u.more(&u.emits, maxEmits) {
-		return nil, &engine.HostError{Code: "ELIMIT", Msg: fmt.Sprintf("one call may emit %d events", maxEmits)}
+		return nil, &effect.Error{Code: "ELIMIT", Msg: fmt.Sprintf("one call may emit %d events", maxEmits)}
 	}
 	ev, err := derived.New(by.Event, h.spec.name, derived.Derivation{
 		Action: e.Action, Object: e.Object, ObjectID: e.ObjectID, Current: e.Current, Previous: e.Previous, Meta: e.Meta, Key: e.Key, Ordinal: e.Ordinal,
@@ -214,31 +215,31 @@ func (h *scriptHost) Emit(ctx context.Context, by engine.Caller, e *engine.Emit)
 	if err != nil {
 		return nil, h.hostError(err)
 	}
-	return &engine.Emitted{ID: receipt.ID, Duplicate: receipt.Duplicate}, nil
+	return &effect.Emitted{ID: receipt.ID, Duplicate: receipt.Duplicate}, nil
 }
 
 // hostError is what a script may know of an error. Of what is ours it learns that, and the log the rest.
-func (h *scriptHost) hostError(err error) *engine.HostError {
+func (h *scriptHost) hostError(err error) *effect.Error {
 	if e, ok := errors.AsType[*egress.Error](err); ok {
-		return &engine.HostError{Code: e.Code, Msg: e.Msg}
+		return &effect.Error{Code: e.Code, Msg: e.Msg}
 	}
 	if _, ok := errors.AsType[*derived.LoopError](err); ok {
-		return &engine.HostError{Code: "ELOOP", Msg: err.Error()}
+		return &effect.Error{Code: "ELOOP", Msg: err.Error()}
 	}
 	if errors.Is(err, store.ErrKVFull) {
-		return &engine.HostError{Code: "EFULL", Msg: store.ErrKVFull.Msg}
+		return &effect.Error{Code: "EFULL", Msg: store.ErrKVFull.Msg}
 	}
 	if e, ok := errors.AsType[*core.Error](err); ok {
 		switch e.Kind {
 		case core.Invalid:
-			return &engine.HostError{Code: "EINVAL", Msg: e.Msg}
+			return &effect.Error{Code: "EINVAL", Msg: e.Msg}
 		case core.TooLarge:
-			return &engine.HostError{Code: "ETOOLARGE", Msg: e.Msg}
+			return &effect.Error{Code: "ETOOLARGE", Msg: e.Msg}
 		case core.Unavailable:
 			h.log.Debug("a script's request could not be met for now", "script", h.spec.name, "err", err)
-			return &engine.HostError{Code: "EUNAVAILABLE", Msg: e.Msg}
+			return &effect.Error{Code: "EUNAVAILABLE", Msg: e.Msg}
 		}
 	}
 	h.log.Error("a script's request failed", "script", h.spec.name, "err", err)
-	return &engine.HostError{Code: "EINTERNAL", Msg: "this failed for a reason of pipehook's own, which is in its log"}
+	return &effect.Error{Code: "EINTERNAL", Msg: "this failed for a reason of pipehook's own, which is in its log"}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/delivery"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/spool"
@@ -77,13 +78,13 @@ func (w *world) hostOf(t *testing.T, spec hostSpec) *scriptHost {
 }
 
 // callOf is a call that handles an event.
-func callOf(name, id string) engine.Caller {
-	return engine.Caller{Script: name, Event: &core.Event{ID: id, Pipeline: "crm", Source: "pipedrive", ReceivedAt: time.UnixMilli(1_800_000_000_000), Body: []byte("{}")}}
+func callOf(name, id string) effect.Caller {
+	return effect.Caller{Name: name, Event: &core.Event{ID: id, Pipeline: "crm", Source: "pipedrive", ReceivedAt: time.UnixMilli(1_800_000_000_000), Body: []byte("{}")}}
 }
 
 func wantCode(t *testing.T, err error, code string) {
 	t.Helper()
-	e, ok := errors.AsType[*engine.HostError](err)
+	e, ok := errors.AsType[*effect.Error](err)
 	if !ok || e.Code != code {
 		t.Errorf("got %v, want %s", err, code)
 	}
@@ -101,9 +102,9 @@ func TestWhatIsEmittedIsAnEventOnceHoweverOftenTheAttemptIsMade(t *testing.T) {
 			retry := delivery.Retry{Attempts: 3, First: time.Millisecond, Max: time.Millisecond}
 			return []delivery.Subscription{
 				{Name: "won", Match: []core.Pattern{mustPattern("updated.deal")}, Timeout: time.Minute, Concurrency: 1, Retry: retry, Listener: core.ListenerFunc(func(ctx context.Context, ev core.Event) error {
-					by := engine.Caller{Script: "won", Event: &ev}
+					by := effect.Caller{Name: "won", Event: &ev}
 					for i, key := range []string{"", "", "mine"} {
-						e, err := h.Emit(ctx, by, &engine.Emit{Action: "create", Object: "invoice", ObjectID: fmt.Sprint(i), Current: []byte(`{"total":12345678901234567890}`), Key: key, Ordinal: i})
+						e, err := h.Emit(ctx, by, &effect.Emit{Action: "create", Object: "invoice", ObjectID: fmt.Sprint(i), Current: []byte(`{"total":12345678901234567890}`), Key: key, Ordinal: i})
 						if err != nil {
 							return err
 						}
@@ -161,7 +162,7 @@ func TestAListenerThatReceivesWhatItEmitsIsStopped(t *testing.T) {
 		return []delivery.Subscription{{
 			Name: "loop", Match: []core.Pattern{everything}, Timeout: time.Minute, Concurrency: 1, Retry: delivery.Retry{Attempts: 1, First: time.Second, Max: time.Second},
 			Listener: core.ListenerFunc(func(ctx context.Context, ev core.Event) error {
-				_, err := h.Emit(ctx, engine.Caller{Script: "loop", Event: &ev}, &engine.Emit{Action: "updated", Object: "loop"})
+				_, err := h.Emit(ctx, effect.Caller{Name: "loop", Event: &ev}, &effect.Emit{Action: "updated", Object: "loop"})
 				if err != nil {
 					ended <- err
 				}
@@ -170,7 +171,7 @@ func TestAListenerThatReceivesWhatItEmitsIsStopped(t *testing.T) {
 		}}
 	})
 	h := w.hostOf(t, hostSpec{name: "loop", emits: true})
-	if _, err := h.Emit(t.Context(), callOf("loop", "0197"), &engine.Emit{Action: "updated", Object: "loop"}); err != nil {
+	if _, err := h.Emit(t.Context(), callOf("loop", "0197"), &effect.Emit{Action: "updated", Object: "loop"}); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, <-ended, "ELOOP")
@@ -183,12 +184,12 @@ func TestAListenerThatReceivesWhatItEmitsIsStopped(t *testing.T) {
 func TestACallMayDoSoMuchAndTheNextAsMuchAgain(t *testing.T) {
 	w := newWorld(t, testdb.SQLite(t), nil)
 	h := w.hostOf(t, hostSpec{name: "s", emits: true})
-	emit := func(by engine.Caller, n int) error {
-		_, err := h.Emit(t.Context(), by, &engine.Emit{Action: "added", Object: "x", Ordinal: n})
+	emit := func(by effect.Caller, n int) error {
+		_, err := h.Emit(t.Context(), by, &effect.Emit{Action: "added", Object: "x", Ordinal: n})
 		return err
 	}
 	batch := []core.Delivery{{Event: *callOf("s", "1").Event}, {Event: *callOf("s", "1").Event}} // as calls come
-	one, other := engine.Caller{Script: "s", Event: &batch[0].Event}, engine.Caller{Script: "s", Event: &batch[1].Event}
+	one, other := effect.Caller{Name: "s", Event: &batch[0].Event}, effect.Caller{Name: "s", Event: &batch[1].Event}
 	for n := range maxEmits {
 		if err := emit(one, n); err != nil {
 			t.Fatal(err)
@@ -206,7 +207,7 @@ func TestACallMayDoSoMuchAndTheNextAsMuchAgain(t *testing.T) {
 	wantCode(t, err, "ELIMIT")
 	runtime.KeepAlive(one)
 	runtime.KeepAlive(other)
-	batch, one, other = nil, engine.Caller{}, engine.Caller{}
+	batch, one, other = nil, effect.Caller{}, effect.Caller{}
 	eventually(t, "what is known of calls that ended is gone", func() bool {
 		runtime.GC()
 		h.mu.Lock()
@@ -219,14 +220,14 @@ func TestACallMayDoSoMuchAndTheNextAsMuchAgain(t *testing.T) {
 func TestOnlyWhatHandlesAStoredEventEmitsAndNothingDoesWhileAFileIsLoaded(t *testing.T) {
 	w := newWorld(t, testdb.SQLite(t), nil)
 	stage := w.hostOf(t, hostSpec{name: "tag"})
-	_, err := stage.Emit(t.Context(), callOf("tag", "1"), &engine.Emit{Action: "added", Object: "x"})
+	_, err := stage.Emit(t.Context(), callOf("tag", "1"), &effect.Emit{Action: "added", Object: "x"})
 	wantCode(t, err, "ENOTAVAILABLE")
-	_, err = stage.KV(t.Context(), engine.Caller{Script: "tag"}, &engine.KVOp{Op: "get", Key: "k"})
+	_, err = stage.KV(t.Context(), effect.Caller{Name: "tag"}, &effect.KVOp{Op: "get", Key: "k"})
 	wantCode(t, err, "ENOTAVAILABLE")
 	listener := w.hostOf(t, hostSpec{name: "l", emits: true})
-	_, err = listener.Emit(t.Context(), callOf("l", "1"), &engine.Emit{Action: "*", Object: "x"})
+	_, err = listener.Emit(t.Context(), callOf("l", "1"), &effect.Emit{Action: "*", Object: "x"})
 	wantCode(t, err, "EINVAL")
-	_, err = listener.Emit(t.Context(), callOf("l", "1"), &engine.Emit{Action: "added", Object: "x", Current: []byte(`{"a":"` + strings.Repeat("a", derived.MaxBody) + `"}`)})
+	_, err = listener.Emit(t.Context(), callOf("l", "1"), &effect.Emit{Action: "added", Object: "x", Current: []byte(`{"a":"` + strings.Repeat("a", derived.MaxBody) + `"}`)})
 	wantCode(t, err, "ETOOLARGE")
 }
 
@@ -271,7 +272,7 @@ func TestAScriptRemembersForItselfAndForAll(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		w := newWorld(t, url, nil)
 		a, b := w.hostOf(t, hostSpec{name: "a"}), w.hostOf(t, hostSpec{name: "b"})
-		do := func(h *scriptHost, op engine.KVOp) *engine.KVResult {
+		do := func(h *scriptHost, op effect.KVOp) *effect.KVResult {
 			t.Helper()
 			r, err := h.KV(t.Context(), callOf("forged", "1"), &op)
 			if err != nil {
@@ -280,29 +281,29 @@ func TestAScriptRemembersForItselfAndForAll(t *testing.T) {
 			return r
 		}
 		absent := ""
-		set := do(a, engine.KVOp{Op: "set", Key: "k", Value: []byte("1.10"), TTL: time.Hour, IfVersion: &absent})
+		set := do(a, effect.KVOp{Op: "set", Key: "k", Value: []byte("1.10"), TTL: time.Hour, IfVersion: &absent})
 		if !set.OK || set.Entry.Version == "" || set.Entry.Expires.IsZero() || set.Entry.Value != nil {
 			t.Errorf("%+v", set)
 		}
-		if r := do(a, engine.KVOp{Op: "set", Key: "k", Value: []byte("2"), IfVersion: &absent}); r.OK || r.Entry.Version != "" {
+		if r := do(a, effect.KVOp{Op: "set", Key: "k", Value: []byte("2"), IfVersion: &absent}); r.OK || r.Entry.Version != "" {
 			t.Errorf("%+v", r)
 		}
-		if r := do(a, engine.KVOp{Op: "get", Key: "k"}); !r.OK || string(r.Entry.Value) != "1.10" || r.Entry.Version != set.Entry.Version {
+		if r := do(a, effect.KVOp{Op: "get", Key: "k"}); !r.OK || string(r.Entry.Value) != "1.10" || r.Entry.Version != set.Entry.Version {
 			t.Errorf("%+v", r)
 		}
 		for _, shared := range []bool{false, true} {
-			if r := do(b, engine.KVOp{Op: "get", Key: "k", Shared: shared}); r.OK {
+			if r := do(b, effect.KVOp{Op: "get", Key: "k", Shared: shared}); r.OK {
 				t.Errorf("another sees %+v", r)
 			}
 		}
-		do(a, engine.KVOp{Op: "set", Key: "of/all", Value: []byte(`"x"`), Shared: true})
-		if r := do(b, engine.KVOp{Op: "list", Shared: true, Prefix: "of/", Limit: 1}); len(r.Entries) != 1 || r.More || string(r.Entries[0].Value) != `"x"` {
+		do(a, effect.KVOp{Op: "set", Key: "of/all", Value: []byte(`"x"`), Shared: true})
+		if r := do(b, effect.KVOp{Op: "list", Shared: true, Prefix: "of/", Limit: 1}); len(r.Entries) != 1 || r.More || string(r.Entries[0].Value) != `"x"` {
 			t.Errorf("%+v", r)
 		}
-		if r := do(a, engine.KVOp{Op: "delete", Key: "k", IfVersion: &set.Entry.Version}); !r.OK {
+		if r := do(a, effect.KVOp{Op: "delete", Key: "k", IfVersion: &set.Entry.Version}); !r.OK {
 			t.Errorf("%+v", r)
 		}
-		for op, code := range map[*engine.KVOp]string{
+		for op, code := range map[*effect.KVOp]string{
 			{Op: "set", Key: "k", Value: []byte("{")}:                                      "EINVAL",
 			{Op: "set", Key: strings.Repeat("k", 513), Value: []byte("1")}:                 "ETOOLARGE",
 			{Op: "set", Key: "k", Value: []byte(`"` + strings.Repeat("v", 256<<10) + `"`)}: "ETOOLARGE",
@@ -336,7 +337,7 @@ func TestOfOurOwnFaultsAScriptLearnsNoMoreThanThat(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = h.KV(t.Context(), callOf("s", "1"), &engine.KVOp{Op: "get", Key: "k"})
+		_, err = h.KV(t.Context(), callOf("s", "1"), &effect.KVOp{Op: "get", Key: "k"})
 		wantCode(t, err, test.code)
 		if strings.Contains(err.Error(), "canary") {
 			t.Errorf("it learns %v", err)

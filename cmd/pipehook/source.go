@@ -10,6 +10,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
@@ -77,7 +78,7 @@ func threw(err error) (msg string, ok bool) {
 	if !ok || e.Stopped || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || core.KindOf(err) == core.Crashed {
 		return "", false
 	}
-	if _, outside := errors.AsType[*engine.HostError](err); outside {
+	if _, outside := errors.AsType[*effect.Error](err); outside {
 		return "", false
 	}
 	return strings.TrimPrefix(e.Msg, "Error: "), true

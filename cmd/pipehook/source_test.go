@@ -14,6 +14,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
@@ -112,7 +113,7 @@ func TestOnlyWhatAScriptItselfThrowsIsAFlawOfTheBody(t *testing.T) {
 		"its time was over":        {&engine.ScriptError{Msg: "deadline", Stopped: true, Err: context.DeadlineExceeded}, ""},
 		"no time was left":         {fmt.Errorf("no runtime was free: %w", context.DeadlineExceeded), ""},
 		"its process died":         {&core.Error{Kind: core.Crashed, Msg: "it died"}, ""},
-		"what it asked for failed": {&engine.ScriptError{Msg: "HostError: full", Err: &engine.HostError{Code: "EFULL"}}, ""},
+		"what it asked for failed": {&engine.ScriptError{Msg: "HostError: full", Err: &effect.Error{Code: "EFULL"}}, ""},
 		"nothing":                  {nil, ""},
 	} {
 		if msg, threw := threw(test.err); msg != test.want || threw != (test.want != "") {

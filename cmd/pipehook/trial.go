@@ -15,6 +15,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
 	"github.com/pipehook/pipehook/core/store"
@@ -149,20 +150,20 @@ func (t *trial) usualEvent() string {
 }
 
 // readOnlyKV is what a store has of a script's kv, to lay others over.
-func readOnlyKV(r *store.Reader) func(context.Context, string, *engine.KVOp) (*engine.KVResult, error) {
-	return func(ctx context.Context, script string, op *engine.KVOp) (*engine.KVResult, error) {
+func readOnlyKV(r *store.Reader) func(context.Context, string, *effect.KVOp) (*effect.KVResult, error) {
+	return func(ctx context.Context, script string, op *effect.KVOp) (*effect.KVResult, error) {
 		if op.Shared {
 			script = ""
 		}
-		result := &engine.KVResult{}
+		result := &effect.KVResult{}
 		if op.Op == "get" {
 			e, ok, err := r.KVGet(ctx, script, op.Key)
-			result.OK, result.Entry = ok, engine.KVEntry(e)
+			result.OK, result.Entry = ok, effect.KVEntry(e)
 			return result, err
 		}
 		entries, more, err := r.KVList(ctx, script, store.KVRange{Prefix: op.Prefix, After: op.After, Limit: op.Limit})
 		for _, e := range entries {
-			result.Entries = append(result.Entries, engine.KVEntry(e))
+			result.Entries = append(result.Entries, effect.KVEntry(e))
 		}
 		result.More = more
 		return result, err

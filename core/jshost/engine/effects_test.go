@@ -64,7 +64,7 @@ func TestTheHostIsToldWhatAndWho(t *testing.T) {
 		}
 	}
 	for _, by := range host.by {
-		if by.Script != "mine" || by.Event == nil {
+		if by.Name != "mine" || by.Event == nil {
 			t.Errorf("by %+v", by)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/dop251/goja"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 )
 
 // maxEmitted bounds each part of an event that a script emits.
@@ -19,7 +20,7 @@ var word = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // emit is ctx.emit("added.invoice", { objectId, current, previous, meta, key }).
 func (rt *runtime) emit(call goja.FunctionCall) goja.Value {
 	host, by := rt.host("ctx.emit"), rt.by()
-	e := &Emit{}
+	e := &effect.Emit{}
 	action, object, _ := strings.Cut(text(call.Argument(0), ""), ".")
 	if !word.MatchString(action) || !word.MatchString(object) {
 		panic(rt.vm.NewTypeError("ctx.emit wants the type first: action.object, such as \"added.invoice\""))
@@ -45,7 +46,7 @@ func (rt *runtime) emit(call goja.FunctionCall) goja.Value {
 	})
 }
 
-func (rt *runtime) emitted(e *Emit, data *goja.Object) {
+func (rt *runtime) emitted(e *effect.Emit, data *goja.Object) {
 	e.ObjectID = rt.identifier("objectId", optional(data, "objectId"))
 	e.Key = rt.identifier("key", optional(data, "key"))
 	for _, part := range []struct {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dop251/goja"
 
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/web"
 )
 
@@ -178,7 +179,7 @@ func (rt *runtime) newError(name, code, msg string) *goja.Object {
 // begun.
 func (rt *runtime) hostFailure(o *operation, err error) *goja.Object {
 	name, code, msg := "HostError", "EINTERNAL", o.what+": pipehook could not do it; its log says why"
-	known, ok := errors.AsType[*HostError](err)
+	known, ok := errors.AsType[*effect.Error](err)
 	switch {
 	case ok:
 		code, msg = known.Code, known.Msg

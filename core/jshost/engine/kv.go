@@ -10,6 +10,7 @@ import (
 	"github.com/dop251/goja"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 )
 
 const (
@@ -36,8 +37,8 @@ func (rt *runtime) kvObject() goja.Value {
 func (rt *runtime) kvOf(shared bool) *goja.Object {
 	kv := rt.vm.NewObject()
 	rt.method(kv, "entry", func(call goja.FunctionCall) goja.Value {
-		op := &KVOp{Op: "get", Shared: shared, Key: rt.kvKey("entry", call.Argument(0))}
-		return rt.kvCall("ctx.kv.get", op, func(r *KVResult) goja.Value {
+		op := &effect.KVOp{Op: "get", Shared: shared, Key: rt.kvKey("entry", call.Argument(0))}
+		return rt.kvCall("ctx.kv.get", op, func(r *effect.KVResult) goja.Value {
 			if !r.OK {
 				return goja.Undefined()
 			}
@@ -45,18 +46,18 @@ func (rt *runtime) kvOf(shared bool) *goja.Object {
 		})
 	})
 	rt.method(kv, "set", func(call goja.FunctionCall) goja.Value {
-		op := &KVOp{Op: "set", Shared: shared, Key: rt.kvKey("set", call.Argument(0))}
+		op := &effect.KVOp{Op: "set", Shared: shared, Key: rt.kvKey("set", call.Argument(0))}
 		op.Value = rt.kvValue(call.Argument(1))
 		rt.kvOptions(op, call.Argument(2))
 		return rt.kvCall("ctx.kv.set", op, rt.kvOK)
 	})
 	rt.method(kv, "delete", func(call goja.FunctionCall) goja.Value {
-		op := &KVOp{Op: "delete", Shared: shared, Key: rt.kvKey("delete", call.Argument(0))}
+		op := &effect.KVOp{Op: "delete", Shared: shared, Key: rt.kvKey("delete", call.Argument(0))}
 		rt.kvOptions(op, call.Argument(1))
 		return rt.kvCall("ctx.kv.delete", op, rt.kvOK)
 	})
 	rt.method(kv, "list", func(call goja.FunctionCall) goja.Value {
-		op := &KVOp{Op: "list", Shared: shared, Limit: 100}
+		op := &effect.KVOp{Op: "list", Shared: shared, Limit: 100}
 		rt.kvRange(op, call.Argument(0))
 		return rt.kvCall("ctx.kv.list", op, rt.kvList)
 	})
@@ -80,7 +81,7 @@ func (rt *runtime) kvOf(shared bool) *goja.Object {
 	return kv
 }
 
-func (rt *runtime) kvCall(what string, op *KVOp, answer func(*KVResult) goja.Value) goja.Value {
+func (rt *runtime) kvCall(what string, op *effect.KVOp, answer func(*effect.KVResult) goja.Value) goja.Value {
 	host, by := rt.host(what), rt.by()
 	return rt.async(what, func(ctx context.Context) (func(*goja.Runtime) goja.Value, error) {
 		r, err := host.KV(ctx, by, op)
@@ -150,7 +151,7 @@ func optional(o *goja.Object, name string) goja.Value {
 	return nil
 }
 
-func (rt *runtime) kvOptions(op *KVOp, v goja.Value) {
+func (rt *runtime) kvOptions(op *effect.KVOp, v goja.Value) {
 	what := "ctx.kv." + op.Op
 	o := rt.options(what, v)
 	if o == nil {
@@ -192,7 +193,7 @@ func (rt *runtime) duration(what string, v goja.Value) (d time.Duration) {
 	return d
 }
 
-func (rt *runtime) kvRange(op *KVOp, v goja.Value) {
+func (rt *runtime) kvRange(op *effect.KVOp, v goja.Value) {
 	o := rt.options("ctx.kv.list", v)
 	if o == nil {
 		return
@@ -215,9 +216,9 @@ func (rt *runtime) kvRange(op *KVOp, v goja.Value) {
 	}
 }
 
-func (rt *runtime) kvOK(r *KVResult) goja.Value { return rt.vm.ToValue(r.OK) }
+func (rt *runtime) kvOK(r *effect.KVResult) goja.Value { return rt.vm.ToValue(r.OK) }
 
-func (rt *runtime) kvEntry(e *KVEntry, named bool) goja.Value {
+func (rt *runtime) kvEntry(e *effect.KVEntry, named bool) goja.Value {
 	o := rt.vm.NewObject()
 	if named {
 		_ = o.Set("key", e.Key) // a plain new object takes any property
@@ -228,7 +229,7 @@ func (rt *runtime) kvEntry(e *KVEntry, named bool) goja.Value {
 	return o
 }
 
-func (rt *runtime) kvList(r *KVResult) goja.Value {
+func (rt *runtime) kvList(r *effect.KVResult) goja.Value {
 	entries := make([]any, len(r.Entries))
 	for i := range r.Entries {
 		entries[i] = rt.kvEntry(&r.Entries[i], true)

@@ -11,16 +11,17 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
 // fakeHost keeps values in a map and notes what was emitted.
 type fakeHost struct {
 	mu      sync.Mutex
-	values  map[string]engine.KVEntry
-	ops     []engine.KVOp
-	emits   []engine.Emit
-	by      []engine.Caller
+	values  map[string]effect.KVEntry
+	ops     []effect.KVOp
+	emits   []effect.Emit
+	by      []effect.Caller
 	before  func(ctx context.Context, op string) error // what an operation waits for
 	version int
 }
@@ -32,48 +33,48 @@ func (h *fakeHost) wait(ctx context.Context, op string) error {
 	return h.before(ctx, op)
 }
 
-func (h *fakeHost) Fetch(ctx context.Context, _ engine.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
-	return nil, &engine.HostError{Code: "EHOST", Msg: "not here"}
+func (h *fakeHost) Fetch(ctx context.Context, _ effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
+	return nil, &effect.Error{Code: "EHOST", Msg: "not here"}
 }
 
-func (h *fakeHost) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) (*engine.KVResult, error) {
+func (h *fakeHost) KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error) {
 	if err := h.wait(ctx, op.Op); err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.values == nil {
-		h.values = map[string]engine.KVEntry{}
+		h.values = map[string]effect.KVEntry{}
 	}
 	h.ops, h.by = append(h.ops, *op), append(h.by, by)
 	key := fmt.Sprint(op.Shared, op.Key)
 	old, found := h.values[key]
 	switch op.Op {
 	case "get":
-		return &engine.KVResult{OK: found, Entry: old}, nil
+		return &effect.KVResult{OK: found, Entry: old}, nil
 	case "list":
-		return &engine.KVResult{Entries: []engine.KVEntry{{Key: "a", Value: []byte("1"), Version: "1"}}, More: true}, nil
+		return &effect.KVResult{Entries: []effect.KVEntry{{Key: "a", Value: []byte("1"), Version: "1"}}, More: true}, nil
 	}
 	if op.IfVersion != nil && *op.IfVersion != old.Version {
-		return &engine.KVResult{}, nil
+		return &effect.KVResult{}, nil
 	}
 	if op.Op == "delete" {
 		delete(h.values, key)
-		return &engine.KVResult{OK: found}, nil
+		return &effect.KVResult{OK: found}, nil
 	}
 	h.version++
-	h.values[key] = engine.KVEntry{Key: op.Key, Value: op.Value, Version: fmt.Sprint(h.version)}
-	return &engine.KVResult{OK: true}, nil
+	h.values[key] = effect.KVEntry{Key: op.Key, Value: op.Value, Version: fmt.Sprint(h.version)}
+	return &effect.KVResult{OK: true}, nil
 }
 
-func (h *fakeHost) Emit(ctx context.Context, by engine.Caller, e *engine.Emit) (*engine.Emitted, error) {
+func (h *fakeHost) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error) {
 	if err := h.wait(ctx, "emit"); err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.emits, h.by = append(h.emits, *e), append(h.by, by)
-	return &engine.Emitted{ID: fmt.Sprint("new-", e.Ordinal)}, nil
+	return &effect.Emitted{ID: fmt.Sprint("new-", e.Ordinal)}, nil
 }
 
 // pool compiles the body of a function of (event, ctx) and makes a pool of it.
@@ -160,7 +161,7 @@ func TestAnOperationThatNobodyWaitsForIsDoneBeforeTheCallEnds(t *testing.T) {
 }
 
 func TestACallFailsForWhatItLeavesBehind(t *testing.T) {
-	refuse := &fakeHost{before: func(context.Context, string) error { return &engine.HostError{Code: "EFULL", Msg: "no room"} }}
+	refuse := &fakeHost{before: func(context.Context, string) error { return &effect.Error{Code: "EFULL", Msg: "no room"} }}
 	broken := &fakeHost{before: func(context.Context, string) error {
 		return &core.Error{Kind: core.Unavailable, Msg: "secret of the host"}
 	}}
@@ -169,8 +170,8 @@ func TestACallFailsForWhatItLeavesBehind(t *testing.T) {
 		name, code, want string
 		host             engine.Host
 	}{
-		{"an operation that nobody handles", `ctx.kv.set("a", 1)`, "it.js:2:12: a promise was rejected and nobody handled it: HostError: no room", refuse},
-		{"an operation that is awaited", `await ctx.kv.set("a", 1)`, "it.js:2:18: HostError: no room", refuse},
+		{"an operation that nobody handles", `ctx.kv.set("a", 1)`, "it.js:2:12: a promise was rejected and nobody handled it: effect.Error: no room", refuse},
+		{"an operation that is awaited", `await ctx.kv.set("a", 1)`, "it.js:2:18: effect.Error: no room", refuse},
 		{"its code", `try { await ctx.kv.set("a", 1) } catch (e) { throw new Error(e.code + e.name + (e instanceof Error) + ("value" in e)) }`, "EFULLHostErrortruefalse", refuse},
 		{"a failure inside pipehook", `await ctx.kv.set("a", 1)`, "HostError: ctx.kv.set: pipehook could not do it; its log says why", broken},
 		{"a panic of the host", `await ctx.kv.set("a", 1)`, "HostError: ctx.kv.set: pipehook could not do it", panics},

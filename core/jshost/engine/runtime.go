@@ -13,6 +13,7 @@ import (
 	"github.com/dop251/goja"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/web"
 )
 
@@ -56,9 +57,9 @@ type runtime struct {
 	calling  context.Context // nil while none runs
 	loop     *loop           // nil until the call begins something
 	meant    []meant
-	caller   Caller       // who asks the host: see by
-	signal   goja.Value   // ctx.signal; nil until it is asked for
-	granted  *goja.Object // ctx.secrets; nil until it is asked for
+	caller   effect.Caller // who asks the host: see by
+	signal   goja.Value    // ctx.signal; nil until it is asked for
+	granted  *goja.Object  // ctx.secrets; nil until it is asked for
 	emits    int
 	said     int  // bytes logged
 	quiet    bool // no more is logged
@@ -217,7 +218,7 @@ func (rt *runtime) handle(ctx context.Context, call Call, allowed time.Duration)
 
 func (rt *runtime) begin(ctx context.Context, call *Call, allowed time.Duration) {
 	rt.call, rt.calling, rt.event, rt.allowed = call, ctx, call.Event, allowed
-	rt.caller = Caller{Script: rt.opts.Name, Event: call.Event}
+	rt.caller = effect.Caller{Name: rt.opts.Name, Event: call.Event}
 	rt.lines, rt.said, rt.quiet, rt.emits = 0, 0, false, 0
 	rt.rejected, rt.meant = rt.rejected[:0], rt.meant[:0]
 }

@@ -8,20 +8,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
 // fetchHost answers every request with what it was asked.
 type fetchHost struct {
 	fakeHost
-	answer func(ctx context.Context, by engine.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error)
+	answer func(ctx context.Context, by effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error)
 }
 
-func (h *fetchHost) Fetch(ctx context.Context, by engine.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
+func (h *fetchHost) Fetch(ctx context.Context, by effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
 	if h.answer != nil {
 		return h.answer(ctx, by, r)
 	}
-	body := fmt.Sprintf(`{"method":%q,"url":%q,"body":%q,"by":%q}`, r.Method, r.URL, r.Body, by.Script+" "+by.Event.ID)
+	body := fmt.Sprintf(`{"method":%q,"url":%q,"body":%q,"by":%q}`, r.Method, r.URL, r.Body, by.Name+" "+by.Event.ID)
 	return &engine.FetchResponse{Status: 201, StatusText: "Created", URL: r.URL, Header: [][2]string{{"Content-Type", "application/json"}}, Body: []byte(body)}, nil
 }
 
@@ -34,11 +35,11 @@ func TestFetchGoesThroughTheHost(t *testing.T) {
 		name, code, want string
 		err              error
 	}{
-		{"a host that is not allowed", `await fetch("https://a.example/")`, "it.js:2:13: TypeError: fetch failed: a.example is not in allow_hosts", &engine.HostError{Code: "EHOST", Msg: "a.example is not in allow_hosts"}},
-		{"its code", `try { await fetch("https://a.example/") } catch (e) { throw e.code }`, `threw "EHOST"`, &engine.HostError{Code: "EHOST", Msg: "x"}},
+		{"a host that is not allowed", `await fetch("https://a.example/")`, "it.js:2:13: TypeError: fetch failed: a.example is not in allow_hosts", &effect.Error{Code: "EHOST", Msg: "a.example is not in allow_hosts"}},
+		{"its code", `try { await fetch("https://a.example/") } catch (e) { throw e.code }`, `threw "EHOST"`, &effect.Error{Code: "EHOST", Msg: "x"}},
 		{"a fault of ours", `await fetch("https://a.example/")`, "pipehook could not do it", errors.New("inside")},
 	} {
-		host := &fetchHost{answer: func(context.Context, engine.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
+		host := &fetchHost{answer: func(context.Context, effect.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
 			return nil, test.err
 		}}
 		r := call(t, pool(t, engine.Options{Host: host}, test.code), engine.Call{})
@@ -49,7 +50,7 @@ func TestFetchGoesThroughTheHost(t *testing.T) {
 }
 
 func TestTheDeadlinesSignalComesBeforeTheDeadline(t *testing.T) {
-	host := &fetchHost{answer: func(ctx context.Context, _ engine.Caller, _ *engine.FetchRequest) (*engine.FetchResponse, error) {
+	host := &fetchHost{answer: func(ctx context.Context, _ effect.Caller, _ *engine.FetchRequest) (*engine.FetchResponse, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dop251/goja"
 
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/web"
 )
 
@@ -46,9 +47,9 @@ type callerKey struct{}
 
 // fetch asks the host. It runs on a goroutine of its own.
 func (rt *runtime) fetch(ctx context.Context, r *web.FetchRequest) (*web.FetchResponse, error) {
-	by, _ := ctx.Value(callerKey{}).(Caller)
+	by, _ := ctx.Value(callerKey{}).(effect.Caller)
 	response, err := rt.opts.Host.Fetch(ctx, by, &FetchRequest{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body, Redirect: r.Redirect})
-	if known, ok := errors.AsType[*HostError](err); ok {
+	if known, ok := errors.AsType[*effect.Error](err); ok {
 		return nil, &web.FetchError{Code: known.Code, Msg: known.Msg}
 	}
 	if err != nil && ctx.Err() == nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/dop251/goja"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 )
 
 // Library is a module that the host gives to a program beside the files that were bundled. It is for
@@ -73,7 +74,7 @@ func (w *World) Call(ctx context.Context, call Call, f goja.Callable) Result {
 }
 
 // by is who asks the host now.
-func (rt *runtime) by() Caller {
+func (rt *runtime) by() effect.Caller {
 	rt.caller.Number++
 	return rt.caller
 }

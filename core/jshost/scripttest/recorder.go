@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
@@ -19,7 +20,7 @@ type Recorder struct {
 	// Live does what scripts ask for; it is recorded all the same. nil: nothing is done.
 	Live engine.Host
 	// Answer answers a fetch; nil: with an empty JSON object. The error is what the script gets.
-	Answer func(ctx context.Context, by engine.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error)
+	Answer func(ctx context.Context, by effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error)
 	KVs    *Overlay // may be nil with Live only
 
 	mu      sync.Mutex
@@ -55,7 +56,7 @@ func (r *Recorder) settle(change func()) {
 }
 
 // Fetch implements engine.Host.
-func (r *Recorder) Fetch(ctx context.Context, by engine.Caller, req *engine.FetchRequest) (*engine.FetchResponse, error) {
+func (r *Recorder) Fetch(ctx context.Context, by effect.Caller, req *engine.FetchRequest) (*engine.FetchResponse, error) {
 	e := &Effect{Fetch: req.Method + " " + req.URL, Body: jsonOrText(req.Body), number: by.Number}
 	for _, h := range req.Header {
 		if e.Headers == nil {
@@ -87,8 +88,8 @@ func (r *Recorder) Fetch(ctx context.Context, by engine.Caller, req *engine.Fetc
 }
 
 // Stub answers every fetch with a status and an empty JSON object.
-func Stub(status int) func(context.Context, engine.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
-	return func(_ context.Context, _ engine.Caller, req *engine.FetchRequest) (*engine.FetchResponse, error) {
+func Stub(status int) func(context.Context, effect.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
+	return func(_ context.Context, _ effect.Caller, req *engine.FetchRequest) (*engine.FetchResponse, error) {
 		return &engine.FetchResponse{Status: status, StatusText: http.StatusText(status), URL: req.URL, Header: [][2]string{{"content-type", "application/json"}}, Body: []byte("{}")}, nil
 	}
 }
@@ -98,18 +99,18 @@ func statusText(status int) string {
 }
 
 // KV implements engine.Host. Reads are not recorded.
-func (r *Recorder) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) (*engine.KVResult, error) {
+func (r *Recorder) KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error) {
 	do := r.KVs.Do
 	if r.Live != nil {
-		do = func(ctx context.Context, _ string, op *engine.KVOp) (*engine.KVResult, error) {
+		do = func(ctx context.Context, _ string, op *effect.KVOp) (*effect.KVResult, error) {
 			return r.Live.KV(ctx, by, op)
 		}
 	}
 	if op.Op != "set" && op.Op != "delete" {
-		return do(ctx, by.Script, op)
+		return do(ctx, by.Name, op)
 	}
 	e := r.add(&Effect{KV: op.Op, Shared: op.Shared, Key: op.Key, Value: json.RawMessage(op.Value), TTL: op.TTL.Seconds(), number: by.Number})
-	result, err := do(ctx, by.Script, op)
+	result, err := do(ctx, by.Name, op)
 	r.settle(func() {
 		switch {
 		case err != nil:
@@ -122,7 +123,7 @@ func (r *Recorder) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) (*
 }
 
 // Emit implements engine.Host. The same emit of the same event is a duplicate, as in a store.
-func (r *Recorder) Emit(ctx context.Context, by engine.Caller, em *engine.Emit) (*engine.Emitted, error) {
+func (r *Recorder) Emit(ctx context.Context, by effect.Caller, em *effect.Emit) (*effect.Emitted, error) {
 	e := &Effect{Emit: em.Action + "." + em.Object, ObjectID: em.ObjectID, Key: em.Key, Current: em.Current, Previous: em.Previous, Meta: em.Meta, number: by.Number}
 	if r.Live != nil {
 		r.add(e)
@@ -136,9 +137,9 @@ func (r *Recorder) Emit(ctx context.Context, by engine.Caller, em *engine.Emit) 
 		})
 		return done, err
 	}
-	same := fmt.Sprintf("%s\x00%d", by.Script, em.Ordinal)
+	same := fmt.Sprintf("%s\x00%d", by.Name, em.Ordinal)
 	if em.Key != "" {
-		same = by.Script + "\x00key\x00" + em.Key
+		same = by.Name + "\x00key\x00" + em.Key
 	}
 	if by.Event != nil {
 		same += "\x00" + by.Event.ID
@@ -155,5 +156,5 @@ func (r *Recorder) Emit(ctx context.Context, by engine.Caller, em *engine.Emit) 
 		r.emitted[same] = id
 	}
 	e.Duplicate = again
-	return &engine.Emitted{ID: id, Duplicate: again}, nil
+	return &effect.Emitted{ID: id, Duplicate: again}, nil
 }

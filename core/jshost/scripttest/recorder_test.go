@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
 )
 
-func do(t *testing.T, o *scripttest.Overlay, op engine.KVOp) *engine.KVResult {
+func do(t *testing.T, o *scripttest.Overlay, op effect.KVOp) *effect.KVResult {
 	t.Helper()
 	r, err := o.Do(t.Context(), "it", &op)
 	if err != nil {
@@ -25,7 +26,7 @@ func do(t *testing.T, o *scripttest.Overlay, op engine.KVOp) *engine.KVResult {
 	return r
 }
 
-func keys(r *engine.KVResult) string {
+func keys(r *effect.KVResult) string {
 	var list []string
 	for _, e := range r.Entries {
 		list = append(list, e.Key+"="+string(e.Value))
@@ -36,40 +37,40 @@ func keys(r *engine.KVResult) string {
 func TestAnOverlayHidesWhatLiesBelowAndChangesNothingThere(t *testing.T) {
 	below := &scripttest.Overlay{}
 	for _, key := range []string{"a", "b", "c", "d"} {
-		do(t, below, engine.KVOp{Op: "set", Key: key, Value: []byte(`"old"`)})
+		do(t, below, effect.KVOp{Op: "set", Key: key, Value: []byte(`"old"`)})
 	}
 	over := &scripttest.Overlay{Below: below.Do}
-	first := do(t, over, engine.KVOp{Op: "get", Key: "a"})
+	first := do(t, over, effect.KVOp{Op: "get", Key: "a"})
 	if string(first.Entry.Value) != `"old"` {
 		t.Fatalf("entry %+v", first)
 	}
 	wrong, none := "no such version", ""
-	for _, op := range []engine.KVOp{{Op: "set", Key: "a", IfVersion: &wrong}, {Op: "set", Key: "a", IfVersion: &none}, {Op: "delete", Key: "a", IfVersion: &wrong}} {
+	for _, op := range []effect.KVOp{{Op: "set", Key: "a", IfVersion: &wrong}, {Op: "set", Key: "a", IfVersion: &none}, {Op: "delete", Key: "a", IfVersion: &wrong}} {
 		if do(t, over, op).OK {
 			t.Errorf("%+v was done", op)
 		}
 	}
-	if !do(t, over, engine.KVOp{Op: "set", Key: "a", Value: []byte(`"new"`), IfVersion: &first.Entry.Version}).OK {
+	if !do(t, over, effect.KVOp{Op: "set", Key: "a", Value: []byte(`"new"`), IfVersion: &first.Entry.Version}).OK {
 		t.Error("the version was right")
 	}
-	do(t, over, engine.KVOp{Op: "delete", Key: "b"})
-	do(t, over, engine.KVOp{Op: "set", Key: "bb", Value: []byte("1")})
-	do(t, over, engine.KVOp{Op: "set", Key: "bb", Value: []byte("2"), Shared: true})
+	do(t, over, effect.KVOp{Op: "delete", Key: "b"})
+	do(t, over, effect.KVOp{Op: "set", Key: "bb", Value: []byte("1")})
+	do(t, over, effect.KVOp{Op: "set", Key: "bb", Value: []byte("2"), Shared: true})
 	for _, test := range []struct {
-		op   engine.KVOp
+		op   effect.KVOp
 		want string
 	}{
-		{engine.KVOp{Op: "list"}, `a="new" bb=1 c="old" d="old" false`},
-		{engine.KVOp{Op: "list", Limit: 2}, `a="new" bb=1 true`},
-		{engine.KVOp{Op: "list", After: "bb", Limit: 1}, `c="old" true`},
-		{engine.KVOp{Op: "list", Prefix: "b"}, `bb=1 false`},
-		{engine.KVOp{Op: "list", Shared: true}, `bb=2 false`},
+		{effect.KVOp{Op: "list"}, `a="new" bb=1 c="old" d="old" false`},
+		{effect.KVOp{Op: "list", Limit: 2}, `a="new" bb=1 true`},
+		{effect.KVOp{Op: "list", After: "bb", Limit: 1}, `c="old" true`},
+		{effect.KVOp{Op: "list", Prefix: "b"}, `bb=1 false`},
+		{effect.KVOp{Op: "list", Shared: true}, `bb=2 false`},
 	} {
 		if got := keys(do(t, over, test.op)); got != test.want {
 			t.Errorf("%+v: %s", test.op, got)
 		}
 	}
-	if got := keys(do(t, below, engine.KVOp{Op: "list"})); got != `a="old" b="old" c="old" d="old" false` {
+	if got := keys(do(t, below, effect.KVOp{Op: "list"})); got != `a="old" b="old" c="old" d="old" false` {
 		t.Errorf("below: %s", got)
 	}
 }
@@ -77,13 +78,13 @@ func TestAnOverlayHidesWhatLiesBelowAndChangesNothingThere(t *testing.T) {
 func TestWhatHasExpiredIsGone(t *testing.T) {
 	now := time.Now()
 	o := &scripttest.Overlay{Now: func() time.Time { return now }}
-	do(t, o, engine.KVOp{Op: "set", Key: "a", Value: []byte("1"), TTL: time.Minute})
-	if !do(t, o, engine.KVOp{Op: "get", Key: "a"}).OK {
+	do(t, o, effect.KVOp{Op: "set", Key: "a", Value: []byte("1"), TTL: time.Minute})
+	if !do(t, o, effect.KVOp{Op: "get", Key: "a"}).OK {
 		t.Error("it is gone too early")
 	}
 	now = now.Add(time.Minute)
 	none := ""
-	if do(t, o, engine.KVOp{Op: "get", Key: "a"}).OK || keys(do(t, o, engine.KVOp{Op: "list"})) != " false" || !do(t, o, engine.KVOp{Op: "set", Key: "a", Value: []byte("2"), IfVersion: &none}).OK {
+	if do(t, o, effect.KVOp{Op: "get", Key: "a"}).OK || keys(do(t, o, effect.KVOp{Op: "list"})) != " false" || !do(t, o, effect.KVOp{Op: "set", Key: "a", Value: []byte("2"), IfVersion: &none}).OK {
 		t.Error("it is still there")
 	}
 }
@@ -91,21 +92,21 @@ func TestWhatHasExpiredIsGone(t *testing.T) {
 // refusing is a host that does nothing and says so.
 type refusing struct{}
 
-var errRefused = &engine.HostError{Code: "EHOST", Msg: "evil.example is not allowed"}
+var errRefused = &effect.Error{Code: "EHOST", Msg: "evil.example is not allowed"}
 
-func (refusing) Fetch(context.Context, engine.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
+func (refusing) Fetch(context.Context, effect.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
 	return nil, errRefused
 }
-func (refusing) KV(context.Context, engine.Caller, *engine.KVOp) (*engine.KVResult, error) {
+func (refusing) KV(context.Context, effect.Caller, *effect.KVOp) (*effect.KVResult, error) {
 	return nil, errRefused
 }
-func (refusing) Emit(context.Context, engine.Caller, *engine.Emit) (*engine.Emitted, error) {
+func (refusing) Emit(context.Context, effect.Caller, *effect.Emit) (*effect.Emitted, error) {
 	return nil, errRefused
 }
 
 func TestARecorderKeepsWhatIsAskedOfIt(t *testing.T) {
 	rec := &scripttest.Recorder{Answer: scripttest.Stub(503), KVs: &scripttest.Overlay{}}
-	by := engine.Caller{Script: "it", Event: &core.Event{ID: "1"}}
+	by := effect.Caller{Name: "it", Event: &core.Event{ID: "1"}}
 	request := &engine.FetchRequest{Method: "POST", URL: "https://a.example/x?token=s3cret-value", Header: [][2]string{{"Accept", "a"}, {"accept", "b"}}, Body: []byte(`{"a":1}`)}
 	resp, err := rec.Fetch(t.Context(), by, request)
 	if err != nil || resp.Status != 503 || string(resp.Body) != "{}" {
@@ -126,8 +127,8 @@ func TestARecorderKeepsWhatIsAskedOfIt(t *testing.T) {
 	}
 	rec = &scripttest.Recorder{Live: refusing{}}
 	_, fetching := rec.Fetch(t.Context(), by, request)
-	_, keeping := rec.KV(t.Context(), by, &engine.KVOp{Op: "set", Key: "a", Value: []byte("1")})
-	_, emitting := rec.Emit(t.Context(), by, &engine.Emit{Action: "added", Object: "x"})
+	_, keeping := rec.KV(t.Context(), by, &effect.KVOp{Op: "set", Key: "a", Value: []byte("1")})
+	_, emitting := rec.Emit(t.Context(), by, &effect.Emit{Action: "added", Object: "x"})
 	if !errors.Is(fetching, errRefused) || !errors.Is(keeping, errRefused) || !errors.Is(emitting, errRefused) {
 		t.Errorf("%v, %v, %v", fetching, keeping, emitting)
 	}

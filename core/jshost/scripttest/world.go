@@ -15,6 +15,7 @@ import (
 	"github.com/dop251/goja"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
@@ -213,7 +214,7 @@ func (w *world) secret(call goja.FunctionCall) goja.Value {
 }
 
 func (w *world) kv(call goja.FunctionCall) goja.Value {
-	op := &engine.KVOp{Op: "set", Key: call.Argument(0).String(), Value: []byte(call.Argument(1).String()), Shared: call.Argument(2).ToBoolean()}
+	op := &effect.KVOp{Op: "set", Key: call.Argument(0).String(), Value: []byte(call.Argument(1).String()), Shared: call.Argument(2).ToBoolean()}
 	if _, err := w.rec.KVs.Do(w.ctx, w.file.listener(), op); err != nil {
 		w.fail(err)
 	}
@@ -276,7 +277,7 @@ func (w *world) requestOf(v goja.Value) (*core.Event, bool) {
 
 // answer asks the test what a fetch gets. It runs on the operation's goroutine; the test's code on
 // the run's.
-func (w *world) answer(ctx context.Context, _ engine.Caller, req *engine.FetchRequest) (*engine.FetchResponse, error) {
+func (w *world) answer(ctx context.Context, _ effect.Caller, req *engine.FetchRequest) (*engine.FetchResponse, error) {
 	type outcome struct {
 		resp *engine.FetchResponse
 		err  error
@@ -313,7 +314,7 @@ func (w *world) mockFailed(thrown goja.Value) error {
 	if w.unmocked == "" {
 		w.unmocked = "mock.fetch: the function that answers failed: " + err.Error()
 	}
-	return &engine.HostError{Code: "EMOCK", Msg: err.Error()}
+	return &effect.Error{Code: "EMOCK", Msg: err.Error()}
 }
 
 // response reads what the test answers.
@@ -323,7 +324,7 @@ func (w *world) response(req *engine.FetchRequest, answer goja.Value) (*engine.F
 		if w.unmocked == "" {
 			w.unmocked = msg
 		}
-		return nil, &engine.HostError{Code: "EMOCK", Msg: msg}
+		return nil, &effect.Error{Code: "EMOCK", Msg: msg}
 	}
 	var a struct {
 		Status  int         `json:"status"`
@@ -335,7 +336,7 @@ func (w *world) response(req *engine.FetchRequest, answer goja.Value) (*engine.F
 		return nil, w.mockFailed(w.w.VM().ToValue(err.Error()))
 	}
 	if a.Error != nil {
-		return nil, &engine.HostError{Code: "EMOCK", Msg: *a.Error}
+		return nil, &effect.Error{Code: "EMOCK", Msg: *a.Error}
 	}
 	return &engine.FetchResponse{Status: a.Status, StatusText: http.StatusText(a.Status), URL: req.URL, Header: a.Headers, Body: []byte(a.Body)}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/worker/message"
 )
@@ -131,7 +132,7 @@ func cause(err error) *message.Cause {
 	if e, ok := errors.AsType[*core.Error](err); ok {
 		return &message.Cause{Of: message.Cause_CORE, Msg: text(e.Msg), Kind: uint32(e.Kind), RetryAfter: int64(e.RetryAfter)}
 	}
-	if e, ok := errors.AsType[*engine.HostError](err); ok {
+	if e, ok := errors.AsType[*effect.Error](err); ok {
 		return &message.Cause{Of: message.Cause_HOST, Msg: text(e.Msg), Code: text(e.Code)}
 	}
 	if e, ok := errors.AsType[*engine.Dropped](err); ok {
@@ -165,7 +166,7 @@ func failed(f *message.Failure) error {
 	}
 	inner := caused(f.GetCause())
 	if !f.GetScript() {
-		if host, ok := inner.(*engine.HostError); ok && host.Msg == f.GetMsg() {
+		if host, ok := inner.(*effect.Error); ok && host.Msg == f.GetMsg() {
 			return host
 		}
 		return &plain{f.GetMsg(), inner}
@@ -189,7 +190,7 @@ func caused(c *message.Cause) error {
 	case message.Cause_CANCELED:
 		return context.Canceled
 	case message.Cause_HOST:
-		return &engine.HostError{Code: c.GetCode(), Msg: c.GetMsg()}
+		return &effect.Error{Code: c.GetCode(), Msg: c.GetMsg()}
 	case message.Cause_DROPPED:
 		return &engine.Dropped{Reason: c.GetMsg()}
 	case message.Cause_REJECTED:

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/worker"
 )
@@ -253,13 +254,13 @@ type crowd struct {
 	now, most atomic.Int32
 }
 
-func (c *crowd) KV(context.Context, engine.Caller, *engine.KVOp) (*engine.KVResult, error) {
+func (c *crowd) KV(context.Context, effect.Caller, *effect.KVOp) (*effect.KVResult, error) {
 	now := c.now.Add(1)
 	defer c.now.Add(-1)
 	for most := c.most.Load(); now > most && !c.most.CompareAndSwap(most, now); most = c.most.Load() {
 	}
 	time.Sleep(time.Millisecond)
-	return &engine.KVResult{}, nil
+	return &effect.KVResult{}, nil
 }
 
 func TestNoMoreCallsRunThanThereAreRuntimes(t *testing.T) {

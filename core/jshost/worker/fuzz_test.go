@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/worker/message"
 )
@@ -77,16 +78,16 @@ func FuzzWhatAChildSays(f *testing.F) {
 // silent is a host that knows nothing.
 type silent struct{}
 
-func (silent) Fetch(context.Context, engine.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
+func (silent) Fetch(context.Context, effect.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
 	return &engine.FetchResponse{}, nil
 }
 
-func (silent) KV(context.Context, engine.Caller, *engine.KVOp) (*engine.KVResult, error) {
-	return &engine.KVResult{}, nil
+func (silent) KV(context.Context, effect.Caller, *effect.KVOp) (*effect.KVResult, error) {
+	return &effect.KVResult{}, nil
 }
 
-func (silent) Emit(context.Context, engine.Caller, *engine.Emit) (*engine.Emitted, error) {
-	return &engine.Emitted{}, nil
+func (silent) Emit(context.Context, effect.Caller, *effect.Emit) (*effect.Emitted, error) {
+	return &effect.Emitted{}, nil
 }
 
 // FuzzAnEvent sends events with any text, which must come as they were or with what is no text

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/worker"
 )
@@ -28,13 +29,13 @@ type host struct {
 	left  chan error    // what the context of "slow" ended with
 }
 
-func (h *host) Fetch(context.Context, engine.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
+func (h *host) Fetch(context.Context, effect.Caller, *engine.FetchRequest) (*engine.FetchResponse, error) {
 	return &engine.FetchResponse{Status: 200}, nil
 }
 
-func (h *host) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) (*engine.KVResult, error) {
+func (h *host) KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error) {
 	h.mu.Lock()
-	h.by = append(h.by, by.Script+" "+by.Event.ID+" "+op.Op+" "+op.Key)
+	h.by = append(h.by, by.Name+" "+by.Event.ID+" "+op.Op+" "+op.Key)
 	h.mu.Unlock()
 	if h.begun != nil {
 		h.begun <- op.Key
@@ -48,7 +49,7 @@ func (h *host) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) (*engi
 			return nil, ctx.Err()
 		}
 	case "refused":
-		return nil, &engine.HostError{Code: "ECONFLICT", Msg: "not now"}
+		return nil, &effect.Error{Code: "ECONFLICT", Msg: "not now"}
 	case "broken":
 		return nil, errors.New("the database at 10.0.0.1 is away")
 	case "panics":
@@ -58,14 +59,14 @@ func (h *host) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) (*engi
 	defer h.mu.Unlock()
 	if op.Op == "set" {
 		h.kept[op.Key] = op.Value
-		return &engine.KVResult{OK: true}, nil
+		return &effect.KVResult{OK: true}, nil
 	}
 	value, ok := h.kept[op.Key]
-	return &engine.KVResult{OK: ok, Entry: engine.KVEntry{Key: op.Key, Value: value, Version: "1"}}, nil
+	return &effect.KVResult{OK: ok, Entry: effect.KVEntry{Key: op.Key, Value: value, Version: "1"}}, nil
 }
 
-func (h *host) Emit(_ context.Context, by engine.Caller, e *engine.Emit) (*engine.Emitted, error) {
-	return &engine.Emitted{ID: by.Event.ID + ":" + e.Action + "." + e.Object + ":" + string(e.Current)}, nil
+func (h *host) Emit(_ context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error) {
+	return &effect.Emitted{ID: by.Event.ID + ":" + e.Action + "." + e.Object + ":" + string(e.Current)}, nil
 }
 
 func hosted(t *testing.T, code string, set func(*worker.Options)) (*worker.Process, *host, *journal) {

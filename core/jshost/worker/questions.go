@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/worker/message"
 )
@@ -35,7 +36,7 @@ func (c *child) question(q *message.Question) error {
 
 // admit begins to find an answer, or says why there is none. Who asks is known by the call, which must
 // be running: a child can't ask for another's event.
-func (c *child) admit(q *message.Question) (refusal *engine.HostError, err error) {
+func (c *child) admit(q *message.Question) (refusal *effect.Error, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := c.running[q.GetBatch()]
@@ -43,11 +44,11 @@ func (c *child) admit(q *message.Question) (refusal *engine.HostError, err error
 	case c.asked[q.GetId()] != nil || q.GetId() == 0:
 		return nil, errors.New("it asks two questions of one number")
 	case b == nil || int(q.GetCall()) != b.next:
-		return &engine.HostError{Code: "ECANCELED", Msg: "the call has ended"}, nil
+		return &effect.Error{Code: "ECANCELED", Msg: "the call has ended"}, nil
 	case c.process.o.Host == nil:
-		return &engine.HostError{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached here"}, nil
+		return &effect.Error{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached here"}, nil
 	case b.asking >= maxAsking || c.weight > 0 && c.weight+len(q.GetBody()) > maxAsked:
-		return &engine.HostError{Code: "EBUSY", Msg: "too much is asked for at a time: await some of it first"}, nil
+		return &effect.Error{Code: "EBUSY", Msg: "too much is asked for at a time: await some of it first"}, nil
 	}
 	if b.cancel == nil {
 		b.asked, b.cancel = context.WithCancel(b.ctx)
@@ -59,7 +60,7 @@ func (c *child) admit(q *message.Question) (refusal *engine.HostError, err error
 	b.asking++
 	c.weight += len(q.GetBody())
 	c.asked[q.GetId()] = cancel
-	by := engine.Caller{Script: c.process.o.Name, Event: b.calls[b.next].Event}
+	by := effect.Caller{Name: c.process.o.Name, Event: b.calls[b.next].Event}
 	c.toChild.Go(func() {
 		body, err := answer(ctx, c.process.o.Host, by, q)
 		c.complain(ctx, by, q.GetMethod(), err)
@@ -75,8 +76,8 @@ func (c *child) admit(q *message.Question) (refusal *engine.HostError, err error
 }
 
 // complain logs what the script is not told.
-func (c *child) complain(ctx context.Context, by engine.Caller, method string, err error) {
-	if _, told := errors.AsType[*engine.HostError](err); err == nil || told || ctx.Err() != nil {
+func (c *child) complain(ctx context.Context, by effect.Caller, method string, err error) {
+	if _, told := errors.AsType[*effect.Error](err); err == nil || told || ctx.Err() != nil {
 		return
 	}
 	c.process.log.Error("an operation of a script failed", "operation", method, "event", by.Event.ID, "err", err)
@@ -84,7 +85,7 @@ func (c *child) complain(ctx context.Context, by engine.Caller, method string, e
 
 // plainly keeps from the child what a script may not know.
 func plainly(err error) error {
-	known, ok := errors.AsType[*engine.HostError](err)
+	known, ok := errors.AsType[*effect.Error](err)
 	switch {
 	case ok:
 		return known
@@ -120,7 +121,7 @@ func (c *child) reply(id uint64, body []byte, err error) {
 }
 
 // answer asks the host. A fault of it is one for the log.
-func answer(ctx context.Context, h engine.Host, by engine.Caller, q *message.Question) (body []byte, err error) {
+func answer(ctx context.Context, h engine.Host, by effect.Caller, q *message.Question) (body []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the host panicked: %v\n%s", p, debug.Stack())
@@ -137,7 +138,7 @@ func answer(ctx context.Context, h engine.Host, by engine.Caller, q *message.Que
 	return nil, fmt.Errorf("there is no method %q", q.GetMethod())
 }
 
-func relay[Q, A any](ctx context.Context, by engine.Caller, body []byte, ask func(context.Context, engine.Caller, *Q) (*A, error)) ([]byte, error) {
+func relay[Q, A any](ctx context.Context, by effect.Caller, body []byte, ask func(context.Context, effect.Caller, *Q) (*A, error)) ([]byte, error) {
 	q := new(Q)
 	if err := json.Unmarshal(body, q); err != nil {
 		return nil, fmt.Errorf("a question can't be read: %w", err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/worker/message"
 )
@@ -153,32 +154,32 @@ func (s *server) of(ev *core.Event) (*served, int) {
 }
 
 // Fetch is part of engine.Host.
-func (s *server) Fetch(ctx context.Context, by engine.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
+func (s *server) Fetch(ctx context.Context, by effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
 	return ask[engine.FetchResponse](ctx, s, by, askFetch, r)
 }
 
 // KV is part of engine.Host.
-func (s *server) KV(ctx context.Context, by engine.Caller, op *engine.KVOp) (*engine.KVResult, error) {
-	return ask[engine.KVResult](ctx, s, by, askKV, op)
+func (s *server) KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error) {
+	return ask[effect.KVResult](ctx, s, by, askKV, op)
 }
 
 // Emit is part of engine.Host.
-func (s *server) Emit(ctx context.Context, by engine.Caller, e *engine.Emit) (*engine.Emitted, error) {
-	return ask[engine.Emitted](ctx, s, by, askEmit, e)
+func (s *server) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error) {
+	return ask[effect.Emitted](ctx, s, by, askEmit, e)
 }
 
 // ask sends a question to the parent and waits for the answer.
-func ask[A any](ctx context.Context, s *server, by engine.Caller, method string, question any) (*A, error) {
+func ask[A any](ctx context.Context, s *server, by effect.Caller, method string, question any) (*A, error) {
 	b, call := s.of(by.Event)
 	if b == nil {
-		return nil, &engine.HostError{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached while no event is handled"}
+		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached while no event is handled"}
 	}
 	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, err
 	}
 	if len(body) > maxUp-1<<10 {
-		return nil, &engine.HostError{Code: "ETOOLARGE", Msg: fmt.Sprintf("it has more than %s", size(maxUp/2))}
+		return nil, &effect.Error{Code: "ETOOLARGE", Msg: fmt.Sprintf("it has more than %s", size(maxUp/2))}
 	}
 	answer := make(chan *message.Answer, 1)
 	s.mu.Lock()
