@@ -161,6 +161,7 @@ func outOfMemory(said string) bool {
 	}
 	for _, words := range []string{
 		"out of memory", "cannot allocate memory", "failed to allocate", "address space collisions", "unexpected signal during runtime execution",
+		"pthread_create failed", "failed to create new OS thread", // whose stack is memory too
 	} {
 		if strings.Contains(said, words) {
 			return true
