@@ -66,11 +66,17 @@ func (ev *Event) Remark(text string) {
 	ev.remark = clipped(strings.ToValidUTF8(text, "\uFFFD"), mostRemark)
 }
 
+// TakeRemark returns what was said with Remark last and takes it away: for who passes it on.
+func (ev *Event) TakeRemark() string {
+	text := ev.remark
+	ev.remark = ""
+	return text
+}
+
 // remarked is the remark of the step that has ended, or its verdict.
 func (ev *Event) remarked(v Verdict) string {
-	text := ev.remark
-	if ev.remark = ""; text == "" {
-		return v.String()
+	if text := ev.TakeRemark(); text != "" {
+		return text
 	}
-	return text
+	return v.String()
 }

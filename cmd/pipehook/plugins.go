@@ -16,6 +16,7 @@ import (
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 // firstStarts is how long a start of pipehook waits for its plugins: whoever sends events does not
@@ -54,7 +55,7 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, again bool) 
 		return &usageError{err: err}
 	}
 	for key, spec := range specs {
-		a.plugins.running[spec.Listener] = &runningPlugin{spec: spec, plugin: host.Start(spec), key: key}
+		a.plugins.running[spec.Name] = &runningPlugin{spec: spec, plugin: host.Start(spec), key: key}
 	}
 	ctx, cancel := context.WithTimeout(ctx, firstStarts)
 	defer cancel()
@@ -73,7 +74,7 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, again bool) 
 			continue
 		}
 		for _, one := range complaints(wrong.Err()) {
-			a.log.Error("a plugin does not run; its deliveries wait", append(complaintAttrs(one), "listener", r.spec.Listener)...)
+			a.log.Error("a plugin does not run; its deliveries wait", append(complaintAttrs(one), "listener", r.spec.Name)...)
 		}
 	}
 	if err := mistakes.Err(); err != nil {
@@ -94,7 +95,7 @@ func pluginSpecs(conf *config.Config) (map[string]plughost.Spec, error) {
 		table, err := json.Marshal(l.Config)
 		mistakes = conf.Collect(mistakes, key+".config", err)
 		specs[key] = plughost.Spec{
-			Listener: l.Name, Path: pluginPath(conf, l.Plugin), SHA256: strings.ToLower(l.SHA256), Config: table, Dir: filepath.Dir(conf.Path),
+			Kind: wire.Listener, Name: l.Name, Path: pluginPath(conf, l.Plugin), SHA256: strings.ToLower(l.SHA256), Config: table, Dir: filepath.Dir(conf.Path),
 		}
 	}
 	return specs, mistakes.Err()
@@ -148,14 +149,14 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config) (pluginMap
 			continue
 		}
 		s.mu.Lock()
-		before := s.running[spec.Listener]
+		before := s.running[spec.Name]
 		s.mu.Unlock()
 		if before != nil && reflect.DeepEqual(before.spec, spec) && before.plugin.SHA256() == sum {
-			next[spec.Listener] = before
+			next[spec.Name] = before
 			continue
 		}
 		r.plugin = s.host.Start(spec)
-		next[spec.Listener], fresh[spec.Listener] = r, r
+		next[spec.Name], fresh[spec.Name] = r, r
 	}
 	for _, r := range fresh {
 		if err := r.plugin.Ready(ctx); err != nil {
@@ -230,7 +231,7 @@ func checkPlugins(conf *config.Config) (listeners []string, errs []error) {
 		errs = append(errs, err)
 	}
 	for key, spec := range specs {
-		listeners = append(listeners, spec.Listener)
+		listeners = append(listeners, spec.Name)
 		if _, err := plughost.Check(spec.Path, spec.SHA256); err != nil {
 			errs = append(errs, pluginMistakes(conf, &runningPlugin{key: key}, err))
 		}

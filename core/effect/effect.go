@@ -71,3 +71,10 @@ type Emitted struct {
 	ID        string `json:"id"`
 	Duplicate bool   `json:"duplicate,omitempty"` // it was there already, from an earlier attempt
 }
+
+// Measure is one step of a metric of the code's own.
+type Measure struct {
+	Name  string // a-z, 0-9 and _
+	Gauge bool   // Value replaces what was before; else it is added
+	Value float64
+}

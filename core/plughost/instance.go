@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -108,11 +107,13 @@ func (i *instance) begin(ctx context.Context, spec *Spec) error {
 	if i.wire, err = wire.Dispense(conn); err != nil {
 		return err
 	}
-	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), spec.Config); err != nil {
+	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), wire.Setup{
+		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets,
+	}); err != nil {
 		return refusal(err)
 	}
-	if !slices.Contains(i.manifest.Does, wire.Listens) {
-		return fmt.Errorf("the plugin is no listener: it says that it does %q", i.manifest.Does)
+	if !i.manifest.Can(spec.Kind) {
+		return fmt.Errorf("the plugin is no %s: it says that it does %q", spec.Kind, i.manifest.Does)
 	}
 	return nil
 }
@@ -178,9 +179,9 @@ func (i *instance) lastWords() string {
 	return text
 }
 
-// call hands an event over. A plugin that does not answer soon after the deadline is ended, with all
-// that it does at the moment.
-func (i *instance) call(ctx context.Context, ev *core.Event) error {
+// call makes a call about an event. A plugin that does not answer soon after the deadline is ended, with
+// all that it does at the moment. do returns the error of a call that failed.
+func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeout time.Duration) error) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return errors.New("a plugin is not called without a deadline")
@@ -198,13 +199,13 @@ func (i *instance) call(ctx context.Context, ev *core.Event) error {
 			cancel(ctx.Err()) // nobody waits any more
 		}
 	})()
-	errs, err := i.wire.Handle(patient, timeout, []core.Event{*ev})
+	err := do(patient, timeout)
 	switch {
 	case err == nil:
 		i.mu.Lock()
 		i.answered = true
 		i.mu.Unlock()
-		return errs[0]
+		return nil
 	case context.Cause(patient) == errHangs:
 		i.condemn("it did not answer another call")
 		return failed(fmt.Sprintf("the plugin did not answer within %s and was ended", timeout.Round(time.Millisecond)))

@@ -54,7 +54,7 @@ type labConfig struct {
 
 type labListener struct{ labConfig }
 
-func (l *labListener) Start(context.Context) error {
+func (l *labListener) Start(context.Context, *sdk.Host) error {
 	switch l.Greeting {
 	case "no":
 		return errors.Join(sdk.Wrong("greeting", "is not polite"), sdk.Wrong("retry.max", "is too small"))
@@ -172,7 +172,7 @@ func labSpec(dir string) plughost.Spec {
 	if err != nil {
 		panic(err)
 	}
-	return plughost.Spec{Listener: "tested", Path: self, Dir: dir}
+	return plughost.Spec{Kind: wire.Listener, Name: "tested", Path: self, Dir: dir}
 }
 
 // journal is the host's log.

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pipehook/pipehook/core/effect"
 )
 
 // Options are what Open needs.
@@ -23,6 +25,16 @@ type Options struct {
 	Dir    string // of this process alone, for as long as it lives; made when it is needed
 	Log    *slog.Logger
 	Limits Limits
+
+	// Services is what answers a plugin that asks for something; nil: nobody does.
+	Services func(s *Spec) Services
+}
+
+// Services do what a plugin asks for. They are called from several calls at once.
+type Services interface {
+	KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error)
+	Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error)
+	Measure(ctx context.Context, by effect.Caller, measures []effect.Measure) error
 }
 
 // Limits bound what a plugin may take. Zero values are replaced by those of the product.
@@ -78,20 +90,27 @@ func Open(opts Options) (_ *Host, err error) {
 
 // Spec says what to run.
 type Spec struct {
-	Listener string // whose plugin it is, for the log
-	Path     string // of the binary
-	SHA256   string // which it must have; empty for any
-	Config   []byte // JSON
-	Dir      string // in which it works
+	Kind    string // what it is started as: wire.Listener, wire.Stage or wire.Source
+	Name    string // of that listener, stage or source
+	Path    string // of the binary
+	SHA256  string // which it must have; empty for any
+	Config  []byte // JSON
+	Secrets map[string]string
+	Dir     string // in which it works
+
+	Memory    int64 // bytes that its process may take; 0 for any number
+	OpenFiles int   // that it may have; 0 for as many as this process may
+	Plain     bool  // it serves without TLS, as plugins in other languages do
 }
 
-func (s *Spec) name() string { return filepath.Base(s.Path) }
+// File is the name of the binary.
+func (s *Spec) File() string { return filepath.Base(s.Path) }
 
 // Start starts a plugin and keeps it running until it is stopped. It does not wait.
 func (h *Host) Start(spec Spec) *Plugin {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Plugin{
-		host: h, spec: spec, cancel: cancel, log: h.opts.Log.With("plugin", spec.name(), "listener", spec.Listener),
+		host: h, spec: spec, cancel: cancel, log: h.opts.Log.With("plugin", spec.File(), spec.Kind, spec.Name),
 		changed: make(chan struct{}), ended: make(chan struct{}), suspects: map[string]bool{},
 	}
 	h.mu.Lock()

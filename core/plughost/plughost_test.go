@@ -22,6 +22,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 func TestAnEventArrivesWhole(t *testing.T) {
@@ -318,7 +319,7 @@ func TestAFileThatIsReplacedDoesNotRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newBench(t, plughost.Limits{}).Start(plughost.Spec{Path: file, SHA256: sum, Dir: dir})
+	p := newBench(t, plughost.Limits{}).Start(plughost.Spec{Kind: wire.Listener, Path: file, SHA256: sum, Dir: dir})
 	if err := p.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@
 package sdk
 
 import (
+	"context"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -22,20 +23,65 @@ type Listener = core.Listener
 // ListenerFunc makes a Listener of a function.
 type ListenerFunc = core.ListenerFunc
 
-// Plugin is what Serve serves.
+// Stage judges events on their way in, or changes them; it is the same as a built-in one. Process is
+// called from several goroutines at once, and a sender waits for it: it has until its context's
+// deadline, half a second unless pipeline.toml says otherwise. It may label the event, give it another
+// action, object, object id, current or previous, as Event.Amend does; other changes are lost. Continue
+// has the event go on. Drop ends its way: the sender is answered success, and what Event.Remark was told
+// is kept as the reason. An error made by Reject is answered to the sender; any other is a failure of the
+// stage, for which on_failure says what becomes of the event.
+type Stage = core.Stage
+
+// Verdict is what a Stage decides about an event.
+type Verdict = core.Verdict
+
+// The verdicts of a Stage.
+const (
+	Continue = core.Continue
+	Drop     = core.Dropped
+)
+
+// Source says which event a request is: Name gets an Event with the request's headers and body, and
+// fills in Action and Object, and what else it knows of ObjectID, Current, Previous, Meta, Version,
+// Attempt, OccurredAt, Facts and Key. It is called from several goroutines at once, and a sender waits
+// for it. What it says is kept, and it is not asked again for the same event. An error made by Reject
+// says that the request is not as its sender documents; any other is a failure of the source. In both
+// cases the event is unknown.unknown, and it is validate in the chain that turns it away or not.
+type Source interface {
+	Name(ctx context.Context, ev *Event) error
+}
+
+// Plugin is what Serve serves: a Listener, a Stage or a Source, or several of them. pipehook starts a
+// process for each place where pipeline.toml names the plugin, and each does one of them.
+//
+// Two methods of the Listener, Stage or Source are called when they are there. Start(context.Context,
+// *Host) error comes once, after Config was filled and before the first event. What it returns is shown
+// as a mistake in the configuration when it was made by Wrong; any other error is a start that failed,
+// and is tried again. Stop(context.Context) error comes when no event is being handled any more; it has
+// two seconds.
 type Plugin struct {
 	Name    string // lower case, as in pipeline.toml
 	Version string
 
-	// Config points to a struct that the listener's config table is read into, by the names of its
-	// json tags. What the table does not name keeps its value; what the struct does not have is a
-	// mistake. It may be nil, and it may be the Listener itself.
+	// Config points to a struct that the config table is read into, by the names of its json tags. What
+	// the table does not name keeps its value; what the struct does not have is a mistake, and so is
+	// what its validate tags refuse (see github.com/go-playground/validator). It may be nil, and it may
+	// be the Listener itself.
 	Config any
 
-	// Listener handles the events. When it has the method Start(context.Context) error, that is called
-	// once, after Config was filled and before the first event. What it returns is shown as a mistake
-	// in the configuration: Wrong says in which key.
 	Listener Listener
+	Stage    Stage
+	Source   Source
+}
+
+// Starter is a Listener, Stage or Source that has something to do before the first event.
+type Starter interface {
+	Start(ctx context.Context, host *Host) error
+}
+
+// Stopper is a Listener, Stage or Source that has something to do after the last event.
+type Stopper interface {
+	Stop(ctx context.Context) error
 }
 
 // Permanent says that another attempt would not help: the event is given up for this listener.
@@ -53,6 +99,10 @@ func RetryAfter(wait time.Duration, err error) error {
 	}
 	return &core.Error{Kind: core.Failed, Msg: err.Error(), RetryAfter: wait}
 }
+
+// Reject is a stage's or a source's word that the request is at fault. A stage has the sender answered
+// with the status, one of 400, 401, 403, 409, 413, 415, 422, 429 and 503, and with the message.
+func Reject(status int, msg string) error { return &wire.Rejection{Status: status, Msg: msg} }
 
 // Wrong is a mistake in the configuration, at a key of the config table such as "retry.max". Several
 // may be joined.

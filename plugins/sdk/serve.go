@@ -1,7 +1,6 @@
 package sdk
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -27,9 +26,11 @@ func Serve(p Plugin) {
 	// A service manager may tell all processes to end. The host then still waits for answers.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
 	go watchHost(os.Getppid())
-	wire.Serve(Server(p), goplugin.ServeConfig{
+	s := NewServer(p)
+	wire.Serve(s, goplugin.ServeConfig{
 		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr, DisableTime: true}),
 	})
+	s.Stop()
 }
 
 // watchHost ends the process soon after the host's, where the system does not do so itself.
@@ -39,29 +40,4 @@ func watchHost(host int) {
 			os.Exit(1)
 		}
 	}
-}
-
-// Server is what answers pipehook for the plugin. Serve and the tests of plugins need it, nobody
-// else does.
-func Server(p Plugin) wire.Server { return &server{plugin: p} }
-
-type server struct{ plugin Plugin }
-
-type starter interface {
-	Start(ctx context.Context) error
-}
-
-func (s *server) Configure(ctx context.Context, config []byte) (wire.Manifest, error) {
-	m := wire.Manifest{Name: s.plugin.Name, Version: s.plugin.Version, Does: []string{wire.Listens}}
-	if err := decode(config, s.plugin.Config); err != nil {
-		return m, err
-	}
-	if l, ok := s.plugin.Listener.(starter); ok {
-		return m, l.Start(ctx)
-	}
-	return m, nil
-}
-
-func (s *server) Handle(ctx context.Context, ev Event) error {
-	return s.plugin.Listener.Handle(ctx, ev)
 }

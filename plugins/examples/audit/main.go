@@ -28,7 +28,7 @@ type audit struct {
 }
 
 // Start opens the file before the first event, so that a path that is wrong shows at once.
-func (a *audit) Start(context.Context) (err error) {
+func (a *audit) Start(context.Context, *sdk.Host) (err error) {
 	if a.Path == "" {
 		return sdk.Wrong("path", "must not be empty")
 	}

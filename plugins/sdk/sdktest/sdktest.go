@@ -23,26 +23,30 @@ func Run(t testing.TB, p sdk.Plugin, config any) (sdk.Listener, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, _ := goplugin.TestPluginGRPCConn(t, false, wire.Set(sdk.Server(p)))
-	t.Cleanup(func() { _ = conn.Close() }) // which stops the server, too
+	s := sdk.NewServer(p)
+	conn, _ := goplugin.TestPluginGRPCConn(t, false, wire.Set(s))
+	t.Cleanup(func() {
+		_ = conn.Close() // which stops the server, too
+		s.Stop()
+	})
 	client, err := wire.Dispense(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	if _, err := client.Configure(ctx, table); err != nil {
+	if _, err := client.Configure(ctx, wire.Setup{Kind: wire.Listener, Name: p.Name, Config: table}); err != nil {
 		return nil, err
 	}
 	return sdk.ListenerFunc(func(ctx context.Context, ev sdk.Event) error {
 		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
 		deadline, _ := ctx.Deadline()
-		errs, err := client.Handle(ctx, time.Until(deadline), []sdk.Event{ev})
-		if err != nil {
+		var result wire.Result
+		if err := client.Handle(ctx, time.Until(deadline), []wire.Given{{Event: &ev}}, func(_ int, r wire.Result) { result = r }); err != nil {
 			return err
 		}
-		return errs[0]
+		return result.Err
 	}), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,19 +14,39 @@ import (
 	"github.com/pipehook/pipehook/plugins/sdk/wire/pluginv1"
 )
 
-// Client is pipehook's end. It may be used by many at once.
+// Client is pipehook's end. It may be used by many at once, once Configure has returned.
 type Client struct {
 	plugin   pluginv1.PluginServiceClient
 	listener pluginv1.ListenerServiceClient
+	stage    pluginv1.StageServiceClient
+	source   pluginv1.SourceServiceClient
+	manifest Manifest
+}
+
+// Given is an event and what it is handed over for.
+type Given struct {
+	Event *core.Event
+	Call  Call
+}
+
+// Result is what came of one event.
+type Result struct {
+	Err  error
+	Took time.Duration // as the plugin has measured it; 0 when it does not say
 }
 
 // errAnswer is in the error of a plugin that answers something that makes no sense.
 var errAnswer = errors.New("the plugin broke the protocol")
 
-// Configure hands over the configuration. What the plugin finds wrong with it comes as ConfigErrors,
-// joined; any other error is one of the call.
-func (c *Client) Configure(ctx context.Context, config []byte) (Manifest, error) {
-	answer, err := c.plugin.Configure(ctx, &pluginv1.ConfigureRequest{Config: config}, grpc.MaxCallRecvMsgSize(maxAnswer))
+var receives = []grpc.CallOption{grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxAnswer)}
+
+// Configure hands over what the plugin is started with. What it finds wrong with the configuration
+// comes as ConfigErrors, joined; any other error is one of the call.
+func (c *Client) Configure(ctx context.Context, s Setup) (Manifest, error) {
+	answer, err := c.plugin.Configure(ctx, &pluginv1.ConfigureRequest{
+		Config: s.Config, Kind: s.Kind, Name: s.Name, Secrets: s.Secrets, Minor: Minor,
+		Host: &pluginv1.Host{Address: s.Host.Path, Token: s.Host.Token},
+	}, receives...)
 	if err != nil {
 		return Manifest{}, callError(err)
 	}
@@ -33,28 +54,72 @@ func (c *Client) Configure(ctx context.Context, config []byte) (Manifest, error)
 	for _, m := range answer.GetMistakes() {
 		wrong = append(wrong, &ConfigError{Key: m.GetKey(), Msg: m.GetMessage()})
 	}
-	return Manifest{Name: answer.GetName(), Version: answer.GetVersion(), Does: answer.GetDoes()}, errors.Join(wrong...)
+	c.manifest = Manifest{Name: answer.GetName(), Version: answer.GetVersion(), Does: answer.GetDoes(), Minor: int(answer.GetMinor())}
+	return c.manifest, errors.Join(wrong...)
 }
 
-// Handle hands over events, which the plugin has the timeout for. It returns an error for each, or
-// one when the call failed; when ctx ends before there is an answer, that is such a failure.
-func (c *Client) Handle(ctx context.Context, timeout time.Duration, events []core.Event) ([]error, error) {
-	req := &pluginv1.HandleRequest{TimeoutMs: max(timeout.Milliseconds(), 1), Events: make([]*pluginv1.Event, len(events))}
+// Handle hands over events, which the plugin takes one after another, each within the timeout. done
+// is told what came of each, in their order and as soon as it is known. The error is that of a call
+// that failed, also because ctx ended; then done was not told of the rest.
+func (c *Client) Handle(ctx context.Context, timeout time.Duration, events []Given, done func(i int, r Result)) error {
+	if len(events) > 1 && c.manifest.Can(batch) {
+		return c.handleBatch(ctx, timeout, events, done)
+	}
 	for i := range events {
-		req.Events[i] = sent(&events[i])
+		answer, err := c.listener.Handle(ctx, handleRequest(timeout, events[i:i+1]), receives...)
+		if err != nil {
+			return callError(err)
+		}
+		if got := len(answer.GetResults()); got != 1 {
+			return fmt.Errorf("%w: %d results for one event", errAnswer, got)
+		}
+		done(i, result(answer.GetResults()[0]))
 	}
-	answer, err := c.listener.Handle(ctx, req, grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxAnswer))
+	return nil
+}
+
+func (c *Client) handleBatch(ctx context.Context, timeout time.Duration, events []Given, done func(i int, r Result)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // a stream that is not read to its end would stay
+	stream, err := c.listener.HandleBatch(ctx, handleRequest(timeout, events), receives...)
 	if err != nil {
-		return nil, callError(err)
+		return callError(err)
 	}
-	if got := len(answer.GetResults()); got != len(events) {
-		return nil, fmt.Errorf("%w: %d results for %d events", errAnswer, got, len(events))
+	for next := 0; ; {
+		answer, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF) && next == len(events):
+			return nil
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("%w: %d results for %d events", errAnswer, next, len(events))
+		case err != nil:
+			return callError(err)
+		case next+len(answer.GetResults()) > len(events):
+			return fmt.Errorf("%w: more than %d results for as many events", errAnswer, len(events))
+		}
+		for _, r := range answer.GetResults() {
+			done(next, result(r))
+			next++
+		}
 	}
-	errs := make([]error, len(events))
-	for i, r := range answer.GetResults() {
-		errs[i] = errorOf(r)
+}
+
+func handleRequest(timeout time.Duration, events []Given) *pluginv1.HandleRequest {
+	req := &pluginv1.HandleRequest{
+		TimeoutMs: millis(timeout), Events: make([]*pluginv1.Event, len(events)), Calls: make([]*pluginv1.Call, len(events)),
 	}
-	return errs, nil
+	for i, g := range events {
+		req.Events[i] = sent(g.Event)
+		req.Calls[i] = &pluginv1.Call{Id: g.Call.ID, Attempt: int64(g.Call.Attempt)}
+	}
+	return req
+}
+
+// millis rounds a time that is left so that some is left.
+func millis(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
+
+func result(r *pluginv1.Result) Result {
+	return Result{Err: errorOf(r), Took: max(time.Duration(r.GetTookNs()), 0)}
 }
 
 // callError is gRPC's error in words for people.

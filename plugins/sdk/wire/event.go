@@ -21,7 +21,7 @@ func sent(ev *core.Event) *pluginv1.Event {
 		Facts: &pluginv1.Facts{
 			UserId: text(ev.Facts.UserID), CompanyId: text(ev.Facts.CompanyID), ChangeSource: text(ev.Facts.ChangeSource), Bulk: ev.Facts.Bulk,
 		},
-		Gathered: ev.Gathered, Labels: ev.Labels,
+		Gathered: ev.Gathered, Labels: ev.Labels, Replayed: ev.Replayed, Flaw: text(ev.Flaw), Key: ev.Key,
 	}
 	if ev.Remote.IsValid() {
 		out.Remote = ev.Remote.String()
@@ -47,7 +47,8 @@ func received(in *pluginv1.Event) (core.Event, error) {
 			UserID: in.GetFacts().GetUserId(), CompanyID: in.GetFacts().GetCompanyId(),
 			ChangeSource: in.GetFacts().GetChangeSource(), Bulk: in.GetFacts().GetBulk(),
 		},
-		Gathered: in.GetGathered(), Labels: in.GetLabels(), Header: make(http.Header, len(in.GetHeaders())),
+		Gathered: in.GetGathered(), Labels: in.GetLabels(), Replayed: in.GetReplayed(), Flaw: in.GetFlaw(), Key: in.GetKey(),
+		Header: make(http.Header, len(in.GetHeaders())),
 	}
 	for _, h := range in.GetHeaders() {
 		ev.Header[h.GetName()] = h.GetValues()

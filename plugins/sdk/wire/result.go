@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"strings"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -22,16 +21,25 @@ func resultOf(err error) *pluginv1.Result {
 		return &pluginv1.Result{Outcome: pluginv1.Outcome_OUTCOME_DONE}
 	}
 	r := &pluginv1.Result{
-		Outcome: pluginv1.Outcome_OUTCOME_FAILED, Message: err.Error(), RetryAfterMs: core.RetryAfter(err).Milliseconds(),
+		Outcome: pluginv1.Outcome_OUTCOME_FAILED, Message: short(err.Error()), RetryAfterMs: core.RetryAfter(err).Milliseconds(),
 	}
 	if core.KindOf(err) == core.Permanent {
 		r.Outcome = pluginv1.Outcome_OUTCOME_PERMANENT
 	}
-	if len(r.Message) > maxText {
-		r.Message = r.Message[:maxText] + "…"
-	}
-	r.Message = strings.ToValidUTF8(r.Message, "\ufffd") // other text can't be sent
 	return r
+}
+
+// short is what can be sent of a text.
+func short(s string) string {
+	if len(s) > maxText {
+		s = s[:maxText] + "…"
+	}
+	return text(s)
+}
+
+// wait is how long a plugin asks to wait, as far as it may.
+func wait(ms int64) time.Duration {
+	return min(max(time.Duration(ms), 0), longestWait/time.Millisecond) * time.Millisecond
 }
 
 // errorOf is a result as the delivery engine judges it.
@@ -43,7 +51,7 @@ func errorOf(r *pluginv1.Result) error {
 	case pluginv1.Outcome_OUTCOME_PERMANENT:
 		e.Kind = core.Permanent
 	case pluginv1.Outcome_OUTCOME_FAILED:
-		e.RetryAfter = min(max(time.Duration(r.GetRetryAfterMs()), 0), longestWait/time.Millisecond) * time.Millisecond
+		e.RetryAfter = wait(r.GetRetryAfterMs())
 	default:
 		e.Err = errAnswer
 	}

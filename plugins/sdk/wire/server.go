@@ -16,15 +16,27 @@ import (
 type serverEnd struct {
 	pluginv1.UnimplementedPluginServiceServer
 	pluginv1.UnimplementedListenerServiceServer
+	pluginv1.UnimplementedStageServiceServer
+	pluginv1.UnimplementedSourceServiceServer
 	server Server
 }
 
 func (s *serverEnd) Configure(ctx context.Context, req *pluginv1.ConfigureRequest) (*pluginv1.ConfigureResponse, error) {
-	m, err := s.server.Configure(ctx, req.GetConfig())
+	setup := Setup{
+		Kind: req.GetKind(), Name: req.GetName(), Config: req.GetConfig(), Secrets: req.GetSecrets(),
+		Host: Address{Path: req.GetHost().GetAddress(), Token: req.GetHost().GetToken()},
+	}
+	if setup.Kind == "" { // pipehook knows 1.0 only
+		setup.Kind = Listener
+	}
+	m, err := s.server.Configure(ctx, setup)
 	if _, wrong := errors.AsType[*ConfigError](err); err != nil && !wrong { // the configuration is not to blame
 		return nil, status.Error(codes.Unavailable, text(err.Error()))
 	}
-	return &pluginv1.ConfigureResponse{Name: m.Name, Version: m.Version, Does: m.Does, Mistakes: mistakesOf(err)}, nil
+	if m.Can(Listener) {
+		m.Does = append(m.Does, batch)
+	}
+	return &pluginv1.ConfigureResponse{Name: m.Name, Version: m.Version, Does: m.Does, Mistakes: mistakesOf(err), Minor: Minor}, nil
 }
 
 func mistakesOf(err error) []*pluginv1.Mistake {
@@ -45,18 +57,91 @@ func mistakesOf(err error) []*pluginv1.Mistake {
 }
 
 func (s *serverEnd) Handle(ctx context.Context, req *pluginv1.HandleRequest) (*pluginv1.HandleResponse, error) {
-	if req.GetTimeoutMs() <= 0 {
-		return nil, status.Error(codes.InvalidArgument, "the call has no time-out")
+	timeout, err := timeoutOf(req)
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.GetTimeoutMs())*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answer := &pluginv1.HandleResponse{}
-	for _, sent := range req.GetEvents() {
-		ev, err := received(sent)
+	for i := range req.GetEvents() {
+		r, err := s.handle(ctx, req, i)
 		if err != nil {
-			return nil, status.Error(codes.InvalidArgument, err.Error())
+			return nil, err
 		}
-		answer.Results = append(answer.Results, resultOf(s.server.Handle(ctx, ev)))
+		answer.Results = append(answer.Results, r)
 	}
 	return answer, nil
+}
+
+// HandleBatch sends results from a goroutine of its own: while one message is on its way the results
+// of quick handlers gather for the next.
+func (s *serverEnd) HandleBatch(req *pluginv1.HandleRequest, stream pluginv1.ListenerService_HandleBatchServer) error {
+	timeout, err := timeoutOf(req)
+	if err != nil {
+		return err
+	}
+	results := make(chan *pluginv1.Result, len(req.GetEvents()))
+	sent := make(chan error, 1)
+	go func() { sent <- sendResults(stream, results) }() // ends with results
+	for i := range req.GetEvents() {
+		var r *pluginv1.Result
+		if r, err = s.handleWithin(stream.Context(), timeout, req, i); err != nil {
+			break
+		}
+		results <- r
+		if err = stream.Context().Err(); err != nil { // nobody waits any more
+			break
+		}
+	}
+	close(results)
+	return errors.Join(err, <-sent)
+}
+
+func sendResults(stream pluginv1.ListenerService_HandleBatchServer, results <-chan *pluginv1.Result) (err error) {
+	for r := range results {
+		answer := &pluginv1.HandleResponse{Results: []*pluginv1.Result{r}}
+		for more := true; more; {
+			select {
+			case r, ok := <-results:
+				if more = ok; ok {
+					answer.Results = append(answer.Results, r)
+				}
+			default:
+				more = false
+			}
+		}
+		if err == nil {
+			err = stream.Send(answer)
+		}
+	}
+	return err
+}
+
+func (s *serverEnd) handleWithin(ctx context.Context, timeout time.Duration, req *pluginv1.HandleRequest, i int) (*pluginv1.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return s.handle(ctx, req, i)
+}
+
+func (s *serverEnd) handle(ctx context.Context, req *pluginv1.HandleRequest, i int) (*pluginv1.Result, error) {
+	ev, err := received(req.GetEvents()[i])
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	var call Call
+	if calls := req.GetCalls(); i < len(calls) {
+		call = Call{ID: calls[i].GetId(), Attempt: int(calls[i].GetAttempt())}
+	}
+	began := time.Now()
+	r := resultOf(s.server.Handle(ctx, call, ev))
+	r.TookNs = time.Since(began).Nanoseconds()
+	return r, nil
+}
+
+func timeoutOf(req interface{ GetTimeoutMs() int64 }) (time.Duration, error) {
+	if req.GetTimeoutMs() <= 0 {
+		return 0, status.Error(codes.InvalidArgument, "the call has no time-out")
+	}
+	return time.Duration(req.GetTimeoutMs()) * time.Millisecond, nil
 }

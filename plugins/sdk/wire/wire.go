@@ -6,6 +6,8 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -16,8 +18,12 @@ import (
 
 //go:generate ./generate
 
-// Version is the version of what is said. Another one has another package of messages.
-const Version = 1
+// Version is the version of what is said. Another one has another package of messages. Minor counts
+// what was added since: both sides say theirs, and neither relies on what the other does not know.
+const (
+	Version = 1
+	Minor   = 1
+)
 
 // maxMessage is the most that one call may carry: the longest body there can be, its parts that are
 // sent beside it, and room for the header.
@@ -31,14 +37,46 @@ const name = "pipehook"
 // Handshake is how the two know that they were made for each other. It keeps nobody out.
 var Handshake = goplugin.HandshakeConfig{ProtocolVersion: Version, MagicCookieKey: "PIPEHOOK_PLUGIN", MagicCookieValue: "92f0d4c2-listeners-and-more"}
 
+// The kinds of what a plugin is started as. One may be able to be several.
+const (
+	Listener = "listener"
+	Stage    = "stage"
+	Source   = "source"
+)
+
+// batch is what a Manifest has beside Listener when the plugin takes several events at once.
+const batch = "listener.batch"
+
+// Setup is what a plugin is started with.
+type Setup struct {
+	Kind    string // Listener, Stage or Source
+	Name    string // of that listener or stage; what the events of that source have as their source
+	Config  []byte // JSON
+	Secrets map[string]string
+	Host    Address // where it can ask for something; empty when it can't
+}
+
+// Address is where pipehook answers a plugin, and what it must show there.
+type Address struct{ Path, Token string }
+
 // Manifest is what a plugin says of itself.
 type Manifest struct {
 	Name, Version string
-	Does          []string // Listens, so far
+	Does          []string
+	Minor         int // of the protocol
 }
 
-// Listens is in the Manifest of a plugin that handles events.
-const Listens = "listener"
+// Can reports whether the plugin can be started as the kind.
+func (m *Manifest) Can(kind string) bool { return slices.Contains(m.Does, kind) }
+
+// Contract is the version of the protocol that both sides know, such as 1.1.
+func (m *Manifest) Contract() string { return fmt.Sprintf("%d.%d", Version, min(m.Minor, Minor)) }
+
+// Call is the delivery that an event is handed over for. Its ID is what HostServer is asked with.
+type Call struct {
+	ID      uint64
+	Attempt int
+}
 
 // ConfigError is a mistake in a plugin's configuration.
 type ConfigError struct {
@@ -53,13 +91,16 @@ func (e *ConfigError) Error() string {
 	return e.Key + ": " + e.Msg
 }
 
-// Server is the plugin's end.
+// Server is the plugin's end. But for Configure its methods are called several times at once, and
+// those of kinds that it can't be started as are not called.
 type Server interface {
-	core.Listener
-
 	// Configure is called once, before all else. The ConfigErrors in its error are shown with their
 	// places in the file.
-	Configure(ctx context.Context, config []byte) (Manifest, error)
+	Configure(ctx context.Context, s Setup) (Manifest, error)
+
+	Handle(ctx context.Context, call Call, ev core.Event) error
+	Process(ctx context.Context, call Call, ev *core.Event) (core.Verdict, error)
+	Name(ctx context.Context, call Call, ev *core.Event) error
 }
 
 // Set is what a plugin serves and pipehook asks for. The host passes nil.
@@ -98,9 +139,14 @@ func (j *joint) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
 	end := &serverEnd{server: j.server}
 	pluginv1.RegisterPluginServiceServer(s, end)
 	pluginv1.RegisterListenerServiceServer(s, end)
+	pluginv1.RegisterStageServiceServer(s, end)
+	pluginv1.RegisterSourceServiceServer(s, end)
 	return nil
 }
 
 func (j *joint) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
-	return &Client{plugin: pluginv1.NewPluginServiceClient(conn), listener: pluginv1.NewListenerServiceClient(conn)}, nil
+	return &Client{
+		plugin: pluginv1.NewPluginServiceClient(conn), listener: pluginv1.NewListenerServiceClient(conn),
+		stage: pluginv1.NewStageServiceClient(conn), source: pluginv1.NewSourceServiceClient(conn),
+	}, nil
 }

@@ -21,11 +21,17 @@ import (
 // fake fails each event with the error of its id.
 type fake map[string]error
 
-func (f fake) Configure(context.Context, []byte) (wire.Manifest, error) {
-	return wire.Manifest{}, f["configure"]
+func (f fake) Configure(context.Context, wire.Setup) (wire.Manifest, error) {
+	return wire.Manifest{Does: []string{wire.Listener}}, f["configure"]
 }
 
-func (f fake) Handle(_ context.Context, ev core.Event) error { return f[ev.ID] }
+func (f fake) Handle(_ context.Context, _ wire.Call, ev core.Event) error { return f[ev.ID] }
+
+func (f fake) Process(_ context.Context, _ wire.Call, ev *core.Event) (core.Verdict, error) {
+	return core.Continue, f[ev.ID]
+}
+
+func (f fake) Name(_ context.Context, _ wire.Call, ev *core.Event) error { return f[ev.ID] }
 
 func connect(t *testing.T, s wire.Server) *wire.Client {
 	t.Helper()
@@ -36,6 +42,22 @@ func connect(t *testing.T, s wire.Server) *wire.Client {
 		t.Fatal(err)
 	}
 	return client
+}
+
+// handle hands events over and returns what came of each.
+func handle(t *testing.T, client *wire.Client, events ...core.Event) []error {
+	t.Helper()
+	if _, err := client.Configure(t.Context(), wire.Setup{}); err != nil {
+		t.Log(err) // which some of them are about
+	}
+	given, errs := make([]wire.Given, len(events)), make([]error, len(events))
+	for i := range events {
+		given[i] = wire.Given{Event: &events[i], Call: wire.Call{ID: uint64(i) + 1, Attempt: 1}}
+	}
+	if err := client.Handle(t.Context(), time.Second, given, func(i int, r wire.Result) { errs[i] = r.Err }); err != nil {
+		t.Fatal(err)
+	}
+	return errs
 }
 
 func TestEachEventOfACallHasItsOwnResult(t *testing.T) {
@@ -50,10 +72,7 @@ func TestEachEventOfACallHasItsOwnResult(t *testing.T) {
 	for _, id := range []string{"done", "failed", "never", "later", "ages", "silent", "verbose"} {
 		events = append(events, core.Event{ID: id})
 	}
-	errs, err := client.Handle(t.Context(), time.Second, events)
-	if err != nil {
-		t.Fatal(err)
-	}
+	errs := handle(t, client, events...)
 	if errs[0] != nil {
 		t.Errorf("a success came as %v", errs[0])
 	}
@@ -74,16 +93,13 @@ func TestEachEventOfACallHasItsOwnResult(t *testing.T) {
 // seeing says what it sees of an event's labels, as its failure.
 type seeing struct{ fake }
 
-func (seeing) Handle(_ context.Context, ev core.Event) error {
+func (seeing) Handle(_ context.Context, _ wire.Call, ev core.Event) error {
 	return fmt.Errorf("%v %q", ev.Labels, ev.Overlay)
 }
 
 func TestAPluginSeesLabels(t *testing.T) {
 	client := connect(t, seeing{})
-	errs, err := client.Handle(t.Context(), time.Second, []core.Event{{ID: "a", Labels: map[string]string{"size": "large"}, Overlay: "{}"}, {ID: "b"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	errs := handle(t, client, core.Event{ID: "a", Labels: map[string]string{"size": "large"}, Overlay: "{}"}, core.Event{ID: "b"})
 	if got := fmt.Sprint(errs); got != `[map[size:large] "" map[] ""]` {
 		t.Errorf("it sees %s", got)
 	}
@@ -91,7 +107,7 @@ func TestAPluginSeesLabels(t *testing.T) {
 
 func TestMistakesKeepTheirKeys(t *testing.T) {
 	client := connect(t, fake{"configure": errors.Join(&wire.ConfigError{Key: "a.b", Msg: "is wrong"}, errors.New("so is all of it"))})
-	_, err := client.Configure(t.Context(), nil)
+	_, err := client.Configure(t.Context(), wire.Setup{})
 	if wrong, ok := errors.AsType[*wire.ConfigError](err); !ok || wrong.Key != "a.b" || err.Error() != "a.b: is wrong\nso is all of it" {
 		t.Errorf("error %v", err)
 	}

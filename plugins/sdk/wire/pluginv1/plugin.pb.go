@@ -4,8 +4,12 @@
 // 	protoc        v3.21.12
 // source: pluginv1/plugin.proto
 
-// What pipehook and a compiled plugin say to each other. Within a version, fields and calls are only
-// added; what the newer of two sides sends and the older does not know is passed over.
+// What pipehook and a compiled plugin say to each other. docs/plugin-protocol.md tells how a plugin in
+// any language is started and found, and what the two may rely on.
+//
+// Within this package fields, calls and words are only added. What the newer of two sides sends and
+// the older does not know is passed over; what the older does not send reads as zero, and zero always
+// means what it meant before there was the field.
 
 package pluginv1
 
@@ -77,9 +81,71 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{0}
 }
 
+// Verdict is what a stage or a source says. One that does not say has failed.
+type Verdict int32
+
+const (
+	Verdict_VERDICT_UNSPECIFIED Verdict = 0
+	Verdict_VERDICT_CONTINUE    Verdict = 1 // the event goes on, changed as the answer says
+	Verdict_VERDICT_DROPPED     Verdict = 2 // a stage's: nobody wants it; the sender is answered success
+	Verdict_VERDICT_REJECTED    Verdict = 3 // the sender's fault, and it is told so
+	Verdict_VERDICT_FAILED      Verdict = 4 // the plugin's own; what happens then is configured
+)
+
+// Enum value maps for Verdict.
+var (
+	Verdict_name = map[int32]string{
+		0: "VERDICT_UNSPECIFIED",
+		1: "VERDICT_CONTINUE",
+		2: "VERDICT_DROPPED",
+		3: "VERDICT_REJECTED",
+		4: "VERDICT_FAILED",
+	}
+	Verdict_value = map[string]int32{
+		"VERDICT_UNSPECIFIED": 0,
+		"VERDICT_CONTINUE":    1,
+		"VERDICT_DROPPED":     2,
+		"VERDICT_REJECTED":    3,
+		"VERDICT_FAILED":      4,
+	}
+)
+
+func (x Verdict) Enum() *Verdict {
+	p := new(Verdict)
+	*p = x
+	return p
+}
+
+func (x Verdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Verdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_pluginv1_plugin_proto_enumTypes[1].Descriptor()
+}
+
+func (Verdict) Type() protoreflect.EnumType {
+	return &file_pluginv1_plugin_proto_enumTypes[1]
+}
+
+func (x Verdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Verdict.Descriptor instead.
+func (Verdict) EnumDescriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{1}
+}
+
 type ConfigureRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Config        []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"` // the listener's config table as a JSON object
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Config []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"` // the config table as a JSON object
+	// Since 1.1. Before, every plugin was a listener.
+	Kind          string            `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"` // what the plugin is started as: "listener", "stage" or "source"
+	Name          string            `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"` // of that listener or stage; what the events of that source have as their source
+	Secrets       map[string]string `protobuf:"bytes,4,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Host          *Host             `protobuf:"bytes,5,opt,name=host,proto3" json:"host,omitempty"`
+	Minor         int32             `protobuf:"varint,6,opt,name=minor,proto3" json:"minor,omitempty"` // of this protocol, as pipehook knows it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,19 +187,108 @@ func (x *ConfigureRequest) GetConfig() []byte {
 	return nil
 }
 
+func (x *ConfigureRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ConfigureRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConfigureRequest) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *ConfigureRequest) GetHost() *Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+func (x *ConfigureRequest) GetMinor() int32 {
+	if x != nil {
+		return x.Minor
+	}
+	return 0
+}
+
+// Host is where the plugin can ask pipehook for something.
+type Host struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // the path of a unix socket, spoken to without TLS
+	Token         string                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Host) Reset() {
+	*x = Host{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Host) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Host) ProtoMessage() {}
+
+func (x *Host) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Host.ProtoReflect.Descriptor instead.
+func (*Host) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Host) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Host) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
 type ConfigureResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`   // of the plugin
-	Does          []string               `protobuf:"bytes,3,rep,name=does,proto3" json:"does,omitempty"`         // "listener"
+	Does          []string               `protobuf:"bytes,3,rep,name=does,proto3" json:"does,omitempty"`         // "listener", "listener.batch", "stage", "source"
 	Mistakes      []*Mistake             `protobuf:"bytes,4,rep,name=mistakes,proto3" json:"mistakes,omitempty"` // with any, the plugin does not want to run
+	Minor         int32                  `protobuf:"varint,5,opt,name=minor,proto3" json:"minor,omitempty"`      // since 1.1: of this protocol, as the plugin knows it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_pluginv1_plugin_proto_msgTypes[1]
+	mi := &file_pluginv1_plugin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -145,7 +300,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_plugin_proto_msgTypes[1]
+	mi := &file_pluginv1_plugin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -158,7 +313,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{1}
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ConfigureResponse) GetName() string {
@@ -189,6 +344,13 @@ func (x *ConfigureResponse) GetMistakes() []*Mistake {
 	return nil
 }
 
+func (x *ConfigureResponse) GetMinor() int32 {
+	if x != nil {
+		return x.Minor
+	}
+	return 0
+}
+
 // Mistake is something wrong with the configuration.
 type Mistake struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -200,7 +362,7 @@ type Mistake struct {
 
 func (x *Mistake) Reset() {
 	*x = Mistake{}
-	mi := &file_pluginv1_plugin_proto_msgTypes[2]
+	mi := &file_pluginv1_plugin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -212,7 +374,7 @@ func (x *Mistake) String() string {
 func (*Mistake) ProtoMessage() {}
 
 func (x *Mistake) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_plugin_proto_msgTypes[2]
+	mi := &file_pluginv1_plugin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -225,7 +387,7 @@ func (x *Mistake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mistake.ProtoReflect.Descriptor instead.
 func (*Mistake) Descriptor() ([]byte, []int) {
-	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{2}
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Mistake) GetKey() string {
@@ -246,13 +408,14 @@ type HandleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Events        []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	TimeoutMs     int64                  `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // for all of them together; a plugin that does not answer by then is ended
+	Calls         []*Call                `protobuf:"bytes,3,rep,name=calls,proto3" json:"calls,omitempty"`                           // since 1.1: one for each event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HandleRequest) Reset() {
 	*x = HandleRequest{}
-	mi := &file_pluginv1_plugin_proto_msgTypes[3]
+	mi := &file_pluginv1_plugin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -264,7 +427,7 @@ func (x *HandleRequest) String() string {
 func (*HandleRequest) ProtoMessage() {}
 
 func (x *HandleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_plugin_proto_msgTypes[3]
+	mi := &file_pluginv1_plugin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -277,7 +440,7 @@ func (x *HandleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandleRequest.ProtoReflect.Descriptor instead.
 func (*HandleRequest) Descriptor() ([]byte, []int) {
-	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{3}
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HandleRequest) GetEvents() []*Event {
@@ -294,6 +457,66 @@ func (x *HandleRequest) GetTimeoutMs() int64 {
 	return 0
 }
 
+func (x *HandleRequest) GetCalls() []*Call {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+// Call is the delivery that an event is handed over for.
+type Call struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`           // what HostService asks for; not used again while the plugin runs
+	Attempt       int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"` // the number of this attempt, from 1
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Call) Reset() {
+	*x = Call{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Call) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Call) ProtoMessage() {}
+
+func (x *Call) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Call.ProtoReflect.Descriptor instead.
+func (*Call) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Call) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Call) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
 type HandleResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Results       []*Result              `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
@@ -303,7 +526,7 @@ type HandleResponse struct {
 
 func (x *HandleResponse) Reset() {
 	*x = HandleResponse{}
-	mi := &file_pluginv1_plugin_proto_msgTypes[4]
+	mi := &file_pluginv1_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +538,7 @@ func (x *HandleResponse) String() string {
 func (*HandleResponse) ProtoMessage() {}
 
 func (x *HandleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_plugin_proto_msgTypes[4]
+	mi := &file_pluginv1_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +551,7 @@ func (x *HandleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandleResponse.ProtoReflect.Descriptor instead.
 func (*HandleResponse) Descriptor() ([]byte, []int) {
-	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{4}
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HandleResponse) GetResults() []*Result {
@@ -343,13 +566,14 @@ type Result struct {
 	Outcome       Outcome                `protobuf:"varint,1,opt,name=outcome,proto3,enum=pipehook.plugin.v1.Outcome" json:"outcome,omitempty"`
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`                                  // why it did not succeed
 	RetryAfterMs  int64                  `protobuf:"varint,3,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"` // how long to wait before the next attempt; 0 leaves it to pipehook
+	TookNs        int64                  `protobuf:"varint,4,opt,name=took_ns,json=tookNs,proto3" json:"took_ns,omitempty"`                     // since 1.1
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_pluginv1_plugin_proto_msgTypes[5]
+	mi := &file_pluginv1_plugin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +585,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_plugin_proto_msgTypes[5]
+	mi := &file_pluginv1_plugin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +598,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{5}
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Result) GetOutcome() Outcome {
@@ -396,6 +620,354 @@ func (x *Result) GetRetryAfterMs() int64 {
 		return x.RetryAfterMs
 	}
 	return 0
+}
+
+func (x *Result) GetTookNs() int64 {
+	if x != nil {
+		return x.TookNs
+	}
+	return 0
+}
+
+type ProcessRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         *Event                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	TimeoutMs     int64                  `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	Call          uint64                 `protobuf:"varint,3,opt,name=call,proto3" json:"call,omitempty"` // what HostService asks for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessRequest) Reset() {
+	*x = ProcessRequest{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessRequest) ProtoMessage() {}
+
+func (x *ProcessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessRequest.ProtoReflect.Descriptor instead.
+func (*ProcessRequest) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ProcessRequest) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *ProcessRequest) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *ProcessRequest) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+type ProcessResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Verdict       Verdict                `protobuf:"varint,1,opt,name=verdict,proto3,enum=pipehook.plugin.v1.Verdict" json:"verdict,omitempty"`
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`                                  // why it was dropped or failed; when rejected, what the sender is told
+	Status        int32                  `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`                                   // when rejected: the HTTP status: 400, 401, 403, 409, 413, 415, 422, 429 or 503
+	RetryAfterMs  int64                  `protobuf:"varint,4,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"` // when rejected or failed
+	Amendment     *Amendment             `protobuf:"bytes,5,opt,name=amendment,proto3" json:"amendment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessResponse) Reset() {
+	*x = ProcessResponse{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessResponse) ProtoMessage() {}
+
+func (x *ProcessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessResponse.ProtoReflect.Descriptor instead.
+func (*ProcessResponse) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ProcessResponse) GetVerdict() Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return Verdict_VERDICT_UNSPECIFIED
+}
+
+func (x *ProcessResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ProcessResponse) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *ProcessResponse) GetRetryAfterMs() int64 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
+}
+
+func (x *ProcessResponse) GetAmendment() *Amendment {
+	if x != nil {
+		return x.Amendment
+	}
+	return nil
+}
+
+// Amendment is what changes of an event. What is not set is left as it is.
+type Amendment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Labels        map[string]string      `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // are added; one with an empty value is taken away
+	Action        *string                `protobuf:"bytes,2,opt,name=action,proto3,oneof" json:"action,omitempty"`
+	Object        *string                `protobuf:"bytes,3,opt,name=object,proto3,oneof" json:"object,omitempty"`
+	ObjectId      *string                `protobuf:"bytes,4,opt,name=object_id,json=objectId,proto3,oneof" json:"object_id,omitempty"`
+	Current       []byte                 `protobuf:"bytes,5,opt,name=current,proto3,oneof" json:"current,omitempty"` // JSON; null takes it away
+	Previous      []byte                 `protobuf:"bytes,6,opt,name=previous,proto3,oneof" json:"previous,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Amendment) Reset() {
+	*x = Amendment{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Amendment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Amendment) ProtoMessage() {}
+
+func (x *Amendment) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Amendment.ProtoReflect.Descriptor instead.
+func (*Amendment) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Amendment) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Amendment) GetAction() string {
+	if x != nil && x.Action != nil {
+		return *x.Action
+	}
+	return ""
+}
+
+func (x *Amendment) GetObject() string {
+	if x != nil && x.Object != nil {
+		return *x.Object
+	}
+	return ""
+}
+
+func (x *Amendment) GetObjectId() string {
+	if x != nil && x.ObjectId != nil {
+		return *x.ObjectId
+	}
+	return ""
+}
+
+func (x *Amendment) GetCurrent() []byte {
+	if x != nil {
+		return x.Current
+	}
+	return nil
+}
+
+func (x *Amendment) GetPrevious() []byte {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
+type NameRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         *Event                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	TimeoutMs     int64                  `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	Call          uint64                 `protobuf:"varint,3,opt,name=call,proto3" json:"call,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NameRequest) Reset() {
+	*x = NameRequest{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NameRequest) ProtoMessage() {}
+
+func (x *NameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NameRequest.ProtoReflect.Descriptor instead.
+func (*NameRequest) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *NameRequest) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *NameRequest) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *NameRequest) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+type NameResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Verdict       Verdict                `protobuf:"varint,1,opt,name=verdict,proto3,enum=pipehook.plugin.v1.Verdict" json:"verdict,omitempty"` // rejected: the request is not as its sender documents
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Event         *Event                 `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"` // its fields 8 to 18, 22 and 23
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NameResponse) Reset() {
+	*x = NameResponse{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NameResponse) ProtoMessage() {}
+
+func (x *NameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NameResponse.ProtoReflect.Descriptor instead.
+func (*NameResponse) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *NameResponse) GetVerdict() Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return Verdict_VERDICT_UNSPECIFIED
+}
+
+func (x *NameResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *NameResponse) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
 }
 
 // Event is one webhook.
@@ -421,13 +993,16 @@ type Event struct {
 	Facts         *Facts                 `protobuf:"bytes,18,opt,name=facts,proto3" json:"facts,omitempty"`
 	Gathered      []string               `protobuf:"bytes,19,rep,name=gathered,proto3" json:"gathered,omitempty"`                                                                       // the ids of the events that this one stands for, when it does
 	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what stages said of it
+	Replayed      bool                   `protobuf:"varint,21,opt,name=replayed,proto3" json:"replayed,omitempty"`                                                                      // since 1.1: it had been handled, and was asked for again
+	Flaw          string                 `protobuf:"bytes,22,opt,name=flaw,proto3" json:"flaw,omitempty"`                                                                               // since 1.1: in which way the body is not as its sender documents it
+	Key           []byte                 `protobuf:"bytes,23,opt,name=key,proto3" json:"key,omitempty"`                                                                                 // since 1.1: equal for repetitions of one occurrence and only for those
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_pluginv1_plugin_proto_msgTypes[6]
+	mi := &file_pluginv1_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +1014,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_plugin_proto_msgTypes[6]
+	mi := &file_pluginv1_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +1027,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{6}
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Event) GetId() string {
@@ -595,6 +1170,27 @@ func (x *Event) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *Event) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *Event) GetFlaw() string {
+	if x != nil {
+		return x.Flaw
+	}
+	return ""
+}
+
+func (x *Event) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type Header struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -605,7 +1201,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_pluginv1_plugin_proto_msgTypes[7]
+	mi := &file_pluginv1_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +1213,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_plugin_proto_msgTypes[7]
+	mi := &file_pluginv1_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +1226,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{7}
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Header) GetName() string {
@@ -660,7 +1256,7 @@ type Facts struct {
 
 func (x *Facts) Reset() {
 	*x = Facts{}
-	mi := &file_pluginv1_plugin_proto_msgTypes[8]
+	mi := &file_pluginv1_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +1268,7 @@ func (x *Facts) String() string {
 func (*Facts) ProtoMessage() {}
 
 func (x *Facts) ProtoReflect() protoreflect.Message {
-	mi := &file_pluginv1_plugin_proto_msgTypes[8]
+	mi := &file_pluginv1_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +1281,7 @@ func (x *Facts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Facts.ProtoReflect.Descriptor instead.
 func (*Facts) Descriptor() ([]byte, []int) {
-	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{8}
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Facts) GetUserId() string {
@@ -716,31 +1312,716 @@ func (x *Facts) GetBulk() bool {
 	return false
 }
 
+// Failure is why HostService could not do what was asked, with one of the codes that scripts know,
+// such as "EINVAL", "ETOOLARGE", "EFULL" or "EUNAVAILABLE".
+type Failure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Failure) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Failure) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+type KVRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Call          uint64                 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"`     // 0 outside of calls
+	Op            string                 `protobuf:"bytes,2,opt,name=op,proto3" json:"op,omitempty"`          // "get", "set", "delete" or "list"
+	Shared        bool                   `protobuf:"varint,3,opt,name=shared,proto3" json:"shared,omitempty"` // what all scripts and plugins see, not only this one
+	Key           string                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`                                // JSON
+	TtlMs         int64                  `protobuf:"varint,6,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`                  // 0 for ever
+	IfVersion     *string                `protobuf:"bytes,7,opt,name=if_version,json=ifVersion,proto3,oneof" json:"if_version,omitempty"` // not set for any; empty only when absent; else only this version
+	Prefix        string                 `protobuf:"bytes,8,opt,name=prefix,proto3" json:"prefix,omitempty"`                              // for list, as the next two
+	After         string                 `protobuf:"bytes,9,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         int32                  `protobuf:"varint,10,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KVRequest) Reset() {
+	*x = KVRequest{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KVRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KVRequest) ProtoMessage() {}
+
+func (x *KVRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KVRequest.ProtoReflect.Descriptor instead.
+func (*KVRequest) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KVRequest) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *KVRequest) GetOp() string {
+	if x != nil {
+		return x.Op
+	}
+	return ""
+}
+
+func (x *KVRequest) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
+func (x *KVRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KVRequest) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *KVRequest) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *KVRequest) GetIfVersion() string {
+	if x != nil && x.IfVersion != nil {
+		return *x.IfVersion
+	}
+	return ""
+}
+
+func (x *KVRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *KVRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *KVRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type KVEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Expires       int64                  `protobuf:"varint,4,opt,name=expires,proto3" json:"expires,omitempty"` // 0 for never
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KVEntry) Reset() {
+	*x = KVEntry{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KVEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KVEntry) ProtoMessage() {}
+
+func (x *KVEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KVEntry.ProtoReflect.Descriptor instead.
+func (*KVEntry) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *KVEntry) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KVEntry) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *KVEntry) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *KVEntry) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+type KVResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	Ok            bool                   `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"` // found, or written
+	Entry         *KVEntry               `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`
+	Entries       []*KVEntry             `protobuf:"bytes,4,rep,name=entries,proto3" json:"entries,omitempty"`
+	More          bool                   `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KVResponse) Reset() {
+	*x = KVResponse{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KVResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KVResponse) ProtoMessage() {}
+
+func (x *KVResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KVResponse.ProtoReflect.Descriptor instead.
+func (*KVResponse) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *KVResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *KVResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *KVResponse) GetEntry() *KVEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *KVResponse) GetEntries() []*KVEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *KVResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type EmitRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Call          uint64                 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"`
+	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	Object        string                 `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
+	ObjectId      string                 `protobuf:"bytes,4,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`
+	Current       []byte                 `protobuf:"bytes,5,opt,name=current,proto3" json:"current,omitempty"` // JSON, as the next two
+	Previous      []byte                 `protobuf:"bytes,6,opt,name=previous,proto3" json:"previous,omitempty"`
+	Meta          []byte                 `protobuf:"bytes,7,opt,name=meta,proto3" json:"meta,omitempty"`
+	Key           string                 `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`          // of the plugin's own; without one the ordinal tells emits apart
+	Ordinal       int32                  `protobuf:"varint,9,opt,name=ordinal,proto3" json:"ordinal,omitempty"` // of the call's emits, from 0
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmitRequest) Reset() {
+	*x = EmitRequest{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmitRequest) ProtoMessage() {}
+
+func (x *EmitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmitRequest.ProtoReflect.Descriptor instead.
+func (*EmitRequest) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *EmitRequest) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *EmitRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *EmitRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *EmitRequest) GetObjectId() string {
+	if x != nil {
+		return x.ObjectId
+	}
+	return ""
+}
+
+func (x *EmitRequest) GetCurrent() []byte {
+	if x != nil {
+		return x.Current
+	}
+	return nil
+}
+
+func (x *EmitRequest) GetPrevious() []byte {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
+func (x *EmitRequest) GetMeta() []byte {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *EmitRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *EmitRequest) GetOrdinal() int32 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
+}
+
+type EmitResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Duplicate     bool                   `protobuf:"varint,3,opt,name=duplicate,proto3" json:"duplicate,omitempty"` // it was there already, from an earlier attempt
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmitResponse) Reset() {
+	*x = EmitResponse{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmitResponse) ProtoMessage() {}
+
+func (x *EmitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmitResponse.ProtoReflect.Descriptor instead.
+func (*EmitResponse) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *EmitResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *EmitResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *EmitResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
+type MeasureRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Measures      []*Measure             `protobuf:"bytes,1,rep,name=measures,proto3" json:"measures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeasureRequest) Reset() {
+	*x = MeasureRequest{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeasureRequest) ProtoMessage() {}
+
+func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeasureRequest.ProtoReflect.Descriptor instead.
+func (*MeasureRequest) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *MeasureRequest) GetMeasures() []*Measure {
+	if x != nil {
+		return x.Measures
+	}
+	return nil
+}
+
+// Measure is one step of a metric.
+type Measure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`    // a-z, 0-9 and _
+	Gauge         bool                   `protobuf:"varint,2,opt,name=gauge,proto3" json:"gauge,omitempty"` // value replaces what was before; else it is added
+	Value         float64                `protobuf:"fixed64,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Measure) Reset() {
+	*x = Measure{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Measure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Measure) ProtoMessage() {}
+
+func (x *Measure) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Measure.ProtoReflect.Descriptor instead.
+func (*Measure) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Measure) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Measure) GetGauge() bool {
+	if x != nil {
+		return x.Gauge
+	}
+	return false
+}
+
+func (x *Measure) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+type MeasureResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeasureResponse) Reset() {
+	*x = MeasureResponse{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeasureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeasureResponse) ProtoMessage() {}
+
+func (x *MeasureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeasureResponse.ProtoReflect.Descriptor instead.
+func (*MeasureResponse) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *MeasureResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
 var File_pluginv1_plugin_proto protoreflect.FileDescriptor
 
 const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\n" +
-	"\x15pluginv1/plugin.proto\x12\x12pipehook.plugin.v1\"*\n" +
+	"\x15pluginv1/plugin.proto\x12\x12pipehook.plugin.v1\"\x9f\x02\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
-	"\x06config\x18\x01 \x01(\fR\x06config\"\x8e\x01\n" +
+	"\x06config\x18\x01 \x01(\fR\x06config\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12K\n" +
+	"\asecrets\x18\x04 \x03(\v21.pipehook.plugin.v1.ConfigureRequest.SecretsEntryR\asecrets\x12,\n" +
+	"\x04host\x18\x05 \x01(\v2\x18.pipehook.plugin.v1.HostR\x04host\x12\x14\n" +
+	"\x05minor\x18\x06 \x01(\x05R\x05minor\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"6\n" +
+	"\x04Host\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"\xa4\x01\n" +
 	"\x11ConfigureResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
 	"\x04does\x18\x03 \x03(\tR\x04does\x127\n" +
-	"\bmistakes\x18\x04 \x03(\v2\x1b.pipehook.plugin.v1.MistakeR\bmistakes\"5\n" +
+	"\bmistakes\x18\x04 \x03(\v2\x1b.pipehook.plugin.v1.MistakeR\bmistakes\x12\x14\n" +
+	"\x05minor\x18\x05 \x01(\x05R\x05minor\"5\n" +
 	"\aMistake\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"a\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x91\x01\n" +
 	"\rHandleRequest\x121\n" +
 	"\x06events\x18\x01 \x03(\v2\x19.pipehook.plugin.v1.EventR\x06events\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\"F\n" +
+	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12.\n" +
+	"\x05calls\x18\x03 \x03(\v2\x18.pipehook.plugin.v1.CallR\x05calls\"0\n" +
+	"\x04Call\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\"F\n" +
 	"\x0eHandleResponse\x124\n" +
-	"\aresults\x18\x01 \x03(\v2\x1a.pipehook.plugin.v1.ResultR\aresults\"\x7f\n" +
+	"\aresults\x18\x01 \x03(\v2\x1a.pipehook.plugin.v1.ResultR\aresults\"\x98\x01\n" +
 	"\x06Result\x125\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1b.pipehook.plugin.v1.OutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12$\n" +
-	"\x0eretry_after_ms\x18\x03 \x01(\x03R\fretryAfterMs\"\xa2\x05\n" +
+	"\x0eretry_after_ms\x18\x03 \x01(\x03R\fretryAfterMs\x12\x17\n" +
+	"\atook_ns\x18\x04 \x01(\x03R\x06tookNs\"t\n" +
+	"\x0eProcessRequest\x12/\n" +
+	"\x05event\x18\x01 \x01(\v2\x19.pipehook.plugin.v1.EventR\x05event\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12\x12\n" +
+	"\x04call\x18\x03 \x01(\x04R\x04call\"\xdd\x01\n" +
+	"\x0fProcessResponse\x125\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x1b.pipehook.plugin.v1.VerdictR\averdict\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\x05R\x06status\x12$\n" +
+	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\x12;\n" +
+	"\tamendment\x18\x05 \x01(\v2\x1d.pipehook.plugin.v1.AmendmentR\tamendment\"\xe2\x02\n" +
+	"\tAmendment\x12A\n" +
+	"\x06labels\x18\x01 \x03(\v2).pipehook.plugin.v1.Amendment.LabelsEntryR\x06labels\x12\x1b\n" +
+	"\x06action\x18\x02 \x01(\tH\x00R\x06action\x88\x01\x01\x12\x1b\n" +
+	"\x06object\x18\x03 \x01(\tH\x01R\x06object\x88\x01\x01\x12 \n" +
+	"\tobject_id\x18\x04 \x01(\tH\x02R\bobjectId\x88\x01\x01\x12\x1d\n" +
+	"\acurrent\x18\x05 \x01(\fH\x03R\acurrent\x88\x01\x01\x12\x1f\n" +
+	"\bprevious\x18\x06 \x01(\fH\x04R\bprevious\x88\x01\x01\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
+	"\a_actionB\t\n" +
+	"\a_objectB\f\n" +
+	"\n" +
+	"_object_idB\n" +
+	"\n" +
+	"\b_currentB\v\n" +
+	"\t_previous\"q\n" +
+	"\vNameRequest\x12/\n" +
+	"\x05event\x18\x01 \x01(\v2\x19.pipehook.plugin.v1.EventR\x05event\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12\x12\n" +
+	"\x04call\x18\x03 \x01(\x04R\x04call\"\x90\x01\n" +
+	"\fNameResponse\x125\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x1b.pipehook.plugin.v1.VerdictR\averdict\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12/\n" +
+	"\x05event\x18\x03 \x01(\v2\x19.pipehook.plugin.v1.EventR\x05event\"\xe4\x05\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12\x16\n" +
@@ -765,7 +2046,10 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"occurredAt\x12/\n" +
 	"\x05facts\x18\x12 \x01(\v2\x19.pipehook.plugin.v1.FactsR\x05facts\x12\x1a\n" +
 	"\bgathered\x18\x13 \x03(\tR\bgathered\x12=\n" +
-	"\x06labels\x18\x14 \x03(\v2%.pipehook.plugin.v1.Event.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x14 \x03(\v2%.pipehook.plugin.v1.Event.LabelsEntryR\x06labels\x12\x1a\n" +
+	"\breplayed\x18\x15 \x01(\bR\breplayed\x12\x12\n" +
+	"\x04flaw\x18\x16 \x01(\tR\x04flaw\x12\x10\n" +
+	"\x03key\x18\x17 \x01(\fR\x03key\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"4\n" +
@@ -777,16 +2061,82 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"company_id\x18\x02 \x01(\tR\tcompanyId\x12#\n" +
 	"\rchange_source\x18\x03 \x01(\tR\fchangeSource\x12\x12\n" +
-	"\x04bulk\x18\x04 \x01(\bR\x04bulk*_\n" +
+	"\x04bulk\x18\x04 \x01(\bR\x04bulk\"7\n" +
+	"\aFailure\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xfd\x01\n" +
+	"\tKVRequest\x12\x12\n" +
+	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x0e\n" +
+	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
+	"\x06shared\x18\x03 \x01(\bR\x06shared\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\fR\x05value\x12\x15\n" +
+	"\x06ttl_ms\x18\x06 \x01(\x03R\x05ttlMs\x12\"\n" +
+	"\n" +
+	"if_version\x18\a \x01(\tH\x00R\tifVersion\x88\x01\x01\x12\x16\n" +
+	"\x06prefix\x18\b \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05after\x18\t \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\n" +
+	" \x01(\x05R\x05limitB\r\n" +
+	"\v_if_version\"e\n" +
+	"\aKVEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x18\n" +
+	"\aexpires\x18\x04 \x01(\x03R\aexpires\"\xd1\x01\n" +
+	"\n" +
+	"KVResponse\x125\n" +
+	"\afailure\x18\x01 \x01(\v2\x1b.pipehook.plugin.v1.FailureR\afailure\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x121\n" +
+	"\x05entry\x18\x03 \x01(\v2\x1b.pipehook.plugin.v1.KVEntryR\x05entry\x125\n" +
+	"\aentries\x18\x04 \x03(\v2\x1b.pipehook.plugin.v1.KVEntryR\aentries\x12\x12\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\"\xe4\x01\n" +
+	"\vEmitRequest\x12\x12\n" +
+	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
+	"\x06object\x18\x03 \x01(\tR\x06object\x12\x1b\n" +
+	"\tobject_id\x18\x04 \x01(\tR\bobjectId\x12\x18\n" +
+	"\acurrent\x18\x05 \x01(\fR\acurrent\x12\x1a\n" +
+	"\bprevious\x18\x06 \x01(\fR\bprevious\x12\x12\n" +
+	"\x04meta\x18\a \x01(\fR\x04meta\x12\x10\n" +
+	"\x03key\x18\b \x01(\tR\x03key\x12\x18\n" +
+	"\aordinal\x18\t \x01(\x05R\aordinal\"s\n" +
+	"\fEmitResponse\x125\n" +
+	"\afailure\x18\x01 \x01(\v2\x1b.pipehook.plugin.v1.FailureR\afailure\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1c\n" +
+	"\tduplicate\x18\x03 \x01(\bR\tduplicate\"I\n" +
+	"\x0eMeasureRequest\x127\n" +
+	"\bmeasures\x18\x01 \x03(\v2\x1b.pipehook.plugin.v1.MeasureR\bmeasures\"I\n" +
+	"\aMeasure\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05gauge\x18\x02 \x01(\bR\x05gauge\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\x01R\x05value\"H\n" +
+	"\x0fMeasureResponse\x125\n" +
+	"\afailure\x18\x01 \x01(\v2\x1b.pipehook.plugin.v1.FailureR\afailure*_\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fOUTCOME_DONE\x10\x01\x12\x12\n" +
 	"\x0eOUTCOME_FAILED\x10\x02\x12\x15\n" +
-	"\x11OUTCOME_PERMANENT\x10\x032i\n" +
+	"\x11OUTCOME_PERMANENT\x10\x03*w\n" +
+	"\aVerdict\x12\x17\n" +
+	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10VERDICT_CONTINUE\x10\x01\x12\x13\n" +
+	"\x0fVERDICT_DROPPED\x10\x02\x12\x14\n" +
+	"\x10VERDICT_REJECTED\x10\x03\x12\x12\n" +
+	"\x0eVERDICT_FAILED\x10\x042i\n" +
 	"\rPluginService\x12X\n" +
-	"\tConfigure\x12$.pipehook.plugin.v1.ConfigureRequest\x1a%.pipehook.plugin.v1.ConfigureResponse2b\n" +
+	"\tConfigure\x12$.pipehook.plugin.v1.ConfigureRequest\x1a%.pipehook.plugin.v1.ConfigureResponse2\xba\x01\n" +
 	"\x0fListenerService\x12O\n" +
-	"\x06Handle\x12!.pipehook.plugin.v1.HandleRequest\x1a\".pipehook.plugin.v1.HandleResponseB8Z6github.com/pipehook/pipehook/plugins/sdk/wire/pluginv1b\x06proto3"
+	"\x06Handle\x12!.pipehook.plugin.v1.HandleRequest\x1a\".pipehook.plugin.v1.HandleResponse\x12V\n" +
+	"\vHandleBatch\x12!.pipehook.plugin.v1.HandleRequest\x1a\".pipehook.plugin.v1.HandleResponse0\x012b\n" +
+	"\fStageService\x12R\n" +
+	"\aProcess\x12\".pipehook.plugin.v1.ProcessRequest\x1a#.pipehook.plugin.v1.ProcessResponse2Z\n" +
+	"\rSourceService\x12I\n" +
+	"\x04Name\x12\x1f.pipehook.plugin.v1.NameRequest\x1a .pipehook.plugin.v1.NameResponse2\xf1\x01\n" +
+	"\vHostService\x12C\n" +
+	"\x02KV\x12\x1d.pipehook.plugin.v1.KVRequest\x1a\x1e.pipehook.plugin.v1.KVResponse\x12I\n" +
+	"\x04Emit\x12\x1f.pipehook.plugin.v1.EmitRequest\x1a .pipehook.plugin.v1.EmitResponse\x12R\n" +
+	"\aMeasure\x12\".pipehook.plugin.v1.MeasureRequest\x1a#.pipehook.plugin.v1.MeasureResponseB8Z6github.com/pipehook/pipehook/plugins/sdk/wire/pluginv1b\x06proto3"
 
 var (
 	file_pluginv1_plugin_proto_rawDescOnce sync.Once
@@ -800,38 +2150,85 @@ func file_pluginv1_plugin_proto_rawDescGZIP() []byte {
 	return file_pluginv1_plugin_proto_rawDescData
 }
 
-var file_pluginv1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pluginv1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_pluginv1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_pluginv1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_pluginv1_plugin_proto_goTypes = []any{
 	(Outcome)(0),              // 0: pipehook.plugin.v1.Outcome
-	(*ConfigureRequest)(nil),  // 1: pipehook.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil), // 2: pipehook.plugin.v1.ConfigureResponse
-	(*Mistake)(nil),           // 3: pipehook.plugin.v1.Mistake
-	(*HandleRequest)(nil),     // 4: pipehook.plugin.v1.HandleRequest
-	(*HandleResponse)(nil),    // 5: pipehook.plugin.v1.HandleResponse
-	(*Result)(nil),            // 6: pipehook.plugin.v1.Result
-	(*Event)(nil),             // 7: pipehook.plugin.v1.Event
-	(*Header)(nil),            // 8: pipehook.plugin.v1.Header
-	(*Facts)(nil),             // 9: pipehook.plugin.v1.Facts
-	nil,                       // 10: pipehook.plugin.v1.Event.LabelsEntry
+	(Verdict)(0),              // 1: pipehook.plugin.v1.Verdict
+	(*ConfigureRequest)(nil),  // 2: pipehook.plugin.v1.ConfigureRequest
+	(*Host)(nil),              // 3: pipehook.plugin.v1.Host
+	(*ConfigureResponse)(nil), // 4: pipehook.plugin.v1.ConfigureResponse
+	(*Mistake)(nil),           // 5: pipehook.plugin.v1.Mistake
+	(*HandleRequest)(nil),     // 6: pipehook.plugin.v1.HandleRequest
+	(*Call)(nil),              // 7: pipehook.plugin.v1.Call
+	(*HandleResponse)(nil),    // 8: pipehook.plugin.v1.HandleResponse
+	(*Result)(nil),            // 9: pipehook.plugin.v1.Result
+	(*ProcessRequest)(nil),    // 10: pipehook.plugin.v1.ProcessRequest
+	(*ProcessResponse)(nil),   // 11: pipehook.plugin.v1.ProcessResponse
+	(*Amendment)(nil),         // 12: pipehook.plugin.v1.Amendment
+	(*NameRequest)(nil),       // 13: pipehook.plugin.v1.NameRequest
+	(*NameResponse)(nil),      // 14: pipehook.plugin.v1.NameResponse
+	(*Event)(nil),             // 15: pipehook.plugin.v1.Event
+	(*Header)(nil),            // 16: pipehook.plugin.v1.Header
+	(*Facts)(nil),             // 17: pipehook.plugin.v1.Facts
+	(*Failure)(nil),           // 18: pipehook.plugin.v1.Failure
+	(*KVRequest)(nil),         // 19: pipehook.plugin.v1.KVRequest
+	(*KVEntry)(nil),           // 20: pipehook.plugin.v1.KVEntry
+	(*KVResponse)(nil),        // 21: pipehook.plugin.v1.KVResponse
+	(*EmitRequest)(nil),       // 22: pipehook.plugin.v1.EmitRequest
+	(*EmitResponse)(nil),      // 23: pipehook.plugin.v1.EmitResponse
+	(*MeasureRequest)(nil),    // 24: pipehook.plugin.v1.MeasureRequest
+	(*Measure)(nil),           // 25: pipehook.plugin.v1.Measure
+	(*MeasureResponse)(nil),   // 26: pipehook.plugin.v1.MeasureResponse
+	nil,                       // 27: pipehook.plugin.v1.ConfigureRequest.SecretsEntry
+	nil,                       // 28: pipehook.plugin.v1.Amendment.LabelsEntry
+	nil,                       // 29: pipehook.plugin.v1.Event.LabelsEntry
 }
 var file_pluginv1_plugin_proto_depIdxs = []int32{
-	3,  // 0: pipehook.plugin.v1.ConfigureResponse.mistakes:type_name -> pipehook.plugin.v1.Mistake
-	7,  // 1: pipehook.plugin.v1.HandleRequest.events:type_name -> pipehook.plugin.v1.Event
-	6,  // 2: pipehook.plugin.v1.HandleResponse.results:type_name -> pipehook.plugin.v1.Result
-	0,  // 3: pipehook.plugin.v1.Result.outcome:type_name -> pipehook.plugin.v1.Outcome
-	8,  // 4: pipehook.plugin.v1.Event.headers:type_name -> pipehook.plugin.v1.Header
-	9,  // 5: pipehook.plugin.v1.Event.facts:type_name -> pipehook.plugin.v1.Facts
-	10, // 6: pipehook.plugin.v1.Event.labels:type_name -> pipehook.plugin.v1.Event.LabelsEntry
-	1,  // 7: pipehook.plugin.v1.PluginService.Configure:input_type -> pipehook.plugin.v1.ConfigureRequest
-	4,  // 8: pipehook.plugin.v1.ListenerService.Handle:input_type -> pipehook.plugin.v1.HandleRequest
-	2,  // 9: pipehook.plugin.v1.PluginService.Configure:output_type -> pipehook.plugin.v1.ConfigureResponse
-	5,  // 10: pipehook.plugin.v1.ListenerService.Handle:output_type -> pipehook.plugin.v1.HandleResponse
-	9,  // [9:11] is the sub-list for method output_type
-	7,  // [7:9] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	27, // 0: pipehook.plugin.v1.ConfigureRequest.secrets:type_name -> pipehook.plugin.v1.ConfigureRequest.SecretsEntry
+	3,  // 1: pipehook.plugin.v1.ConfigureRequest.host:type_name -> pipehook.plugin.v1.Host
+	5,  // 2: pipehook.plugin.v1.ConfigureResponse.mistakes:type_name -> pipehook.plugin.v1.Mistake
+	15, // 3: pipehook.plugin.v1.HandleRequest.events:type_name -> pipehook.plugin.v1.Event
+	7,  // 4: pipehook.plugin.v1.HandleRequest.calls:type_name -> pipehook.plugin.v1.Call
+	9,  // 5: pipehook.plugin.v1.HandleResponse.results:type_name -> pipehook.plugin.v1.Result
+	0,  // 6: pipehook.plugin.v1.Result.outcome:type_name -> pipehook.plugin.v1.Outcome
+	15, // 7: pipehook.plugin.v1.ProcessRequest.event:type_name -> pipehook.plugin.v1.Event
+	1,  // 8: pipehook.plugin.v1.ProcessResponse.verdict:type_name -> pipehook.plugin.v1.Verdict
+	12, // 9: pipehook.plugin.v1.ProcessResponse.amendment:type_name -> pipehook.plugin.v1.Amendment
+	28, // 10: pipehook.plugin.v1.Amendment.labels:type_name -> pipehook.plugin.v1.Amendment.LabelsEntry
+	15, // 11: pipehook.plugin.v1.NameRequest.event:type_name -> pipehook.plugin.v1.Event
+	1,  // 12: pipehook.plugin.v1.NameResponse.verdict:type_name -> pipehook.plugin.v1.Verdict
+	15, // 13: pipehook.plugin.v1.NameResponse.event:type_name -> pipehook.plugin.v1.Event
+	16, // 14: pipehook.plugin.v1.Event.headers:type_name -> pipehook.plugin.v1.Header
+	17, // 15: pipehook.plugin.v1.Event.facts:type_name -> pipehook.plugin.v1.Facts
+	29, // 16: pipehook.plugin.v1.Event.labels:type_name -> pipehook.plugin.v1.Event.LabelsEntry
+	18, // 17: pipehook.plugin.v1.KVResponse.failure:type_name -> pipehook.plugin.v1.Failure
+	20, // 18: pipehook.plugin.v1.KVResponse.entry:type_name -> pipehook.plugin.v1.KVEntry
+	20, // 19: pipehook.plugin.v1.KVResponse.entries:type_name -> pipehook.plugin.v1.KVEntry
+	18, // 20: pipehook.plugin.v1.EmitResponse.failure:type_name -> pipehook.plugin.v1.Failure
+	25, // 21: pipehook.plugin.v1.MeasureRequest.measures:type_name -> pipehook.plugin.v1.Measure
+	18, // 22: pipehook.plugin.v1.MeasureResponse.failure:type_name -> pipehook.plugin.v1.Failure
+	2,  // 23: pipehook.plugin.v1.PluginService.Configure:input_type -> pipehook.plugin.v1.ConfigureRequest
+	6,  // 24: pipehook.plugin.v1.ListenerService.Handle:input_type -> pipehook.plugin.v1.HandleRequest
+	6,  // 25: pipehook.plugin.v1.ListenerService.HandleBatch:input_type -> pipehook.plugin.v1.HandleRequest
+	10, // 26: pipehook.plugin.v1.StageService.Process:input_type -> pipehook.plugin.v1.ProcessRequest
+	13, // 27: pipehook.plugin.v1.SourceService.Name:input_type -> pipehook.plugin.v1.NameRequest
+	19, // 28: pipehook.plugin.v1.HostService.KV:input_type -> pipehook.plugin.v1.KVRequest
+	22, // 29: pipehook.plugin.v1.HostService.Emit:input_type -> pipehook.plugin.v1.EmitRequest
+	24, // 30: pipehook.plugin.v1.HostService.Measure:input_type -> pipehook.plugin.v1.MeasureRequest
+	4,  // 31: pipehook.plugin.v1.PluginService.Configure:output_type -> pipehook.plugin.v1.ConfigureResponse
+	8,  // 32: pipehook.plugin.v1.ListenerService.Handle:output_type -> pipehook.plugin.v1.HandleResponse
+	8,  // 33: pipehook.plugin.v1.ListenerService.HandleBatch:output_type -> pipehook.plugin.v1.HandleResponse
+	11, // 34: pipehook.plugin.v1.StageService.Process:output_type -> pipehook.plugin.v1.ProcessResponse
+	14, // 35: pipehook.plugin.v1.SourceService.Name:output_type -> pipehook.plugin.v1.NameResponse
+	21, // 36: pipehook.plugin.v1.HostService.KV:output_type -> pipehook.plugin.v1.KVResponse
+	23, // 37: pipehook.plugin.v1.HostService.Emit:output_type -> pipehook.plugin.v1.EmitResponse
+	26, // 38: pipehook.plugin.v1.HostService.Measure:output_type -> pipehook.plugin.v1.MeasureResponse
+	31, // [31:39] is the sub-list for method output_type
+	23, // [23:31] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_pluginv1_plugin_proto_init() }
@@ -839,15 +2236,17 @@ func file_pluginv1_plugin_proto_init() {
 	if File_pluginv1_plugin_proto != nil {
 		return
 	}
+	file_pluginv1_plugin_proto_msgTypes[10].OneofWrappers = []any{}
+	file_pluginv1_plugin_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pluginv1_plugin_proto_rawDesc), len(file_pluginv1_plugin_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   10,
+			NumEnums:      2,
+			NumMessages:   28,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   5,
 		},
 		GoTypes:           file_pluginv1_plugin_proto_goTypes,
 		DependencyIndexes: file_pluginv1_plugin_proto_depIdxs,

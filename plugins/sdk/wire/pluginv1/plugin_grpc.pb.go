@@ -4,8 +4,12 @@
 // - protoc             v3.21.12
 // source: pluginv1/plugin.proto
 
-// What pipehook and a compiled plugin say to each other. Within a version, fields and calls are only
-// added; what the newer of two sides sends and the older does not know is passed over.
+// What pipehook and a compiled plugin say to each other. docs/plugin-protocol.md tells how a plugin in
+// any language is started and found, and what the two may rely on.
+//
+// Within this package fields, calls and words are only added. What the newer of two sides sends and
+// the older does not know is passed over; what the older does not send reads as zero, and zero always
+// means what it meant before there was the field.
 
 package pluginv1
 
@@ -31,7 +35,7 @@ const (
 //
 // PluginService is what every plugin answers.
 type PluginServiceClient interface {
-	// Configure is called once, before any other call.
+	// Configure is called once, before any other call. Several processes of a plugin may live at once.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 }
 
@@ -59,7 +63,7 @@ func (c *pluginServiceClient) Configure(ctx context.Context, in *ConfigureReques
 //
 // PluginService is what every plugin answers.
 type PluginServiceServer interface {
-	// Configure is called once, before any other call.
+	// Configure is called once, before any other call. Several processes of a plugin may live at once.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	mustEmbedUnimplementedPluginServiceServer()
 }
@@ -130,7 +134,8 @@ var PluginService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	ListenerService_Handle_FullMethodName = "/pipehook.plugin.v1.ListenerService/Handle"
+	ListenerService_Handle_FullMethodName      = "/pipehook.plugin.v1.ListenerService/Handle"
+	ListenerService_HandleBatch_FullMethodName = "/pipehook.plugin.v1.ListenerService/HandleBatch"
 )
 
 // ListenerServiceClient is the client API for ListenerService service.
@@ -142,6 +147,10 @@ type ListenerServiceClient interface {
 	// Handle gives events to the listener, which takes them in their order. The answer has a result
 	// for each, in the same order. It is called several times at once.
 	Handle(ctx context.Context, in *HandleRequest, opts ...grpc.CallOption) (*HandleResponse, error)
+	// HandleBatch is called, for several events, when the plugin also said "listener.batch". It is as
+	// Handle, but timeout_ms is for each event from when it begins, and results are sent as soon as they
+	// are there, in the order of the events: one or more in each message.
+	HandleBatch(ctx context.Context, in *HandleRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HandleResponse], error)
 }
 
 type listenerServiceClient struct {
@@ -162,6 +171,25 @@ func (c *listenerServiceClient) Handle(ctx context.Context, in *HandleRequest, o
 	return out, nil
 }
 
+func (c *listenerServiceClient) HandleBatch(ctx context.Context, in *HandleRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HandleResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ListenerService_ServiceDesc.Streams[0], ListenerService_HandleBatch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[HandleRequest, HandleResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ListenerService_HandleBatchClient = grpc.ServerStreamingClient[HandleResponse]
+
 // ListenerServiceServer is the server API for ListenerService service.
 // All implementations must embed UnimplementedListenerServiceServer
 // for forward compatibility.
@@ -171,6 +199,10 @@ type ListenerServiceServer interface {
 	// Handle gives events to the listener, which takes them in their order. The answer has a result
 	// for each, in the same order. It is called several times at once.
 	Handle(context.Context, *HandleRequest) (*HandleResponse, error)
+	// HandleBatch is called, for several events, when the plugin also said "listener.batch". It is as
+	// Handle, but timeout_ms is for each event from when it begins, and results are sent as soon as they
+	// are there, in the order of the events: one or more in each message.
+	HandleBatch(*HandleRequest, grpc.ServerStreamingServer[HandleResponse]) error
 	mustEmbedUnimplementedListenerServiceServer()
 }
 
@@ -183,6 +215,9 @@ type UnimplementedListenerServiceServer struct{}
 
 func (UnimplementedListenerServiceServer) Handle(context.Context, *HandleRequest) (*HandleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Handle not implemented")
+}
+func (UnimplementedListenerServiceServer) HandleBatch(*HandleRequest, grpc.ServerStreamingServer[HandleResponse]) error {
+	return status.Error(codes.Unimplemented, "method HandleBatch not implemented")
 }
 func (UnimplementedListenerServiceServer) mustEmbedUnimplementedListenerServiceServer() {}
 func (UnimplementedListenerServiceServer) testEmbeddedByValue()                         {}
@@ -223,6 +258,17 @@ func _ListenerService_Handle_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ListenerService_HandleBatch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(HandleRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ListenerServiceServer).HandleBatch(m, &grpc.GenericServerStream[HandleRequest, HandleResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ListenerService_HandleBatchServer = grpc.ServerStreamingServer[HandleResponse]
+
 // ListenerService_ServiceDesc is the grpc.ServiceDesc for ListenerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -233,6 +279,420 @@ var ListenerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Handle",
 			Handler:    _ListenerService_Handle_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "HandleBatch",
+			Handler:       _ListenerService_HandleBatch_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "pluginv1/plugin.proto",
+}
+
+const (
+	StageService_Process_FullMethodName = "/pipehook.plugin.v1.StageService/Process"
+)
+
+// StageServiceClient is the client API for StageService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// StageService is answered by a plugin that said "stage".
+type StageServiceClient interface {
+	// Process judges an event on its way in, or changes it. A sender waits. It is called several times
+	// at once.
+	Process(ctx context.Context, in *ProcessRequest, opts ...grpc.CallOption) (*ProcessResponse, error)
+}
+
+type stageServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewStageServiceClient(cc grpc.ClientConnInterface) StageServiceClient {
+	return &stageServiceClient{cc}
+}
+
+func (c *stageServiceClient) Process(ctx context.Context, in *ProcessRequest, opts ...grpc.CallOption) (*ProcessResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProcessResponse)
+	err := c.cc.Invoke(ctx, StageService_Process_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// StageServiceServer is the server API for StageService service.
+// All implementations must embed UnimplementedStageServiceServer
+// for forward compatibility.
+//
+// StageService is answered by a plugin that said "stage".
+type StageServiceServer interface {
+	// Process judges an event on its way in, or changes it. A sender waits. It is called several times
+	// at once.
+	Process(context.Context, *ProcessRequest) (*ProcessResponse, error)
+	mustEmbedUnimplementedStageServiceServer()
+}
+
+// UnimplementedStageServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedStageServiceServer struct{}
+
+func (UnimplementedStageServiceServer) Process(context.Context, *ProcessRequest) (*ProcessResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Process not implemented")
+}
+func (UnimplementedStageServiceServer) mustEmbedUnimplementedStageServiceServer() {}
+func (UnimplementedStageServiceServer) testEmbeddedByValue()                      {}
+
+// UnsafeStageServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to StageServiceServer will
+// result in compilation errors.
+type UnsafeStageServiceServer interface {
+	mustEmbedUnimplementedStageServiceServer()
+}
+
+func RegisterStageServiceServer(s grpc.ServiceRegistrar, srv StageServiceServer) {
+	// If the following call panics, it indicates UnimplementedStageServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&StageService_ServiceDesc, srv)
+}
+
+func _StageService_Process_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProcessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StageServiceServer).Process(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StageService_Process_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StageServiceServer).Process(ctx, req.(*ProcessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// StageService_ServiceDesc is the grpc.ServiceDesc for StageService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var StageService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "pipehook.plugin.v1.StageService",
+	HandlerType: (*StageServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Process",
+			Handler:    _StageService_Process_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "pluginv1/plugin.proto",
+}
+
+const (
+	SourceService_Name_FullMethodName = "/pipehook.plugin.v1.SourceService/Name"
+)
+
+// SourceServiceClient is the client API for SourceService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// SourceService is answered by a plugin that said "source".
+type SourceServiceClient interface {
+	// Name says which event a request is: it gets one with only the fields 1 to 7. A sender waits. It is
+	// called several times at once.
+	Name(ctx context.Context, in *NameRequest, opts ...grpc.CallOption) (*NameResponse, error)
+}
+
+type sourceServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewSourceServiceClient(cc grpc.ClientConnInterface) SourceServiceClient {
+	return &sourceServiceClient{cc}
+}
+
+func (c *sourceServiceClient) Name(ctx context.Context, in *NameRequest, opts ...grpc.CallOption) (*NameResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(NameResponse)
+	err := c.cc.Invoke(ctx, SourceService_Name_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SourceServiceServer is the server API for SourceService service.
+// All implementations must embed UnimplementedSourceServiceServer
+// for forward compatibility.
+//
+// SourceService is answered by a plugin that said "source".
+type SourceServiceServer interface {
+	// Name says which event a request is: it gets one with only the fields 1 to 7. A sender waits. It is
+	// called several times at once.
+	Name(context.Context, *NameRequest) (*NameResponse, error)
+	mustEmbedUnimplementedSourceServiceServer()
+}
+
+// UnimplementedSourceServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedSourceServiceServer struct{}
+
+func (UnimplementedSourceServiceServer) Name(context.Context, *NameRequest) (*NameResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Name not implemented")
+}
+func (UnimplementedSourceServiceServer) mustEmbedUnimplementedSourceServiceServer() {}
+func (UnimplementedSourceServiceServer) testEmbeddedByValue()                       {}
+
+// UnsafeSourceServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to SourceServiceServer will
+// result in compilation errors.
+type UnsafeSourceServiceServer interface {
+	mustEmbedUnimplementedSourceServiceServer()
+}
+
+func RegisterSourceServiceServer(s grpc.ServiceRegistrar, srv SourceServiceServer) {
+	// If the following call panics, it indicates UnimplementedSourceServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&SourceService_ServiceDesc, srv)
+}
+
+func _SourceService_Name_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(NameRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SourceServiceServer).Name(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SourceService_Name_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SourceServiceServer).Name(ctx, req.(*NameRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// SourceService_ServiceDesc is the grpc.ServiceDesc for SourceService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var SourceService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "pipehook.plugin.v1.SourceService",
+	HandlerType: (*SourceServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Name",
+			Handler:    _SourceService_Name_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "pluginv1/plugin.proto",
+}
+
+const (
+	HostService_KV_FullMethodName      = "/pipehook.plugin.v1.HostService/KV"
+	HostService_Emit_FullMethodName    = "/pipehook.plugin.v1.HostService/Emit"
+	HostService_Measure_FullMethodName = "/pipehook.plugin.v1.HostService/Measure"
+)
+
+// HostServiceClient is the client API for HostService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// HostService is what pipehook answers, at the address in Host. Each call carries the token as the
+// metadata "pipehook-token".
+type HostServiceClient interface {
+	KV(ctx context.Context, in *KVRequest, opts ...grpc.CallOption) (*KVResponse, error)
+	// Emit stores an event that a listener derives from the one it handles, and its deliveries.
+	Emit(ctx context.Context, in *EmitRequest, opts ...grpc.CallOption) (*EmitResponse, error)
+	// Measure adds to the plugin's own metrics.
+	Measure(ctx context.Context, in *MeasureRequest, opts ...grpc.CallOption) (*MeasureResponse, error)
+}
+
+type hostServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewHostServiceClient(cc grpc.ClientConnInterface) HostServiceClient {
+	return &hostServiceClient{cc}
+}
+
+func (c *hostServiceClient) KV(ctx context.Context, in *KVRequest, opts ...grpc.CallOption) (*KVResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KVResponse)
+	err := c.cc.Invoke(ctx, HostService_KV_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) Emit(ctx context.Context, in *EmitRequest, opts ...grpc.CallOption) (*EmitResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EmitResponse)
+	err := c.cc.Invoke(ctx, HostService_Emit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) Measure(ctx context.Context, in *MeasureRequest, opts ...grpc.CallOption) (*MeasureResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MeasureResponse)
+	err := c.cc.Invoke(ctx, HostService_Measure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// HostServiceServer is the server API for HostService service.
+// All implementations must embed UnimplementedHostServiceServer
+// for forward compatibility.
+//
+// HostService is what pipehook answers, at the address in Host. Each call carries the token as the
+// metadata "pipehook-token".
+type HostServiceServer interface {
+	KV(context.Context, *KVRequest) (*KVResponse, error)
+	// Emit stores an event that a listener derives from the one it handles, and its deliveries.
+	Emit(context.Context, *EmitRequest) (*EmitResponse, error)
+	// Measure adds to the plugin's own metrics.
+	Measure(context.Context, *MeasureRequest) (*MeasureResponse, error)
+	mustEmbedUnimplementedHostServiceServer()
+}
+
+// UnimplementedHostServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedHostServiceServer struct{}
+
+func (UnimplementedHostServiceServer) KV(context.Context, *KVRequest) (*KVResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method KV not implemented")
+}
+func (UnimplementedHostServiceServer) Emit(context.Context, *EmitRequest) (*EmitResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Emit not implemented")
+}
+func (UnimplementedHostServiceServer) Measure(context.Context, *MeasureRequest) (*MeasureResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Measure not implemented")
+}
+func (UnimplementedHostServiceServer) mustEmbedUnimplementedHostServiceServer() {}
+func (UnimplementedHostServiceServer) testEmbeddedByValue()                     {}
+
+// UnsafeHostServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to HostServiceServer will
+// result in compilation errors.
+type UnsafeHostServiceServer interface {
+	mustEmbedUnimplementedHostServiceServer()
+}
+
+func RegisterHostServiceServer(s grpc.ServiceRegistrar, srv HostServiceServer) {
+	// If the following call panics, it indicates UnimplementedHostServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&HostService_ServiceDesc, srv)
+}
+
+func _HostService_KV_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KVRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).KV(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_KV_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).KV(ctx, req.(*KVRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_Emit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EmitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).Emit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_Emit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).Emit(ctx, req.(*EmitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_Measure_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MeasureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).Measure(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_Measure_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).Measure(ctx, req.(*MeasureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// HostService_ServiceDesc is the grpc.ServiceDesc for HostService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var HostService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "pipehook.plugin.v1.HostService",
+	HandlerType: (*HostServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "KV",
+			Handler:    _HostService_KV_Handler,
+		},
+		{
+			MethodName: "Emit",
+			Handler:    _HostService_Emit_Handler,
+		},
+		{
+			MethodName: "Measure",
+			Handler:    _HostService_Measure_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

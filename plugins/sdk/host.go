@@ -1,0 +1,181 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pipehook/pipehook/core/effect"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+)
+
+// Host is what pipehook does for a plugin. It may be used from several goroutines at once, from Start on.
+// Contexts must be those that pipehook has given, or made of them.
+type Host struct {
+	log     *slog.Logger
+	secrets map[string]string
+	client  *wire.HostClient // nil when there is nobody to ask
+
+	mu       sync.Mutex
+	counts   map[string]float64
+	gauges   map[string]float64
+	flushing chan struct{} // closed to end; nil until something was measured
+	flushed  chan struct{}
+}
+
+// Error is an effect that failed. Its Code is one of those that scripts know, such as "EINVAL",
+// "ETOOLARGE", "EFULL", "ELIMIT", "ELOOP" or "EUNAVAILABLE".
+type Error = effect.Error
+
+func newHost(s wire.Setup, log *slog.Logger) (*Host, error) {
+	h := &Host{log: log, secrets: s.Secrets, counts: map[string]float64{}, gauges: map[string]float64{}}
+	if s.Host.Path == "" {
+		return h, nil
+	}
+	var err error
+	h.client, err = wire.DialHost(s.Host)
+	return h, err
+}
+
+// Log writes to pipehook's log, under the name of the plugin and of what it was started as. The default
+// logger of slog does the same.
+func (h *Host) Log() *slog.Logger { return h.log }
+
+// Secret is a value that pipeline.toml grants by name with secrets = { … }; empty when it does not.
+func (h *Host) Secret(name string) string { return h.secrets[name] }
+
+// KV is what this listener, stage or source remembers: JSON values in pipehook's store, which outlive the
+// process and are the same for all processes of it.
+func (h *Host) KV() KV { return KV{host: h} }
+
+// SharedKV is what all scripts and plugins see.
+func (h *Host) SharedKV() KV { return KV{host: h, shared: true} }
+
+// Emission is an event that a listener derives from the one it handles.
+type Emission struct {
+	Action, Object, ObjectID string
+
+	// Current, Previous and Meta are encoded as JSON; each must become an object. nil leaves it out.
+	Current, Previous, Meta any
+
+	// Key tells the emissions of one event apart, so that an attempt that is made again emits nothing
+	// twice. Without one their order does.
+	Key string
+}
+
+// Emitted is what became of an Emission.
+type Emitted struct {
+	ID        string // of the event
+	Duplicate bool   // it was there already, from an earlier attempt
+}
+
+// Emit stores an event, with the deliveries to all listeners that match it, before it returns. ctx must be
+// that of a listener's call.
+func (h *Host) Emit(ctx context.Context, e Emission) (Emitted, error) {
+	if h.client == nil {
+		return Emitted{}, errNoHost
+	}
+	c := callOf(ctx)
+	out := &effect.Emit{Action: e.Action, Object: e.Object, ObjectID: e.ObjectID, Key: e.Key, Ordinal: int(c.emits.Add(1)) - 1}
+	for _, part := range []struct {
+		name  string
+		value any
+		into  *[]byte
+	}{{"Current", e.Current, &out.Current}, {"Previous", e.Previous, &out.Previous}, {"Meta", e.Meta, &out.Meta}} {
+		if part.value == nil {
+			continue
+		}
+		var err error
+		if *part.into, err = json.Marshal(part.value); err != nil {
+			return Emitted{}, fmt.Errorf("emit: %s: %w", part.name, err)
+		}
+	}
+	done, err := h.client.Emit(ctx, c.ID, out)
+	if err != nil {
+		return Emitted{}, err
+	}
+	return Emitted{ID: done.ID, Duplicate: done.Duplicate}, nil
+}
+
+// Count adds n to a counter of the plugin's own, which /metrics shows as pipehook_plugin_count_total with
+// the name as a label. Names are a-z, 0-9 and _, and a plugin has at most 64. It never blocks.
+func (h *Host) Count(name string, n float64) {
+	h.measure(func() { h.counts[name] += n })
+}
+
+// Gauge sets a gauge of the plugin's own, which /metrics shows as pipehook_plugin_gauge.
+func (h *Host) Gauge(name string, value float64) {
+	h.measure(func() { h.gauges[name] = value })
+}
+
+// flushEvery is how long measures gather before they are told.
+const flushEvery = time.Second
+
+func (h *Host) measure(note func()) {
+	if h.client == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	note()
+	if h.flushing == nil {
+		h.flushing, h.flushed = make(chan struct{}), make(chan struct{})
+		go h.run() // ends with close
+	}
+}
+
+func (h *Host) run() {
+	defer close(h.flushed)
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			h.flush(context.Background())
+		case <-h.flushing:
+			return
+		}
+	}
+}
+
+// flush tells what was measured since the last time. What could not be told is told with the next.
+func (h *Host) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, stopWithin)
+	defer cancel()
+	h.mu.Lock()
+	counts, gauges := h.counts, h.gauges
+	h.counts, h.gauges = map[string]float64{}, map[string]float64{}
+	h.mu.Unlock()
+	var all []effect.Measure
+	for name, n := range counts {
+		all = append(all, effect.Measure{Name: name, Value: n})
+	}
+	for name, v := range gauges {
+		all = append(all, effect.Measure{Name: name, Gauge: true, Value: v})
+	}
+	if len(all) == 0 {
+		return
+	}
+	if err := h.client.Measure(ctx, all); err != nil {
+		h.log.Warn("what was measured could not be told", "err", err)
+	}
+}
+
+// close tells what was measured last.
+func (h *Host) close(ctx context.Context) {
+	if h.client == nil {
+		return
+	}
+	h.mu.Lock()
+	flushing := h.flushing
+	h.mu.Unlock()
+	if flushing != nil {
+		close(flushing)
+		<-h.flushed
+		h.flush(ctx)
+	}
+	_ = h.client.Close() // nothing is asked any more
+}

@@ -1,0 +1,127 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+)
+
+// Server is what answers pipehook for the plugin. Serve and sdktest need it, nobody else does.
+type Server struct {
+	plugin Plugin
+	host   *Host // since Configure
+	begun  any   // what was started, for Stop
+}
+
+// NewServer makes a Server of a plugin.
+func NewServer(p Plugin) *Server { return &Server{plugin: p} }
+
+// stopWithin is how long a Stop may take.
+const stopWithin = 2 * time.Second
+
+// Configure is part of wire.Server.
+func (s *Server) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest, error) {
+	m := wire.Manifest{Name: s.plugin.Name, Version: s.plugin.Version, Does: s.does()}
+	if !m.Can(setup.Kind) {
+		return m, fmt.Errorf("%s is no %s, but a %s", s.plugin.Name, setup.Kind, strings.Join(m.Does, " and a "))
+	}
+	if err := decode(setup.Config, s.plugin.Config); err != nil {
+		return m, err
+	}
+	var err error
+	if s.host, err = newHost(setup, slog.Default()); err != nil {
+		return m, err
+	}
+	part := s.part(setup.Kind)
+	if starter, ok := part.(Starter); ok {
+		if err := starter.Start(ctx, s.host); err != nil {
+			return m, err
+		}
+	}
+	s.begun = part
+	return m, nil
+}
+
+func (s *Server) does() (kinds []string) {
+	for _, kind := range []string{wire.Listener, wire.Stage, wire.Source} {
+		if s.part(kind) != nil {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+// part is what the plugin does as a kind; nil for nothing.
+func (s *Server) part(kind string) any {
+	switch {
+	case kind == wire.Listener && s.plugin.Listener != nil:
+		return s.plugin.Listener
+	case kind == wire.Stage && s.plugin.Stage != nil:
+		return s.plugin.Stage
+	case kind == wire.Source && s.plugin.Source != nil:
+		return s.plugin.Source
+	}
+	return nil
+}
+
+// Stop stops what was started. No call may run any more.
+func (s *Server) Stop() {
+	if s.host == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	if stopper, ok := s.begun.(Stopper); ok {
+		if err := stopper.Stop(ctx); err != nil {
+			s.host.log.Error("stop failed", "err", err)
+		}
+	}
+	s.host.close(ctx)
+}
+
+// Handle is part of wire.Server.
+func (s *Server) Handle(ctx context.Context, c wire.Call, ev Event) error {
+	return s.plugin.Listener.Handle(withCall(ctx, c), ev)
+}
+
+// Process is part of wire.Server.
+func (s *Server) Process(ctx context.Context, c wire.Call, ev *Event) (core.Verdict, error) {
+	return s.plugin.Stage.Process(withCall(ctx, c), ev)
+}
+
+// Name is part of wire.Server.
+func (s *Server) Name(ctx context.Context, c wire.Call, ev *Event) error {
+	return s.plugin.Source.Name(withCall(ctx, c), ev)
+}
+
+// running is the call that a context is of: contexts carry it, since pipehook must know for which event
+// something is asked, and an Event is a value that may be copied and changed.
+type running struct {
+	wire.Call
+	emits atomic.Int32
+}
+
+type callKey struct{}
+
+func withCall(ctx context.Context, c wire.Call) context.Context {
+	return context.WithValue(ctx, callKey{}, &running{Call: c})
+}
+
+func callOf(ctx context.Context) *running {
+	if c, ok := ctx.Value(callKey{}).(*running); ok {
+		return c
+	}
+	return &running{}
+}
+
+// Attempt is the number of the attempt that a listener's context is of, from 1; 0 when it is not known.
+func Attempt(ctx context.Context) int { return callOf(ctx).Attempt }
+
+var errNoHost = errors.New("pipehook can't be asked for anything: it is older than this plugin's SDK, or none was given to the test")

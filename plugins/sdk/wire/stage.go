@@ -1,0 +1,198 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	stdjson "encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/plugins/sdk/wire/pluginv1"
+)
+
+// Rejection is the error of a stage or a source that finds fault with the request. Status is what a
+// stage has the sender answered, one of 400, 401, 403, 409, 413, 415, 422, 429 and 503.
+type Rejection struct {
+	Status     int
+	Msg        string // for the sender
+	RetryAfter time.Duration
+}
+
+func (r *Rejection) Error() string { return r.Msg }
+
+// Judgement is what a stage says of an event.
+type Judgement struct {
+	Dropped   bool
+	Reason    string // why it was dropped
+	Amendment core.Amendment
+}
+
+// Process hands an event to the stage. The error is a Rejection, or says that the stage failed; one of
+// the call is a CallError.
+func (c *Client) Process(ctx context.Context, timeout time.Duration, g Given) (Judgement, error) {
+	answer, err := c.stage.Process(ctx, &pluginv1.ProcessRequest{Event: sent(g.Event), TimeoutMs: millis(timeout), Call: g.Call.ID}, receives...)
+	if err != nil {
+		return Judgement{}, &CallError{callError(err)}
+	}
+	switch answer.GetVerdict() {
+	case pluginv1.Verdict_VERDICT_CONTINUE:
+		return Judgement{Amendment: amendmentOf(answer.GetAmendment())}, nil
+	case pluginv1.Verdict_VERDICT_DROPPED:
+		return Judgement{Dropped: true, Reason: answer.GetMessage()}, nil
+	case pluginv1.Verdict_VERDICT_REJECTED:
+		return Judgement{}, &Rejection{Status: int(answer.GetStatus()), Msg: answer.GetMessage(), RetryAfter: wait(answer.GetRetryAfterMs())}
+	}
+	return Judgement{}, verdictError(answer.GetVerdict(), answer.GetMessage(), answer.GetRetryAfterMs())
+}
+
+// Name hands a request to the source and returns an event with what it says of it and nothing else. The error is a Rejection when the
+// request is not as its sender documents, or says that the source failed; one of the call is a
+// CallError.
+func (c *Client) Name(ctx context.Context, timeout time.Duration, g Given) (*core.Event, error) {
+	answer, err := c.source.Name(ctx, &pluginv1.NameRequest{Event: sent(g.Event), TimeoutMs: millis(timeout), Call: g.Call.ID}, receives...)
+	if err != nil {
+		return nil, &CallError{callError(err)}
+	}
+	switch answer.GetVerdict() {
+	case pluginv1.Verdict_VERDICT_CONTINUE:
+		ev, err := received(answer.GetEvent())
+		return &ev, err
+	case pluginv1.Verdict_VERDICT_REJECTED:
+		return nil, &Rejection{Msg: answer.GetMessage()}
+	}
+	return nil, verdictError(answer.GetVerdict(), answer.GetMessage(), 0)
+}
+
+// CallError is the error of a call that failed, where the plugin itself has said nothing.
+type CallError struct{ Err error }
+
+func (e *CallError) Error() string { return e.Err.Error() }
+func (e *CallError) Unwrap() error { return e.Err }
+
+func verdictError(v pluginv1.Verdict, msg string, retryAfter int64) error {
+	e := &core.Error{Kind: core.Failed, Msg: msg, RetryAfter: wait(retryAfter)}
+	if v != pluginv1.Verdict_VERDICT_FAILED {
+		e.Err = errAnswer
+	}
+	if e.Msg == "" {
+		e.Msg = "the plugin failed and did not say why"
+	}
+	return e
+}
+
+func (s *serverEnd) Process(ctx context.Context, req *pluginv1.ProcessRequest) (*pluginv1.ProcessResponse, error) {
+	timeout, err := timeoutOf(req)
+	if err != nil {
+		return nil, err
+	}
+	ev, err := received(req.GetEvent())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	was := ev
+	was.Labels = maps.Clone(ev.Labels) // what the author does to the map itself counts too
+	verdict, err := s.server.Process(ctx, Call{ID: req.GetCall()}, &ev)
+	answer := &pluginv1.ProcessResponse{}
+	switch {
+	case err != nil:
+		answer.Verdict, answer.Message, answer.Status, answer.RetryAfterMs = blame(err)
+	case verdict == core.Dropped:
+		answer.Verdict, answer.Message = pluginv1.Verdict_VERDICT_DROPPED, short(ev.TakeRemark())
+	case verdict == core.Continue:
+		answer.Verdict, answer.Amendment = pluginv1.Verdict_VERDICT_CONTINUE, changes(&was, &ev)
+	default:
+		answer.Verdict, answer.Message = pluginv1.Verdict_VERDICT_FAILED, fmt.Sprintf("the stage answered %q; only continue and dropped can be answered", verdict)
+	}
+	return answer, nil
+}
+
+func (s *serverEnd) Name(ctx context.Context, req *pluginv1.NameRequest) (*pluginv1.NameResponse, error) {
+	timeout, err := timeoutOf(req)
+	if err != nil {
+		return nil, err
+	}
+	ev, err := received(req.GetEvent())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	answer := &pluginv1.NameResponse{}
+	if err := s.server.Name(ctx, Call{ID: req.GetCall()}, &ev); err != nil {
+		answer.Verdict, answer.Message, _, _ = blame(err)
+		return answer, nil
+	}
+	answer.Verdict, answer.Event = pluginv1.Verdict_VERDICT_CONTINUE, sent(&core.Event{
+		Action: ev.Action, AlsoAction: ev.AlsoAction, Object: ev.Object, ObjectID: ev.ObjectID, Current: ev.Current, Previous: ev.Previous,
+		Meta: ev.Meta, Version: ev.Version, Attempt: ev.Attempt, OccurredAt: ev.OccurredAt, Facts: ev.Facts, Flaw: ev.Flaw, Key: ev.Key,
+	})
+	return answer, nil
+}
+
+// statuses are what a sender is answered for an error of a kind that is its fault, or that it is to
+// try again for.
+var statuses = map[core.Kind]int{
+	core.Malformed: 400, core.Unauthenticated: 401, core.Forbidden: 403, core.Conflict: 409, core.TooLarge: 413,
+	core.UnsupportedMediaType: 415, core.Invalid: 422, core.RateLimited: 429, core.Unavailable: 503,
+}
+
+func blame(err error) (v pluginv1.Verdict, msg string, status int32, retryAfter int64) {
+	msg = short(err.Error())
+	if r, ok := errors.AsType[*Rejection](err); ok {
+		return pluginv1.Verdict_VERDICT_REJECTED, short(r.Msg), int32(r.Status), r.RetryAfter.Milliseconds()
+	}
+	retryAfter = core.RetryAfter(err).Milliseconds()
+	if status, ok := statuses[core.KindOf(err)]; ok {
+		return pluginv1.Verdict_VERDICT_REJECTED, msg, int32(status), retryAfter
+	}
+	return pluginv1.Verdict_VERDICT_FAILED, msg, 0, retryAfter
+}
+
+// changes is what is another in an event than it was.
+func changes(was, is *core.Event) *pluginv1.Amendment {
+	a := &pluginv1.Amendment{}
+	if !maps.Equal(was.Labels, is.Labels) {
+		a.Labels = map[string]string{}
+		for key := range was.Labels {
+			a.Labels[key] = ""
+		}
+		maps.Copy(a.Labels, is.Labels)
+	}
+	for _, word := range []struct {
+		was, is string
+		into    **string
+	}{{was.Action, is.Action, &a.Action}, {was.Object, is.Object, &a.Object}, {was.ObjectID, is.ObjectID, &a.ObjectId}} {
+		if word.was != word.is {
+			said := text(word.is)
+			*word.into = &said
+		}
+	}
+	for _, doc := range []struct {
+		was, is stdjson.RawMessage
+		into    *[]byte
+	}{{was.Current, is.Current, &a.Current}, {was.Previous, is.Previous, &a.Previous}} {
+		switch {
+		case bytes.Equal(doc.was, doc.is):
+		case len(doc.is) == 0:
+			*doc.into = []byte("null")
+		default:
+			*doc.into = doc.is
+		}
+	}
+	return a
+}
+
+func amendmentOf(a *pluginv1.Amendment) core.Amendment {
+	if a == nil {
+		return core.Amendment{}
+	}
+	return core.Amendment{Labels: a.GetLabels(), Action: a.Action, Object: a.Object, ObjectID: a.ObjectId, Current: a.GetCurrent(), Previous: a.GetPrevious()}
+}
