@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
@@ -25,6 +26,7 @@ import (
 type instance struct {
 	*process
 	client   *goplugin.Client
+	conn     grpc.ClientConnInterface
 	wire     *wire.Client
 	manifest wire.Manifest
 	voice    *voice
@@ -33,7 +35,7 @@ type instance struct {
 
 	mu       sync.Mutex
 	why      string // we have killed it; empty when we have not
-	answered bool   // some call
+	answered int    // calls
 }
 
 // Refused are the mistakes that a plugin finds in its configuration.
@@ -100,12 +102,15 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 }
 
 func (i *instance) begin(ctx context.Context, spec *Spec) error {
-	conn, err := i.client.Client()
+	client, err := i.client.Client()
 	if err != nil {
 		return err
 	}
-	if i.wire, err = wire.Dispense(conn); err != nil {
+	if i.wire, err = wire.Dispense(client); err != nil {
 		return err
+	}
+	if c, ok := client.(*goplugin.GRPCClient); ok { // no other protocol is allowed
+		i.conn = c.Conn
 	}
 	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), wire.Setup{
 		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets,
@@ -203,7 +208,7 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 	switch {
 	case err == nil:
 		i.mu.Lock()
-		i.answered = true
+		i.answered++
 		i.mu.Unlock()
 		return nil
 	case context.Cause(patient) == errHangs:
@@ -261,7 +266,8 @@ func (i *instance) condemned() string {
 	return i.why
 }
 
-func (i *instance) worked() bool {
+// handled is how many calls it has answered.
+func (i *instance) handled() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.answered

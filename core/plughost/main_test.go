@@ -275,3 +275,10 @@ func onLinux() bool {
 	_, err := os.Stat("/proc/self/stat")
 	return err == nil
 }
+
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -163,12 +163,17 @@ func (p *process) Name() string { return p.cmd.Path }
 
 // ID is part of runner.Runner.
 func (p *process) ID() string {
+	if pid := p.number(); pid != 0 {
+		return strconv.Itoa(pid)
+	}
+	return ""
+}
+
+// number is the process's, 0 while there is none.
+func (p *process) number() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.pid == 0 {
-		return ""
-	}
-	return strconv.Itoa(p.pid)
+	return p.pid
 }
 
 // Diagnose is part of runner.Runner.
