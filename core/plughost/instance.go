@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -78,17 +79,17 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		remove()
 		return nil, err
 	}
-	p.sockets = sockets
+	p.sockets, p.plain, p.quota = sockets, spec.Plain, quota{memory: spec.Memory, openFiles: spec.OpenFiles}
 	i := &instance{process: p, voice: v, limits: h.opts.Limits, remove: remove}
 	i.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: wire.Set(nil)},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		RunnerFunc: func(_ hclog.Logger, with *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd.Env = append(environment(), with.Env...)
+			cmd.Env = slices.Concat(environment(), p.quota.environ(), with.Env)
 			return p, nil
 		},
-		AutoMTLS: true, SkipHostEnv: true, StartTimeout: h.opts.Limits.Start,
+		AutoMTLS: !spec.Plain, SkipHostEnv: true, StartTimeout: h.opts.Limits.Start,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: sockets},
 		Logger:           hclog.NewNullLogger(), SyncStdout: said, SyncStderr: complained,
 	})
@@ -178,8 +179,12 @@ func (i *instance) lastWords() string {
 	if i.status != nil {
 		text = i.status.Error()
 	}
-	if reason := i.voice.reason(); reason != "" {
+	reason, hungry := i.voice.reason()
+	if reason != "" {
 		text += " (" + reason + ")"
+	}
+	if hungry && i.quota.memory > 0 {
+		text = fmt.Sprintf("memory limit of %s exceeded: %s", size(i.quota.memory), text)
 	}
 	return text
 }
