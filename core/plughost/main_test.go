@@ -108,9 +108,10 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	case "meet and panic":
 		<-met
 		panic("in company")
-	case "fork":
+	case "fork", "fork far":
 		cmd := exec.Command("sleep", "3600")
-		if ev.Action == "far" {
+		cmd.Stdout, cmd.Stderr = realStdout, realStderr
+		if ev.Object == "fork far" {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		}
 		if err := cmd.Start(); err != nil {
@@ -159,8 +160,8 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	return nil
 }
 
-// realStderr is what os.Stderr is before Serve puts another in its place.
-var realStderr = os.Stderr
+// These are what os.Stdout and os.Stderr are before Serve puts others in their places.
+var realStdout, realStderr = os.Stdout, os.Stderr
 
 var (
 	turns        atomic.Int64
@@ -177,7 +178,7 @@ func victim(dir string) {
 		panic(err)
 	}
 	p := h.Start(labSpec(dir))
-	for _, ev := range []core.Event{{ID: "1", Object: "pid"}, {ID: "2", Object: "fork", Action: "far"}} {
+	for _, ev := range []core.Event{{ID: "1", Object: "pid"}, {ID: "2", Object: "fork far"}} {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		fmt.Println(p.Handle(ctx, ev))
 		cancel()

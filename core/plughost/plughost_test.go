@@ -505,7 +505,7 @@ func TestWhatAPluginHasStartedEndsWithTheHost(t *testing.T) {
 	p := h.Start(labSpec(t.TempDir()))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	child, err := strconv.Atoi(p.Handle(ctx, core.Event{ID: "1", Object: "fork", Action: "far"}).Error())
+	child, err := strconv.Atoi(p.Handle(ctx, core.Event{ID: "1", Object: "fork far"}).Error())
 	if err != nil {
 		t.Fatal(err)
 	}
