@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +37,7 @@ const hostEnv = "PLUGHOST_TEST_HOST"
 // The test's own binary is the plugin, when it is started as one.
 func TestMain(m *testing.M) {
 	switch {
-	case os.Getenv(wire.Handshake.MagicCookieKey) != "":
+	case os.Getenv(wire.Handshake.MagicCookieKey) != "", slices.Contains(os.Args, "--debug"):
 		lab()
 	case os.Getenv(hostEnv) != "":
 		victim(os.Getenv(hostEnv))
@@ -118,6 +119,9 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 			return err
 		}
 		return errors.New(strconv.Itoa(cmd.Process.Pid))
+	case "deadline":
+		at, _ := ctx.Deadline()
+		return errors.New(strconv.Itoa(int(time.Until(at).Hours())))
 	case "hoard":
 		for {
 			hoard = append(hoard, bytes.Repeat([]byte("x"), 1<<20))

@@ -44,6 +44,7 @@ type process struct {
 	quota          quota
 	hello          *io.PipeReader
 	pass           *io.PipeWriter
+	sever          func() // instead of a kill, when it is not ours
 
 	ended  chan struct{} // closed when it has ended and all it said was read
 	status error         // with ended
@@ -161,6 +162,9 @@ func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.doomed = true
+	if p.sever != nil {
+		p.sever()
+	}
 	if p.pid != 0 && !p.gone {
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // it may end at this moment
 	}
