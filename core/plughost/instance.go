@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -161,6 +162,8 @@ func (i *instance) startError(ctx context.Context, err error) error {
 		return versionError(otherVersion(hello))
 	case !i.isOver() || i.wasKilled(): // go-plugin knows more
 		return err
+	case hello == "" && i.voice.toldOfAnother():
+		return errors.New("it is a plugin of another program: one of pipehook is built with its SDK")
 	case hello == "":
 		return fmt.Errorf("it ended before it shook hands: %s", i.lastWords())
 	}
@@ -332,5 +335,23 @@ func (i *instance) end(gently bool) {
 	if i.ID() != "" {
 		<-i.ended
 	}
+	i.endStrays()
 	i.remove()
 }
+
+// endStrays ends what the process has started and what has left its group.
+func (i *instance) endStrays() {
+	for range maxForks {
+		pids := strays(i.sockets)
+		if len(pids) == 0 {
+			return
+		}
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
+		}
+		time.Sleep(time.Millisecond) // until they are gone, and what they may have started meanwhile is seen
+	}
+}
+
+// maxForks bounds how often what was started anew is looked for.
+const maxForks = 100
