@@ -61,7 +61,7 @@ var ends = map[string][]string{
 	module + "/core/jshost/engine": {module + "/core/jshost/web"},
 	module + "/core/jshost/worker": {module + "/core/jshost/bundle", module + "/core/jshost/engine", module + "/core/jshost/worker/message"},
 	// It runs programs as no part of the product does.
-	module + "/core/jshost/scripttest": {module + "/core/jshost/bundle", module + "/core/jshost/engine"},
+	module + "/core/jshost/scripttest": {module + "/core/fixture", module + "/core/jshost/bundle", module + "/core/jshost/engine"},
 }
 
 // leaves are what any part may use beside core.
