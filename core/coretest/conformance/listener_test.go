@@ -29,7 +29,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-var obedient = sdk.Plugin{Name: "obedient", Version: "1.0.0", Listener: sdk.ListenerFunc(coretest.Obey)}
+var obedient = sdk.Plugin{
+	Name: "obedient", Version: "1.0.0",
+	Listener: sdk.ListenerFunc(coretest.Obey), Stage: coretest.ObedientStage{Reject: sdk.Reject},
+}
 
 // script is what scripts do otherwise than a function in Go.
 var script = coretest.Differences{

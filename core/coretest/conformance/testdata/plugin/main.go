@@ -7,5 +7,8 @@ import (
 )
 
 func main() {
-	sdk.Serve(sdk.Plugin{Name: "obedient", Version: "1.0.0", Listener: sdk.ListenerFunc(coretest.Obey)})
+	sdk.Serve(sdk.Plugin{
+		Name: "obedient", Version: "1.0.0",
+		Listener: sdk.ListenerFunc(coretest.Obey), Stage: coretest.ObedientStage{Directly: true, Reject: sdk.Reject},
+	})
 }
