@@ -15,7 +15,6 @@ import (
 func run(t *testing.T, config any) (*sdktest.Plugin, error) {
 	t.Helper()
 	a := &audit{Path: filepath.Join(t.TempDir(), "audit.log")}
-	t.Cleanup(func() { _ = a.file.Close() })
 	return sdktest.TryStart(t, sdk.Plugin{Name: "audit", Version: "0", Config: a, Listener: a}, sdktest.Options{Config: config})
 }
 
