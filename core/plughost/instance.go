@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +27,8 @@ import (
 // instance is a plugin's process that has taken its configuration.
 type instance struct {
 	*process
-	client   *goplugin.Client
+	client   *goplugin.Client // nil when it is attached
+	attached *link            // to a process that is not ours; nil when it is
 	conn     grpc.ClientConnInterface
 	wire     *wire.Client
 	manifest wire.Manifest
@@ -113,6 +115,11 @@ func (i *instance) begin(ctx context.Context, spec *Spec) error {
 	if c, ok := client.(*goplugin.GRPCClient); ok { // no other protocol is allowed
 		i.conn = c.Conn
 	}
+	return i.configure(ctx, spec)
+}
+
+// configure gives the process its configuration.
+func (i *instance) configure(ctx context.Context, spec *Spec) (err error) {
 	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), wire.Setup{
 		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets,
 	}); err != nil {
@@ -150,12 +157,27 @@ func (i *instance) startError(ctx context.Context, err error) error {
 		return fmt.Errorf("it did not start within %s", i.limits.Start)
 	case hello != "" && strings.Count(hello, "|") < 3:
 		return fmt.Errorf("it is no plugin of pipehook, or prints before it calls sdk.Serve: the first it says is %q", clip(strings.TrimSpace(hello), 200))
+	case otherVersion(hello) != "":
+		return versionError(otherVersion(hello))
 	case !i.isOver() || i.wasKilled(): // go-plugin knows more
 		return err
 	case hello == "":
 		return fmt.Errorf("it ended before it shook hands: %s", i.lastWords())
 	}
 	return fmt.Errorf("it ended while it started: %s", i.lastWords())
+}
+
+// otherVersion is the version of pipehook's protocol that a plugin speaks, when it is not ours.
+func otherVersion(hello string) string {
+	parts := strings.Split(hello, "|")
+	if len(parts) < 4 || parts[1] == strconv.Itoa(wire.Version) {
+		return ""
+	}
+	return clip(parts[1], 20)
+}
+
+func versionError(theirs string) error {
+	return fmt.Errorf("it speaks version %s of the plugin protocol, and this pipehook speaks version %d: build it with an SDK of this pipehook, or run a pipehook of its own time", theirs, wire.Version)
 }
 
 // isOver reports whether the process has ended, or ends about now.
@@ -200,6 +222,9 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 	if timeout <= 0 {
 		return ctx.Err()
 	}
+	if i.attached != nil {
+		timeout = patience
+	}
 	// Not a deadline: the plugin's end would hear of it, and break off the call on its own.
 	patient, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -230,6 +255,9 @@ var errHangs = errors.New("no answer")
 // broken says what a call that failed means. Those that we have brought about are no one's crash.
 func (i *instance) broken(err error) error {
 	over := i.isOver()
+	if over && i.attached != nil {
+		return errDetached
+	}
 	if why := i.condemned(); why != "" {
 		return failed("the plugin was ended during the call, because " + why)
 	}
@@ -280,8 +308,13 @@ func (i *instance) handled() int {
 
 // end ends the process, gently if there is time, and releases what it had.
 func (i *instance) end(gently bool) {
-	if !gently {
+	if !gently || i.attached != nil {
 		i.kill()
+	}
+	if i.attached != nil {
+		<-i.ended
+		i.remove()
+		return
 	}
 	done := make(chan struct{})
 	go func() { // ends when the process has
