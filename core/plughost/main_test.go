@@ -36,6 +36,8 @@ const hostEnv = "PLUGHOST_TEST_HOST"
 // The test's own binary is the plugin, when it is started as one.
 func TestMain(m *testing.M) {
 	switch {
+	case os.Getenv(wire.Handshake.MagicCookieKey) != "" && filepath.Base(os.Args[0]) == oldLab:
+		serveOld()
 	case os.Getenv(wire.Handshake.MagicCookieKey) != "":
 		lab()
 	case os.Getenv(hostEnv) != "":
@@ -47,6 +49,8 @@ func TestMain(m *testing.M) {
 
 type labConfig struct {
 	Greeting string `json:"greeting"`
+	Mortal   int    `json:"mortal"` // how many milliseconds it lives
+	Ran      bool   `json:"ran"`    // it notes what it handles
 	Retry    struct {
 		Max int `json:"max"`
 	} `json:"retry"`
@@ -55,6 +59,9 @@ type labConfig struct {
 type labListener struct{ labConfig }
 
 func (l *labListener) Start(context.Context, *sdk.Host) error {
+	if l.Mortal > 0 {
+		time.AfterFunc(time.Duration(l.Mortal)*time.Millisecond, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
+	}
 	switch l.Greeting {
 	case "no":
 		return errors.Join(sdk.Wrong("greeting", "is not polite"), sdk.Wrong("retry.max", "is too small"))
@@ -76,6 +83,9 @@ func lab() {
 }
 
 func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
+	if l.Ran {
+		note(ev.ID)
+	}
 	switch ev.Object {
 	case "panic":
 		panic("the plugin has a bug")
@@ -142,6 +152,18 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 		return errors.New(string(text))
 	}
 	return nil
+}
+
+// note appends to a file, which outlives the process.
+func note(word string) {
+	f, err := os.OpenFile("ran", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	if _, err := f.WriteString(word + "\n"); err != nil {
+		panic(err)
+	}
+	_ = f.Close()
 }
 
 // realStderr is what os.Stderr is before Serve puts another in its place.
