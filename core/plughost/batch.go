@@ -125,11 +125,12 @@ func (b *batch) one(ctx context.Context, i *instance) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
 	d, began := &b.all[b.ended], time.Now()
-	g := given(d)
+	g := i.desk.open(&d.Event, d.Attempt())
 	var result wire.Result
 	err := i.call(ctx, func(ctx context.Context, timeout time.Duration) error {
 		return i.wire.Handle(ctx, timeout, []wire.Given{g}, func(_ int, r wire.Result) { result = r })
 	})
+	i.desk.done(g)
 	if err != nil {
 		result.Err = err
 	}
@@ -146,14 +147,16 @@ func (b *batch) several(ctx context.Context, i *instance, n int) {
 	portion := b.all[b.ended : b.ended+n]
 	all := make([]wire.Given, n)
 	for k := range portion {
-		all[k] = given(&portion[k])
+		all[k] = i.desk.open(&portion[k].Event, portion[k].Attempt())
 	}
 	first, began := b.ended, time.Now()
 	err := i.batch(ctx, b.timeout, all, func(r wire.Result) {
+		i.desk.done(all[b.ended-first])
 		b.tell(outcome(i, r, began))
 		began = time.Now()
 	})
 	left := portion[b.ended-first:]
+	i.desk.done(all[b.ended-first:]...)
 	_, hung := errors.AsType[hungError](err)
 	crashed := core.KindOf(err) == core.Crashed
 	suspects := left
@@ -173,10 +176,6 @@ func ids(all []core.Delivery) []string {
 		ids[i] = all[i].Event.ID
 	}
 	return ids
-}
-
-func given(d *core.Delivery) wire.Given {
-	return wire.Given{Event: &d.Event, Call: wire.Call{Attempt: d.Attempt()}}
 }
 
 // outcome is a result for the delivery engine. began is when its call did, at the earliest.

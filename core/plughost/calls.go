@@ -64,9 +64,11 @@ func (p *Plugin) call(ctx context.Context, ev *core.Event, do func(ctx context.C
 	if err != nil {
 		return err
 	}
+	g := i.desk.open(ev, 0)
 	err = i.call(ctx, func(ctx context.Context, timeout time.Duration) error {
-		return do(ctx, i, timeout, wire.Given{Event: ev})
+		return do(ctx, i, timeout, g)
 	})
+	i.desk.done(g)
 	p.exit(core.KindOf(err) == core.Crashed, ev.ID)
 	return err
 }

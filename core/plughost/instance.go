@@ -30,7 +30,8 @@ type instance struct {
 	voice    *voice
 	limits   Limits
 	code     string // which binary it is
-	remove   func() // of its socket
+	desk     *desk
+	remove   func() // of its sockets
 
 	mu       sync.Mutex
 	why      string // we have killed it; empty when we have not
@@ -68,6 +69,15 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	desk, err := h.openDesk(spec, sockets)
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	if desk != nil {
+		unlink := remove
+		remove = func() { desk.close(); unlink() }
+	}
 	v := &voice{log: log}
 	said, complained := &output{voice: v, level: slog.LevelInfo}, &output{voice: v, level: slog.LevelWarn}
 	cmd := exec.Command(b.path)
@@ -78,7 +88,7 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		return nil, err
 	}
 	p.sockets = sockets
-	i := &instance{process: p, voice: v, limits: h.opts.Limits, code: b.code(), remove: remove}
+	i := &instance{process: p, voice: v, limits: h.opts.Limits, code: b.code(), desk: desk, remove: remove}
 	i.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: wire.Set(nil)},
@@ -109,7 +119,7 @@ func (i *instance) begin(ctx context.Context, spec *Spec) error {
 		return err
 	}
 	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), wire.Setup{
-		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets,
+		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets, Host: i.desk.where(),
 	}); err != nil {
 		return refusal(err)
 	}
