@@ -61,7 +61,11 @@ var ends = map[string][]string{
 	module + "/core/jshost/engine": {module + "/core/jshost/web"},
 	module + "/core/jshost/worker": {module + "/core/jshost/bundle", module + "/core/jshost/engine", module + "/core/jshost/worker/message"},
 	// It runs programs as no part of the product does.
-	module + "/core/jshost/scripttest": {module + "/core/jshost/bundle", module + "/core/jshost/engine"},
+	module + "/core/jshost/scripttest": {module + "/core/fixture", module + "/core/jshost/bundle", module + "/core/jshost/engine"},
+	// What a user's code says is judged in one place, whichever way it runs.
+	module + "/stages/script":      {module + "/stages/internal/guest"},
+	module + "/stages/plugin":      {module + "/stages/internal/guest"},
+	module + "/core/source/script": {module + "/core/source/guest"},
 }
 
 // leaves are what any part may use beside core.

@@ -46,11 +46,11 @@ Start with:  pipehook dev`,
 		return usagef(cmd.CommandPath()+" --help", "%w", err)
 	})
 	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.triggerCommand(),
-		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.kvCommand(), c.migrateCommand(), c.scriptCommand(), c.testCommand(),
+		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.kvCommand(), c.migrateCommand(), c.scriptCommand(), c.pluginCommand(), c.testCommand(),
 		c.typesCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
-		case "events", "deliveries", "listeners", "kv", "migrate", "script", "test":
+		case "events", "deliveries", "listeners", "kv", "migrate", "script", "plugin", "test":
 			c.takesStore(cmd)
 		}
 		usageArgs(cmd)

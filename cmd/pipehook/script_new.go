@@ -228,9 +228,14 @@ func scriptTable(s *newScript, script string) string {
 	case "stage":
 		return fmt.Sprintf("  [[pipeline.stage]]          # in the chain, where it is to stand\n  use    = \"script\"\n  script = %q\n", script)
 	case "source":
-		return fmt.Sprintf("[[pipeline]]\nname   = %q\npath   = \"/%s/webhook\"\nsource = \"script\"\nscript = %q\n\n  [[pipeline.stage]]\n  use = \"authenticate\"\n  signature = { header = \"X-Signature\", secret = \"${%s_SECRET}\" }\n\n  [[pipeline.stage]]\n  use = \"dedupe\"\n\n  [[pipeline.stage]]\n  use = \"persist\"\n\n  [[pipeline.stage]]\n  use = \"dispatch\"\n",
-			s.Name, s.Name, script, strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_")))
+		return fmt.Sprintf("[[pipeline]]\nname   = %q\npath   = \"/%s/webhook\"\nsource = \"script\"\nscript = %q\n\n%s", s.Name, s.Name, script, chainOf(s.Name))
 	default:
 		return fmt.Sprintf("[[listener]]\nname    = %q\nscript  = %q\ntimeout = \"5s\"\n# changed     = [\"stage_id\"]           only if one of these fields changed\n# allow_hosts = [\"chat.example.com\"]   where fetch may go\n# secrets     = { TOKEN = \"${TOKEN}\" }\n", s.fullName(), script)
 	}
+}
+
+// chainOf is a whole chain for a source of one's own.
+func chainOf(name string) string {
+	return fmt.Sprintf("  [[pipeline.stage]]\n  use = \"authenticate\"\n  signature = { header = \"X-Signature\", secret = \"${%s_SECRET}\" }\n\n  [[pipeline.stage]]\n  use = \"dedupe\"\n\n  [[pipeline.stage]]\n  use = \"persist\"\n\n  [[pipeline.stage]]\n  use = \"dispatch\"\n",
+		strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
 	"github.com/pipehook/pipehook/core/store"
 )
@@ -101,7 +102,7 @@ func (c *cli) runScript(ctx context.Context, path string, s scriptRun) error {
 
 // recording does nothing outside, over what the store has.
 func recording(r *store.Reader, status int) *scripttest.Recorder {
-	kv := &scripttest.Overlay{}
+	kv := &fixture.Overlay{}
 	if r != nil {
 		kv.Below = readOnlyKV(r)
 	}

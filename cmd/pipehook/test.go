@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
 	"github.com/pipehook/pipehook/core/samples"
@@ -137,8 +138,8 @@ func inCI(environ []string) bool {
 }
 
 // trialEvents makes the events that tests and trials use, as Pipedrive's source reads them.
-func trialEvents() scripttest.Events {
-	return scripttest.Events{
+func trialEvents() fixture.Events {
+	return fixture.Events{
 		Sample: func(eventType string) ([]byte, bool) {
 			_, body, ok := samples.For(eventType)
 			return body, ok

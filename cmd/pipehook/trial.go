@@ -16,6 +16,7 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/effect"
+	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
 	"github.com/pipehook/pipehook/core/store"
@@ -196,13 +197,13 @@ func trialEvent(ctx context.Context, name string, kind engine.Kind, r *store.Rea
 	events := trialEvents()
 	_, err := os.Stat(name)
 	switch {
-	case kind == engine.Source && (err == nil || scripttest.IsFile(name)):
+	case kind == engine.Source && (err == nil || fixture.IsFile(name)):
 		body, err := os.ReadFile(name)
 		if err != nil {
 			return core.Event{}, usagef("", "--event: %w", err)
 		}
 		return core.Event{Source: config.ScriptSource, ReceivedAt: time.Now(), Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, nil
-	case err == nil || scripttest.IsFile(name):
+	case err == nil || fixture.IsFile(name):
 		ev, err := events.File(name, "{}", time.Now())
 		if err != nil {
 			return ev, usagef("a file holds a body, or what  pipehook events show ID --json  prints", "--event: %w", err)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
@@ -25,6 +27,7 @@ import (
 type instance struct {
 	*process
 	client   *goplugin.Client
+	conn     grpc.ClientConnInterface
 	wire     *wire.Client
 	manifest wire.Manifest
 	voice    *voice
@@ -35,7 +38,7 @@ type instance struct {
 
 	mu       sync.Mutex
 	why      string // we have killed it; empty when we have not
-	answered bool   // some call
+	answered int    // calls
 }
 
 // Refused are the mistakes that a plugin finds in its configuration.
@@ -87,17 +90,17 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		remove()
 		return nil, err
 	}
-	p.sockets = sockets
+	p.sockets, p.plain, p.quota = sockets, spec.Plain, quota{memory: spec.Memory, openFiles: spec.OpenFiles}
 	i := &instance{process: p, voice: v, limits: h.opts.Limits, code: b.code(), desk: desk, remove: remove}
 	i.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: wire.Set(nil)},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		RunnerFunc: func(_ hclog.Logger, with *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd.Env = append(environment(), with.Env...)
+			cmd.Env = slices.Concat(environment(), p.quota.environ(), with.Env)
 			return p, nil
 		},
-		AutoMTLS: true, SkipHostEnv: true, StartTimeout: h.opts.Limits.Start,
+		AutoMTLS: !spec.Plain, SkipHostEnv: true, StartTimeout: h.opts.Limits.Start,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: sockets},
 		Logger:           hclog.NewNullLogger(), SyncStdout: said, SyncStderr: complained,
 	})
@@ -111,12 +114,15 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 }
 
 func (i *instance) begin(ctx context.Context, spec *Spec) error {
-	conn, err := i.client.Client()
+	client, err := i.client.Client()
 	if err != nil {
 		return err
 	}
-	if i.wire, err = wire.Dispense(conn); err != nil {
+	if i.wire, err = wire.Dispense(client); err != nil {
 		return err
+	}
+	if c, ok := client.(*goplugin.GRPCClient); ok { // no other protocol is allowed
+		i.conn = c.Conn
 	}
 	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), wire.Setup{
 		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets, Host: i.desk.where(),
@@ -184,8 +190,12 @@ func (i *instance) lastWords() string {
 	if i.status != nil {
 		text = i.status.Error()
 	}
-	if reason := i.voice.reason(); reason != "" {
+	reason, hungry := i.voice.reason()
+	if reason != "" {
 		text += " (" + reason + ")"
+	}
+	if hungry && i.quota.memory > 0 {
+		text = fmt.Sprintf("memory limit of %s exceeded: %s", size(i.quota.memory), text)
 	}
 	return text
 }
@@ -248,7 +258,7 @@ func (i *instance) patience(ctx context.Context, timeout time.Duration) (patient
 func (i *instance) didAnswer() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.answered = true
+	i.answered++
 }
 
 // callError says what came of a call that failed.
@@ -314,7 +324,8 @@ func (i *instance) condemned() string {
 	return i.why
 }
 
-func (i *instance) worked() bool {
+// handled is how many calls it has answered.
+func (i *instance) handled() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.answered

@@ -136,6 +136,21 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 		return errors.New(strconv.Itoa(cmd.Process.Pid))
 	case "remember", "emit", "count", "abandon", "keep":
 		return l.ask(ctx, ev)
+	case "hoard":
+		for {
+			hoard = append(hoard, bytes.Repeat([]byte("x"), 1<<20))
+		}
+	case "files":
+		for n := 0; ; n++ {
+			f, err := os.Open(os.DevNull)
+			if err != nil {
+				return fmt.Errorf("%d: %w", n, err)
+			}
+			hoardedFiles = append(hoardedFiles, f)
+		}
+	case "limits":
+		text, err := os.ReadFile("/proc/self/limits")
+		return errors.Join(err, errors.New(string(text)))
 	case "environ":
 		return errors.New(strings.Join(os.Environ(), "\n"))
 	case "pid":
@@ -210,7 +225,11 @@ func note(word string) {
 // realStderr is what os.Stderr is before Serve puts another in its place.
 var realStderr = os.Stderr
 
-var turns atomic.Int64
+var (
+	turns        atomic.Int64
+	hoard        [][]byte
+	hoardedFiles []*os.File
+)
 
 var met = make(chan string)
 
@@ -292,10 +311,13 @@ func newServedBench(t *testing.T, limits plughost.Limits, services func(*plughos
 }
 
 // lab starts the plugin of this file and waits until it runs.
-func (b *bench) lab(t *testing.T, config string) *plughost.Plugin {
+func (b *bench) lab(t *testing.T, config string, with ...func(*plughost.Spec)) *plughost.Plugin {
 	t.Helper()
 	spec := labSpec(filepath.Dir(b.dir))
 	spec.Config = []byte(config)
+	for _, change := range with {
+		change(&spec)
+	}
 	p := b.Start(spec)
 	if err := p.Ready(t.Context()); err != nil {
 		t.Fatal(err)
@@ -343,4 +365,11 @@ func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func onLinux() bool {
 	_, err := os.Stat("/proc/self/stat")
 	return err == nil
+}
+
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 }

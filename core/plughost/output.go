@@ -79,6 +79,7 @@ type voice struct {
 	left    int // out
 	blame   string
 	blaming bool // blame is why the process ends
+	hungry  bool // it said that there is no more memory, and nothing sensible since
 }
 
 func (v *voice) say(level slog.Level, line []byte) {
@@ -118,6 +119,7 @@ func (v *voice) mayGo(now time.Time) bool {
 func (v *voice) note(text string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.hungry = v.hungry || starved(text)
 	fatal := strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
 	if fatal || !v.blaming {
 		v.blame, v.blaming = clip(text, maxAttr), fatal
@@ -125,11 +127,12 @@ func (v *voice) note(text string) bool {
 	return fatal
 }
 
-// reason is the last thing it said that may be why it ended, or empty.
-func (v *voice) reason() string {
+// reason is the last thing it said that may be why it ended, or empty, and whether it died for want of
+// memory.
+func (v *voice) reason() (text string, hungry bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.blame
+	return v.blame, v.hungry
 }
 
 // structured logs a line that the plugin's logger wrote, with its level, time and attributes. Its
@@ -150,6 +153,9 @@ func (v *voice) structured(line []byte) bool {
 	if level.UnmarshalText([]byte(levelText)) != nil || !isText {
 		return false
 	}
+	v.mu.Lock()
+	v.hungry = false // who writes to the log lives
+	v.mu.Unlock()
 	if !v.log.Enabled(context.Background(), level) {
 		return true
 	}

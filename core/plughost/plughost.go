@@ -33,8 +33,10 @@ type Limits struct {
 	Start      time.Duration // from the start of the process to the end of its own
 	Answer     time.Duration // how much later than its deadline a call may be answered
 	End        time.Duration // from being told to end to being killed
-	FirstPause time.Duration // before the second start in a row that fails; the first one is at once
+	FirstPause time.Duration // between starts when the breaker has opened
 	LastPause  time.Duration // to which it doubles
+	Idle       time.Duration // without a call, after which a plugin is asked whether it lives
+	Health     time.Duration // for the answer
 }
 
 func (l Limits) orUsual() Limits {
@@ -43,7 +45,7 @@ func (l Limits) orUsual() Limits {
 		usual time.Duration
 	}{
 		{&l.Start, 10 * time.Second}, {&l.Answer, time.Second}, {&l.End, 3 * time.Second},
-		{&l.FirstPause, time.Second}, {&l.LastPause, time.Minute},
+		{&l.FirstPause, time.Second}, {&l.LastPause, time.Minute}, {&l.Idle, 10 * time.Second}, {&l.Health, 2 * time.Second},
 	} {
 		if *one.value == 0 {
 			*one.value = one.usual

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 // Plugin is a plugin that is kept running. It is a core.Listener for many callers at once.
@@ -22,6 +23,10 @@ type Plugin struct {
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed when something below has changed, and replaced
+	word     string        // what it does
+	since    time.Time     // it does so
+	starts   int           // also those that failed
+	manifest wire.Manifest // of the process that ran last
 	binary   *binary       // nil until the file was taken
 	current  *instance     // nil while none runs
 	failure  error         // why not
@@ -47,26 +52,18 @@ func (p *Plugin) tell() {
 func (p *Plugin) run(ctx context.Context) {
 	defer close(p.ended)
 	defer p.leave()
-	var pause time.Duration
-	for tries := 0; ctx.Err() == nil; tries++ {
-		began := time.Now()
-		i, err := p.launch(ctx)
-		if ctx.Err() != nil && i == nil {
+	brake := breaker{limits: p.host.opts.Limits}
+	for ctx.Err() == nil {
+		r, err := p.once(ctx, &brake)
+		if ctx.Err() != nil {
 			return
 		}
-		if err == nil {
-			p.log.Info("plugin started", "name", i.manifest.Name, "version", i.manifest.Version, "pid", i.ID(), "took", time.Since(began).Round(time.Millisecond))
-			err = p.attend(ctx, i)
-			if ctx.Err() != nil {
-				return
-			}
-			if i.worked() { // what it died of was an event, not the start
-				tries = 0
-			}
+		pause, opened := brake.after(r)
+		if opened && r.began {
+			p.log.Error("the plugin keeps crashing; it is started more and more seldom, until a process lasts")
 		}
-		pause = p.pause(tries)
 		p.log.Error("the plugin does not run", "err", err, "again", pause)
-		p.set(nil, err, time.Now().Add(pause))
+		p.waits(err, pause)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -76,19 +73,18 @@ func (p *Plugin) run(ctx context.Context) {
 	}
 }
 
-// pause is how long to wait before the next start, after so many that came to nothing.
-func (p *Plugin) pause(tries int) time.Duration {
-	limits := p.host.opts.Limits
-	if tries == 0 {
-		return 0
+// once starts a process and gives it calls until it ends or ctx does. The error says why it does not run.
+func (p *Plugin) once(ctx context.Context, brake *breaker) (run, error) {
+	p.starting()
+	began := time.Now()
+	i, err := p.launch(ctx)
+	if err != nil {
+		return run{}, err
 	}
-	pause := limits.FirstPause
-	for range tries - 1 {
-		if pause *= 2; pause >= limits.LastPause {
-			return limits.LastPause
-		}
-	}
-	return pause
+	p.log.Info("plugin started", "name", i.manifest.Name, "version", i.manifest.Version, "pid", i.ID(), "took", time.Since(began).Round(time.Millisecond))
+	began = time.Now()
+	err = p.attend(ctx, i, brake)
+	return run{began: true, lasted: time.Since(began), handled: i.handled(), ours: i.condemned() != ""}, err
 }
 
 // launch starts a process from the copy of the binary, which it makes first.
@@ -112,11 +108,14 @@ func (p *Plugin) launch(ctx context.Context) (*instance, error) {
 }
 
 // attend gives calls to the process until it ends or ctx does. The error says how it ended.
-func (p *Plugin) attend(ctx context.Context, i *instance) error {
-	p.set(i, nil, time.Time{})
+func (p *Plugin) attend(ctx context.Context, i *instance, brake *breaker) error {
+	p.runs(i)
+	var watching sync.WaitGroup
+	watching.Go(func() { p.watch(i, brake) }) // ends with the process
+	defer watching.Wait()
 	select {
 	case <-i.ended:
-		p.set(nil, fmt.Errorf("the plugin has ended"), time.Now())
+		p.lost(fmt.Errorf("the plugin has ended"))
 		i.end(false)
 		if why := i.condemned(); why != "" {
 			return fmt.Errorf("it was ended, because %s", why)
@@ -126,7 +125,7 @@ func (p *Plugin) attend(ctx context.Context, i *instance) error {
 		p.mu.Lock()
 		hurry := p.hurry
 		p.mu.Unlock()
-		p.set(nil, errStopped, time.Time{})
+		p.lost(errStopped)
 		if hurry {
 			i.condemn("pipehook stops")
 		}
@@ -136,13 +135,6 @@ func (p *Plugin) attend(ctx context.Context, i *instance) error {
 	}
 }
 
-func (p *Plugin) set(i *instance, failure error, again time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.current, p.failure, p.again = i, failure, again
-	p.tell()
-}
-
 func (p *Plugin) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,6 +142,7 @@ func (p *Plugin) leave() {
 		p.binary.release()
 	}
 	p.stopping = true
+	p.become(Stopped)
 	p.tell()
 	p.host.mu.Lock()
 	defer p.host.mu.Unlock()

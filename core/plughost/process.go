@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -36,6 +37,8 @@ type process struct {
 	said           *output // what it writes to its standard output after the handshake
 	complained     *output // and to its standard error
 	sockets        string  // where its socket must be
+	plain          bool    // it must serve without TLS
+	quota          quota
 	hello          *io.PipeReader
 	pass           *io.PipeWriter
 
@@ -94,13 +97,16 @@ func (p *process) live(started chan<- error) {
 	p.pid = p.cmd.Process.Pid
 	doomed := p.doomed
 	p.mu.Unlock()
-	if doomed {
+	if err = p.limit(false); err != nil {
+		_ = p.hello.Close() // nobody will read
+	}
+	if doomed || err != nil {
 		p.kill()
 	}
 	var reading sync.WaitGroup
 	reading.Go(p.readOut)
 	reading.Go(func() { _, _ = io.Copy(p.complained, p.err) })
-	started <- nil
+	started <- err
 
 	p.reap()
 	rest := time.Now().Add(restWithin)
@@ -163,23 +169,61 @@ func (p *process) Name() string { return p.cmd.Path }
 
 // ID is part of runner.Runner.
 func (p *process) ID() string {
+	if pid := p.number(); pid != 0 {
+		return strconv.Itoa(pid)
+	}
+	return ""
+}
+
+// number is the process's, 0 while there is none.
+func (p *process) number() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.pid == 0 {
-		return ""
-	}
-	return strconv.Itoa(p.pid)
+	return p.pid
 }
 
 // Diagnose is part of runner.Runner.
 func (p *process) Diagnose(context.Context) string { return "" }
 
-// PluginToHost is part of runner.Runner.
+// PluginToHost is part of runner.Runner. It comes between the handshake and the connection.
 func (p *process) PluginToHost(network, address string) (string, string, error) {
-	if network != "unix" || !strings.HasPrefix(address, p.sockets+"/") { // another's would not end with it
+	if network != "unix" || filepath.Clean(address) != address || !strings.HasPrefix(address, p.sockets+"/") { // another's would not end with it
 		return "", "", fmt.Errorf("it serves at %s %s, and must serve at a socket in %s", network, address, p.sockets)
 	}
+	// go-plugin does not survive a certificate that it did not ask for.
+	certificate := certificateOf(p.firstLine()) != ""
+	switch {
+	case !certificate && !p.plain:
+		return "", "", errors.New(`it serves without TLS: write tls = "off" for it, or build it with the SDK`)
+	case certificate && p.plain:
+		return "", "", errors.New(`it serves with TLS, and tls = "off" is for plugins that do not: leave that out`)
+	}
+	if err := p.limit(true); err != nil { // what it has set itself at its start may have come later
+		return "", "", err
+	}
 	return network, address, nil
+}
+
+// certificateOf is the last part of a handshake, if the plugin has one.
+func certificateOf(hello string) string {
+	parts := strings.Split(strings.TrimSpace(hello), "|")
+	if len(parts) < 6 || len(parts[5]) <= 50 { // as go-plugin has it: others have put words there
+		return ""
+	}
+	return parts[5]
+}
+
+// limit bounds what the process may take, before and after it has shaken hands.
+func (p *process) limit(shaken bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return nil
+	}
+	if err := p.quota.impose(p.pid, shaken); err != nil {
+		return fmt.Errorf("its limits could not be set: %w", err)
+	}
+	return nil
 }
 
 // HostToPlugin is part of runner.Runner.

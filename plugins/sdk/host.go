@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"sync"
-	"time"
 
 	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
@@ -19,11 +17,7 @@ type Host struct {
 	secrets map[string]string
 	client  *wire.HostClient // nil when there is nobody to ask
 
-	mu       sync.Mutex
-	counts   map[string]float64
-	gauges   map[string]float64
-	flushing chan struct{} // closed to end; nil until something was measured
-	flushed  chan struct{}
+	measures measures
 }
 
 // Error is an effect that failed. Its Code is one of those that scripts know, such as "EINVAL",
@@ -31,7 +25,7 @@ type Host struct {
 type Error = effect.Error
 
 func newHost(s wire.Setup, log *slog.Logger) (*Host, error) {
-	h := &Host{log: log, secrets: s.Secrets, counts: map[string]float64{}, gauges: map[string]float64{}}
+	h := &Host{log: log, secrets: s.Secrets}
 	if s.Host.Path == "" {
 		return h, nil
 	}
@@ -98,84 +92,4 @@ func (h *Host) Emit(ctx context.Context, e Emission) (Emitted, error) {
 		return Emitted{}, err
 	}
 	return Emitted{ID: done.ID, Duplicate: done.Duplicate}, nil
-}
-
-// Count adds n to a counter of the plugin's own, which /metrics shows as pipehook_plugin_count_total with
-// the name as a label. Names are a-z, 0-9 and _, and a plugin has at most 64. It never blocks.
-func (h *Host) Count(name string, n float64) {
-	h.measure(func() { h.counts[name] += n })
-}
-
-// Gauge sets a gauge of the plugin's own, which /metrics shows as pipehook_plugin_gauge.
-func (h *Host) Gauge(name string, value float64) {
-	h.measure(func() { h.gauges[name] = value })
-}
-
-// flushEvery is how long measures gather before they are told.
-const flushEvery = time.Second
-
-func (h *Host) measure(note func()) {
-	if h.client == nil {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	note()
-	if h.flushing == nil {
-		h.flushing, h.flushed = make(chan struct{}), make(chan struct{})
-		go h.run() // ends with close
-	}
-}
-
-func (h *Host) run() {
-	defer close(h.flushed)
-	tick := time.NewTicker(flushEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			h.flush(context.Background())
-		case <-h.flushing:
-			return
-		}
-	}
-}
-
-// flush tells what was measured since the last time. What could not be told is told with the next.
-func (h *Host) flush(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, stopWithin)
-	defer cancel()
-	h.mu.Lock()
-	counts, gauges := h.counts, h.gauges
-	h.counts, h.gauges = map[string]float64{}, map[string]float64{}
-	h.mu.Unlock()
-	var all []effect.Measure
-	for name, n := range counts {
-		all = append(all, effect.Measure{Name: name, Value: n})
-	}
-	for name, v := range gauges {
-		all = append(all, effect.Measure{Name: name, Gauge: true, Value: v})
-	}
-	if len(all) == 0 {
-		return
-	}
-	if err := h.client.Measure(ctx, all); err != nil {
-		h.log.Warn("what was measured could not be told", "err", err)
-	}
-}
-
-// close tells what was measured last.
-func (h *Host) close(ctx context.Context) {
-	if h.client == nil {
-		return
-	}
-	h.mu.Lock()
-	flushing := h.flushing
-	h.mu.Unlock()
-	if flushing != nil {
-		close(flushing)
-		<-h.flushed
-		h.flush(ctx)
-	}
-	_ = h.client.Close() // nothing is asked any more
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pipehook/pipehook/core/effect"
 )
 
-// KV is a set of JSON values by key. A key has 1 to 512 bytes, a value at most 64 KiB.
+// KV is a set of JSON values by key. A key has 1 to 512 bytes, a value at most 256 KiB.
 type KV struct {
 	host   *Host
 	shared bool

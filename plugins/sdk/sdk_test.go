@@ -59,7 +59,7 @@ func TestAConfigIsReadStrictlyOverItsDefaults(t *testing.T) {
 		"inside a table":     {map[string]any{"inner": map[string]any{"max": true}}, "inner.max: must be a whole number, is true or false"},
 	} {
 		conf := &settings{Name: "default", Tries: 7}
-		_, err := sdktest.Run(t, sdk.Plugin{Name: "p", Version: "1", Config: conf, Listener: sdk.ListenerFunc(nil)}, test.config)
+		_, err := sdktest.TryStart(t, sdk.Plugin{Name: "p", Version: "1", Config: conf, Listener: sdk.ListenerFunc(nil)}, sdktest.Options{Config: test.config})
 		if got := textOf(err); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
@@ -70,7 +70,7 @@ func TestAConfigIsReadStrictlyOverItsDefaults(t *testing.T) {
 			t.Errorf("%s: %+v", name, conf)
 		}
 	}
-	if _, err := sdktest.Run(t, sdk.Plugin{Name: "p", Version: "1", Listener: sdk.ListenerFunc(nil)}, map[string]any{"a": 1}); textOf(err) != "a: unknown key" {
+	if _, err := sdktest.TryStart(t, sdk.Plugin{Name: "p", Version: "1", Listener: sdk.ListenerFunc(nil)}, sdktest.Options{Config: map[string]any{"a": 1}}); textOf(err) != "a: unknown key" {
 		t.Errorf("a plugin without a configuration: %v", err)
 	}
 }

@@ -30,6 +30,9 @@ const stopWithin = 2 * time.Second
 func (s *Server) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest, error) {
 	m := wire.Manifest{Name: s.plugin.Name, Version: s.plugin.Version, Does: s.does()}
 	if !m.Can(setup.Kind) {
+		if len(m.Does) == 0 {
+			return m, fmt.Errorf("%s is no %s, and nothing else", s.plugin.Name, setup.Kind)
+		}
 		return m, fmt.Errorf("%s is no %s, but a %s", s.plugin.Name, setup.Kind, strings.Join(m.Does, " and a "))
 	}
 	if err := decode(setup.Config, s.plugin.Config); err != nil {
@@ -70,6 +73,12 @@ func (s *Server) part(kind string) any {
 	}
 	return nil
 }
+
+// Host is what the plugin was given; nil before Configure.
+func (s *Server) Host() *Host { return s.host }
+
+// Flush tells pipehook what the plugin has measured since the last time.
+func (s *Server) Flush(ctx context.Context) { s.host.flush(ctx) }
 
 // Stop stops what was started. No call may run any more.
 func (s *Server) Stop() {

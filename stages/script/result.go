@@ -49,9 +49,9 @@ func part(a *core.Amendment, key string, v json.RawMessage) (err error) {
 	case "objectId":
 		a.ObjectID, err = id(v)
 	case "current":
-		a.Current, err = object(key, v)
+		a.Current = v
 	case "previous":
-		a.Previous, err = object(key, v)
+		a.Previous = v
 	default:
 		return fmt.Errorf("unknown key %q: a stage may return %s", clip(key), strings.Join(keys, ", "))
 	}
@@ -101,13 +101,6 @@ func id(v json.RawMessage) (*string, error) {
 	default:
 		return text("objectId", v)
 	}
-}
-
-func object(key string, v json.RawMessage) (json.RawMessage, error) {
-	if is := jsonscan.What(v); is != "an object" && is != "null" {
-		return nil, fmt.Errorf("%s: must be an object or null, is %s", key, is)
-	}
-	return v, nil
 }
 
 func clip(s string) string {

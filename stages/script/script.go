@@ -1,16 +1,15 @@
-// Package script is the stage that a user writes: a script that sees each event, and may label it,
+// Package script is the stage that a user writes as a script: it sees each event, and may label it,
 // change it, drop it or turn its request away. It knows no engine: whoever builds the chain gives it
-// what runs the script. What the script returns is read here, and nothing of it is trusted.
+// what runs the script. What the script returns is read here.
 package script
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/stages/internal/guest"
 )
 
 // Config is the stage's table in the file.
@@ -52,10 +51,7 @@ type Result struct {
 }
 
 // Reject is how a script turns a request away.
-type Reject struct {
-	Status int
-	Msg    string // for the sender
-}
+type Reject = guest.Reject
 
 // Deps are what Factory needs.
 type Deps struct {
@@ -67,101 +63,41 @@ type Deps struct {
 
 // Factory makes script stages.
 func Factory(deps Deps) core.Factory {
-	if deps.Log == nil {
-		deps.Log = slog.New(slog.DiscardHandler)
-	}
 	return core.Factory{Kind: "script", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
-		conf := Config{Timeout: usual(deps.Longest), OnFailure: "continue", Concurrency: 8}
+		conf := Config{Timeout: guest.UsualTimeout(deps.Longest), OnFailure: "continue", Concurrency: 8}
 		if err := decode(&conf); err != nil {
 			return nil, err
 		}
-		if deps.Longest > 0 && conf.Timeout > deps.Longest {
-			return nil, fmt.Errorf("timeout is %s and may be %s, a quarter of server.ack_within: the sender waits for the whole chain", conf.Timeout, deps.Longest)
+		if err := guest.CheckTimeout(conf.Timeout, deps.Longest); err != nil {
+			return nil, err
 		}
 		runner, err := deps.Open(Spec{Path: conf.Script, Concurrency: conf.Concurrency, AllowHosts: conf.AllowHosts, Secrets: conf.Secrets})
 		if err != nil {
 			return nil, err
 		}
-		s := &stage{path: conf.Script, timeout: conf.Timeout, reject: conf.OnFailure == "reject", runner: runner}
-		s.alarm = core.Alarm{
-			Log: deps.Log.With("pipeline", at.Pipeline, "stage", s.String()), Now: deps.Now,
-			Failing: "a script in the chain fails", Over: "the script in the chain works again",
-		}
-		return s, nil
+		return guest.New(guest.Options{
+			Word: "script", At: conf.Script, Rejects: "ctx.reject", Runner: reader{runner, conf.Script}, LargeAsText: true,
+			Timeout: conf.Timeout, OnFailure: conf.OnFailure, Pipeline: at.Pipeline, Log: deps.Log, Now: deps.Now,
+		}), nil
 	}}
 }
 
-// usual is the timeout of a stage that has none of its own.
-func usual(longest time.Duration) time.Duration {
-	const timeout = 500 * time.Millisecond
-	if longest > 0 {
-		return min(timeout, longest)
-	}
-	return timeout
+// reader is a Runner whose values have been read.
+type reader struct {
+	Runner
+	path string
 }
 
-type stage struct {
-	path    string
-	timeout time.Duration
-	reject  bool
-	runner  Runner
-	alarm   core.Alarm
-}
-
-// String is the stage in traces and logs: a chain may have several scripts.
-func (s *stage) String() string { return "script " + s.runner.Name() }
-
-func (s *stage) Process(ctx context.Context, ev *core.Event) (core.Verdict, error) {
-	ctx, cancel := core.Half(ctx)
-	defer cancel()
-	r := s.runner.Run(ctx, ev, s.timeout)
-	switch {
-	case r.Err != nil:
-		return s.failed(ev, r.Err)
-	case r.Drop != nil:
-		s.alarm.Note(nil)
-		ev.Remark("dropped: " + *r.Drop)
-		return core.Dropped, nil
-	case r.Reject != nil:
-		if err := refusal(r.Reject); err != nil {
-			s.alarm.Note(nil)
-			return core.Continue, err
-		}
-		return s.failed(ev, fmt.Errorf("%s: ctx.reject(%d): the status must be one of %s", s.path, r.Reject.Status, statuses()))
+// Run implements guest.Runner.
+func (r reader) Run(ctx context.Context, ev *core.Event, timeout time.Duration) guest.Result {
+	got := r.Runner.Run(ctx, ev, timeout)
+	result := guest.Result{Err: got.Err, Drop: got.Drop, Reject: got.Reject}
+	if got.Err != nil || got.Drop != nil || got.Reject != nil {
+		return result
 	}
-	changed, err := s.amend(ev, r.Value)
-	if err != nil {
-		return s.failed(ev, fmt.Errorf("%s: it returned what a stage can't: %w", s.path, err))
+	var err error
+	if result.Amendment, err = decode(got.Value); err != nil {
+		result.Err = guest.Unfit(r.path, err)
 	}
-	s.alarm.Note(nil)
-	if len(changed) > 0 {
-		ev.Remark("changed " + strings.Join(changed, ", "))
-	}
-	return core.Continue, nil
-}
-
-func (s *stage) amend(ev *core.Event, value []byte) ([]string, error) {
-	change, err := decode(value)
-	if err != nil {
-		return nil, err
-	}
-	if change.Current != nil {
-		change.Current = asSent(ev.Current, change.Current)
-	}
-	if change.Previous != nil {
-		change.Previous = asSent(ev.Previous, change.Previous)
-	}
-	return ev.Amend(change)
-}
-
-// failed is what the configuration says of a script that did not do its work.
-func (s *stage) failed(ev *core.Event, cause error) (core.Verdict, error) {
-	s.alarm.Note(cause)
-	if s.reject {
-		return core.Continue, &core.Error{
-			Kind: core.Unavailable, Msg: "the event can't be handled now", Err: cause, RetryAfter: core.RetryAfter(cause),
-		}
-	}
-	ev.Remark("failed: " + cause.Error())
-	return core.Continue, nil
+	return result
 }

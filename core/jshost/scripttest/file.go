@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost/bundle"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
@@ -26,7 +27,7 @@ const (
 
 // Options are how tests are run.
 type Options struct {
-	Events Events
+	Events fixture.Events
 	Filter string // only tests whose names have it; empty: all
 	Update bool   // write snapshots anew
 	Frozen bool   // write no snapshot that is new: a test that needs one fails

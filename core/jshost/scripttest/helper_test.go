@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
 	"github.com/pipehook/pipehook/core/samples"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
@@ -20,8 +21,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/dlclark/regexp2/v2.runClock"))
 }
 
-func events() scripttest.Events {
-	return scripttest.Events{
+func events() fixture.Events {
+	return fixture.Events{
 		Sample: func(eventType string) ([]byte, bool) {
 			_, body, ok := samples.For(eventType)
 			return body, ok

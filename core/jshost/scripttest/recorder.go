@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/pipehook/pipehook/core/effect"
+	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
@@ -21,7 +22,7 @@ type Recorder struct {
 	Live engine.Host
 	// Answer answers a fetch; nil: with an empty JSON object. The error is what the script gets.
 	Answer func(ctx context.Context, by effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error)
-	KVs    *Overlay // may be nil with Live only
+	KVs    *fixture.Overlay // may be nil with Live only
 
 	mu      sync.Mutex
 	effects []*Effect

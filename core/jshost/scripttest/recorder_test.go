@@ -6,88 +6,15 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/effect"
+	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
 )
-
-func do(t *testing.T, o *scripttest.Overlay, op effect.KVOp) *effect.KVResult {
-	t.Helper()
-	r, err := o.Do(t.Context(), "it", &op)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func keys(r *effect.KVResult) string {
-	var list []string
-	for _, e := range r.Entries {
-		list = append(list, e.Key+"="+string(e.Value))
-	}
-	return fmt.Sprint(strings.Join(list, " "), " ", r.More)
-}
-
-func TestAnOverlayHidesWhatLiesBelowAndChangesNothingThere(t *testing.T) {
-	below := &scripttest.Overlay{}
-	for _, key := range []string{"a", "b", "c", "d"} {
-		do(t, below, effect.KVOp{Op: "set", Key: key, Value: []byte(`"old"`)})
-	}
-	over := &scripttest.Overlay{Below: below.Do}
-	first := do(t, over, effect.KVOp{Op: "get", Key: "a"})
-	if string(first.Entry.Value) != `"old"` {
-		t.Fatalf("entry %+v", first)
-	}
-	wrong, none := "no such version", ""
-	for _, op := range []effect.KVOp{{Op: "set", Key: "a", IfVersion: &wrong}, {Op: "set", Key: "a", IfVersion: &none}, {Op: "delete", Key: "a", IfVersion: &wrong}} {
-		if do(t, over, op).OK {
-			t.Errorf("%+v was done", op)
-		}
-	}
-	if !do(t, over, effect.KVOp{Op: "set", Key: "a", Value: []byte(`"new"`), IfVersion: &first.Entry.Version}).OK {
-		t.Error("the version was right")
-	}
-	do(t, over, effect.KVOp{Op: "delete", Key: "b"})
-	do(t, over, effect.KVOp{Op: "set", Key: "bb", Value: []byte("1")})
-	do(t, over, effect.KVOp{Op: "set", Key: "bb", Value: []byte("2"), Shared: true})
-	for _, test := range []struct {
-		op   effect.KVOp
-		want string
-	}{
-		{effect.KVOp{Op: "list"}, `a="new" bb=1 c="old" d="old" false`},
-		{effect.KVOp{Op: "list", Limit: 2}, `a="new" bb=1 true`},
-		{effect.KVOp{Op: "list", After: "bb", Limit: 1}, `c="old" true`},
-		{effect.KVOp{Op: "list", Prefix: "b"}, `bb=1 false`},
-		{effect.KVOp{Op: "list", Shared: true}, `bb=2 false`},
-	} {
-		if got := keys(do(t, over, test.op)); got != test.want {
-			t.Errorf("%+v: %s", test.op, got)
-		}
-	}
-	if got := keys(do(t, below, effect.KVOp{Op: "list"})); got != `a="old" b="old" c="old" d="old" false` {
-		t.Errorf("below: %s", got)
-	}
-}
-
-func TestWhatHasExpiredIsGone(t *testing.T) {
-	now := time.Now()
-	o := &scripttest.Overlay{Now: func() time.Time { return now }}
-	do(t, o, effect.KVOp{Op: "set", Key: "a", Value: []byte("1"), TTL: time.Minute})
-	if !do(t, o, effect.KVOp{Op: "get", Key: "a"}).OK {
-		t.Error("it is gone too early")
-	}
-	now = now.Add(time.Minute)
-	none := ""
-	if do(t, o, effect.KVOp{Op: "get", Key: "a"}).OK || keys(do(t, o, effect.KVOp{Op: "list"})) != " false" || !do(t, o, effect.KVOp{Op: "set", Key: "a", Value: []byte("2"), IfVersion: &none}).OK {
-		t.Error("it is still there")
-	}
-}
 
 // refusing is a host that does nothing and says so.
 type refusing struct{}
@@ -105,7 +32,7 @@ func (refusing) Emit(context.Context, effect.Caller, *effect.Emit) (*effect.Emit
 }
 
 func TestARecorderKeepsWhatIsAskedOfIt(t *testing.T) {
-	rec := &scripttest.Recorder{Answer: scripttest.Stub(503), KVs: &scripttest.Overlay{}}
+	rec := &scripttest.Recorder{Answer: scripttest.Stub(503), KVs: &fixture.Overlay{}}
 	by := effect.Caller{Name: "it", Event: &core.Event{ID: "1"}}
 	request := &engine.FetchRequest{Method: "POST", URL: "https://a.example/x?token=s3cret-value", Header: [][2]string{{"Accept", "a"}, {"accept", "b"}}, Body: []byte(`{"a":1}`)}
 	resp, err := rec.Fetch(t.Context(), by, request)

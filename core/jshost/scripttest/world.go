@@ -16,6 +16,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/effect"
+	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 )
 
@@ -72,7 +73,7 @@ type declaration struct {
 
 func newWorld(ctx context.Context, f *file, index int, title string) *world {
 	w := &world{ctx: ctx, file: f, index: index, title: title, clock: &clock{now: begin}, secrets: map[string]string{}}
-	w.rec = &Recorder{Answer: w.answer, KVs: &Overlay{Now: w.clock.Now}}
+	w.rec = &Recorder{Answer: w.answer, KVs: &fixture.Overlay{Now: w.clock.Now}}
 	return w
 }
 
@@ -224,8 +225,12 @@ func (w *world) kv(call goja.FunctionCall) goja.Value {
 // fixture makes an event of what is recorded, or of a file beside the test.
 func (w *world) fixture(call goja.FunctionCall) goja.Value {
 	of, text := call.Argument(0).String(), call.Argument(1).String()
-	if !IsFile(of) {
-		return w.made(w.file.opts.Events.Recorded(of, text, w.clock.Now()))
+	if !fixture.IsFile(of) {
+		ev, err := w.file.opts.Events.Recorded(of, text, w.clock.Now())
+		if _, recorded := w.file.opts.Events.Sample(of); !recorded {
+			err = fmt.Errorf("%w; or describe an event, fixture({ action, object, … })", err)
+		}
+		return w.made(ev, err)
 	}
 	if !filepath.IsAbs(of) {
 		of = filepath.Join(filepath.Dir(w.file.path), of)

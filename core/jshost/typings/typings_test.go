@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost/bundle"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
@@ -20,7 +21,7 @@ import (
 )
 
 // host is there, so that nothing is missing for want of one.
-func host() engine.Host { return &scripttest.Recorder{KVs: &scripttest.Overlay{}} }
+func host() engine.Host { return &scripttest.Recorder{KVs: &fixture.Overlay{}} }
 
 // inRuntime is what a function returns that runs as a script's own.
 func inRuntime(t *testing.T, kind engine.Kind, code string, into any) {

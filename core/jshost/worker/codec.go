@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -98,8 +99,10 @@ func texts(all []string) []string {
 	return out
 }
 
+// nanos is 0 for a time that is not known, and for one too far off to be said in nanoseconds, which a
+// sender may have written all the same.
 func nanos(t time.Time) int64 {
-	if t.IsZero() {
+	if t.Before(time.Unix(0, math.MinInt64)) || t.After(time.Unix(0, math.MaxInt64)) {
 		return 0
 	}
 	return t.UnixNano()

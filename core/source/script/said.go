@@ -2,8 +2,6 @@ package script
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -11,10 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/jsonscan"
+	"github.com/pipehook/pipehook/core/source/guest"
 )
 
 // keys are what a source may return.
@@ -22,79 +20,74 @@ var keys = []string{
 	"action", "object", "objectId", "current", "previous", "meta", "occurredAt", "version", "attempt", "userId", "companyId", "changeSource", "key",
 }
 
-// mostText bounds the texts that are kept with an event.
-const mostText = 256
-
-// name fills in the event with what the script returned, all of it or nothing. An error names the key
-// and never the value.
-func name(ev *core.Event, value []byte) error {
+// read makes of what the script returned what a source can say. An error names the key and never the
+// value.
+func read(value []byte) (*guest.Said, error) {
 	value = bytes.TrimSpace(value)
 	if len(value) == 0 || string(value) == "null" {
-		return nil
+		return nil, nil
 	}
 	if jsonscan.Depth(value, jsonscan.MaxDepth) > jsonscan.MaxDepth {
-		return fmt.Errorf("the source returned what is nested deeper than %d", jsonscan.MaxDepth)
+		return nil, fmt.Errorf("the source returned what is nested deeper than %d", jsonscan.MaxDepth)
 	}
 	var given map[string]json.RawMessage
 	if err := json.Unmarshal(value, &given); err != nil {
-		return fmt.Errorf("a source must return an object, and returned %s", jsonscan.What(value))
+		return nil, fmt.Errorf("a source must return an object, and returned %s", jsonscan.What(value))
 	}
-	own := *ev
+	said := &guest.Said{}
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		v := given[key]
 		if string(v) == "null" && slices.Contains(keys, key) {
 			continue // as if it were not there
 		}
-		if err := part(&own, key, v); err != nil {
-			return fmt.Errorf("the source returned what it can't: %w", err)
+		if err := part(said, key, v); err != nil {
+			return nil, guest.Unfit(err)
 		}
 	}
-	*ev = own
-	return nil
+	return said, nil
 }
 
-func part(ev *core.Event, key string, v json.RawMessage) (err error) {
+func part(s *guest.Said, key string, v json.RawMessage) (err error) {
 	switch key {
 	case "action":
-		if ev.Action, err = word(key, v, "*."); err == nil {
-			ev.Action = core.CanonicalAction(ev.Action)
-		}
+		s.Action, err = word(key, v)
 	case "object":
-		ev.Object, err = word(key, v, "*")
+		s.Object, err = word(key, v)
 	case "objectId":
-		ev.ObjectID, err = text(key, v)
+		s.ObjectID, err = text(key, v)
 	case "current":
-		ev.Current = v
+		s.Current = v
 	case "previous":
-		ev.Previous = v
+		s.Previous = v
 	case "meta":
-		ev.Meta = v
+		s.Meta = v
 	case "occurredAt":
-		ev.OccurredAt, err = moment(v)
+		s.OccurredAt, err = moment(v)
 	case "version":
-		ev.Version, err = text(key, v)
+		s.Version, err = text(key, v)
 	case "attempt":
-		ev.Attempt, err = count(v)
+		s.Attempt, err = count(v)
 	case "userId":
-		ev.Facts.UserID, err = text(key, v)
+		s.Facts.UserID, err = text(key, v)
 	case "companyId":
-		ev.Facts.CompanyID, err = text(key, v)
+		s.Facts.CompanyID, err = text(key, v)
 	case "changeSource":
-		ev.Facts.ChangeSource, err = text(key, v)
+		s.Facts.ChangeSource, err = text(key, v)
 	case "key":
-		ev.Key, err = hashed(ev.Pipeline, v)
+		s.Key, err = repeated(v)
 	default:
 		err = fmt.Errorf("unknown key %q: a source may return %s", clip(key), strings.Join(keys, ", "))
 	}
 	return err
 }
 
-func word(key string, v json.RawMessage, not string) (string, error) {
+// word refuses an empty text too: what is not known is left out.
+func word(key string, v json.RawMessage) (string, error) {
 	s, err := plainText(key, v)
-	if err != nil {
-		return "", err
+	if err == nil && s == "" {
+		err = core.CheckWord(key, s, "*")
 	}
-	return s, core.CheckWord(key, s, not)
+	return s, err
 }
 
 // text takes a number too, as long as JavaScript has not rounded it.
@@ -106,14 +99,7 @@ func text(key string, v json.RawMessage) (string, error) {
 		}
 		return strconv.FormatInt(n, 10), nil
 	}
-	s, err := plainText(key, v)
-	if err != nil {
-		return "", err
-	}
-	if len(s) > mostText || strings.ContainsFunc(s, unicode.IsControl) {
-		return "", fmt.Errorf("%s: must be text of at most %d bytes without control characters", key, mostText)
-	}
-	return s, nil
+	return plainText(key, v)
 }
 
 func plainText(key string, v json.RawMessage) (string, error) {
@@ -141,10 +127,6 @@ func moment(v json.RawMessage) (time.Time, error) {
 		if t, err = time.Parse(time.RFC3339Nano, s); err != nil {
 			return t, fmt.Errorf("occurredAt: must be a time with its zone, such as 2026-01-05T09:00:00Z")
 		}
-		t = t.UTC()
-	}
-	if t.Year() < 1 || t.Year() > 9999 {
-		return time.Time{}, fmt.Errorf("occurredAt: is not between the years 1 and 9999")
 	}
 	return t, nil
 }
@@ -157,18 +139,13 @@ func count(v json.RawMessage) (int, error) {
 	return int(n), nil
 }
 
-// hashed makes a key of a text that the sender repeats with a repetition.
-func hashed(pipeline string, v json.RawMessage) ([]byte, error) {
-	key := string(v)
-	if jsonscan.What(v) != "a number" {
-		var err error
-		if key, err = plainText("key", v); err != nil || key == "" {
-			return nil, err
-		}
+// repeated is the text that the sender repeats with a repetition.
+func repeated(v json.RawMessage) ([]byte, error) {
+	if jsonscan.What(v) == "a number" {
+		return v, nil
 	}
-	buf := binary.AppendUvarint(nil, uint64(len(pipeline)))
-	sum := sha256.Sum256(append(append(buf, pipeline...), key...))
-	return sum[:24], nil
+	key, err := plainText("key", v)
+	return []byte(key), err
 }
 
 func clip(s string) string {

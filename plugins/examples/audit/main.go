@@ -1,13 +1,14 @@
-// Command audit is an example of a compiled plugin: it appends a line for every event to a file, and
-// an event counts as handled once its line is on the disk.
+// Command audit is an example of a listener: it appends a line for every event to a file, and an event
+// counts as handled once its line is on the disk.
 package main
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,20 +16,22 @@ import (
 )
 
 func main() {
-	a := &audit{Path: "audit.log"}
-	sdk.Serve(sdk.Plugin{Name: "audit", Version: "1.0.0", Config: a, Listener: a})
+	a := &audit{Path: "audit.log"} // the defaults of the config table
+	sdk.Serve(sdk.Plugin{Name: "audit", Version: "1.1.0", Config: a, Listener: a})
 }
 
 // audit is the configuration and the listener in one.
 type audit struct {
 	Path string `json:"path"` // relative to the folder of pipeline.toml
 
-	mu   sync.Mutex
+	host *sdk.Host
+	mu   sync.Mutex // Handle is called by several at once
 	file *os.File
 }
 
 // Start opens the file before the first event, so that a path that is wrong shows at once.
-func (a *audit) Start(context.Context, *sdk.Host) (err error) {
+func (a *audit) Start(_ context.Context, host *sdk.Host) (err error) {
+	a.host = host
 	if a.Path == "" {
 		return sdk.Wrong("path", "must not be empty")
 	}
@@ -37,6 +40,9 @@ func (a *audit) Start(context.Context, *sdk.Host) (err error) {
 	}
 	return nil
 }
+
+// Stop is called when no event is handled any more.
+func (a *audit) Stop(context.Context) error { return a.file.Close() }
 
 // line is what is written of an event. An event that comes again has the same id.
 type line struct {
@@ -48,24 +54,29 @@ type line struct {
 	Changed  []string  `json:"changed,omitempty"`
 }
 
-// Handle is called by several at once.
+// Handle writes an event's line. An error has the event tried again, one of sdk.Permanent gives it up.
 func (a *audit) Handle(ctx context.Context, ev sdk.Event) error {
-	l := line{Time: ev.ReceivedAt, ID: ev.ID, Type: ev.Type(), ObjectID: ev.ObjectID, User: ev.Facts.UserID}
-	for name := range ev.Changes() {
-		l.Changed = append(l.Changed, name)
-	}
-	text, err := json.Marshal(l)
+	text, err := json.Marshal(line{
+		Time: ev.ReceivedAt, ID: ev.ID, Type: ev.Type(), ObjectID: ev.ObjectID, User: ev.Facts.UserID,
+		Changed: slices.Sorted(maps.Keys(ev.Changes())),
+	})
 	if err != nil {
 		return sdk.Permanent(err)
 	}
+	if err := a.write(append(text, '\n')); err != nil {
+		return fmt.Errorf("the audit file can't be written: %w", err)
+	}
+	a.host.Count("lines", 1) // on /metrics: pipehook_plugin_count_total{name="lines"}
+	a.host.Log().DebugContext(ctx, "noted", "event", ev.ID)
+	return nil
+}
+
+// write has a line on the disk when it returns.
+func (a *audit) write(text []byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, err := a.file.Write(append(text, '\n')); err != nil {
-		return fmt.Errorf("the audit file can't be written: %w", err)
+	if _, err := a.file.Write(text); err != nil {
+		return err
 	}
-	if err := a.file.Sync(); err != nil {
-		return fmt.Errorf("the audit file can't be written: %w", err)
-	}
-	slog.DebugContext(ctx, "noted", "event", ev.ID)
-	return nil
+	return a.file.Sync()
 }

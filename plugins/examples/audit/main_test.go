@@ -12,11 +12,10 @@ import (
 	"github.com/pipehook/pipehook/plugins/sdk/sdktest"
 )
 
-func run(t *testing.T, config any) (sdk.Listener, error) {
+func run(t *testing.T, config any) (*sdktest.Plugin, error) {
 	t.Helper()
 	a := &audit{Path: filepath.Join(t.TempDir(), "audit.log")}
-	t.Cleanup(func() { _ = a.file.Close() })
-	return sdktest.Run(t, sdk.Plugin{Name: "audit", Version: "0", Config: a, Listener: a}, config)
+	return sdktest.TryStart(t, sdk.Plugin{Name: "audit", Version: "0", Config: a, Listener: a}, sdktest.Options{Config: config})
 }
 
 func TestEveryEventIsALineOfTheFile(t *testing.T) {
@@ -62,10 +61,7 @@ func TestAPathThatCanNotBeIsAMistakeOfTheConfiguration(t *testing.T) {
 
 func TestAFileThatIsGoneIsAFailure(t *testing.T) {
 	a := &audit{Path: filepath.Join(t.TempDir(), "audit.log")}
-	listener, err := sdktest.Run(t, sdk.Plugin{Name: "audit", Version: "0", Config: a, Listener: a}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := sdktest.Start(t, sdk.Plugin{Name: "audit", Version: "0", Config: a, Listener: a}, sdktest.Options{})
 	if err := a.file.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,53 +1,190 @@
 // Package sdktest runs a plugin in its author's test, over a real connection but in one process, so
-// that a debugger and the race detector see all of it. It does not know what the plugin does.
+// that a debugger and the race detector see all of it. Around the plugin is a pipehook in memory: it
+// remembers, and notes what was emitted and measured. It does not know what the plugin does.
 package sdktest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
-	goplugin "github.com/hashicorp/go-plugin"
-
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/plugins/sdk"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
-// Run connects to the plugin and gives it the config, which is written as JSON: a map, or nil for
-// none. The error is what the plugin finds wrong with it. The listener's calls go over the
-// connection and have ten seconds, or as long as their context says.
-func Run(t testing.TB, p sdk.Plugin, config any) (sdk.Listener, error) {
-	t.Helper()
-	table, err := json.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := sdk.NewServer(p)
-	conn, _ := goplugin.TestPluginGRPCConn(t, false, wire.Set(s))
-	t.Cleanup(func() {
-		_ = conn.Close() // which stops the server, too
-		s.Stop()
-	})
-	client, err := wire.Dispense(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), within)
-	defer cancel()
-	if _, err := client.Configure(ctx, wire.Setup{Kind: wire.Listener, Name: p.Name, Config: table}); err != nil {
-		return nil, err
-	}
-	return sdk.ListenerFunc(func(ctx context.Context, ev sdk.Event) error {
-		ctx, cancel := context.WithTimeout(ctx, within)
-		defer cancel()
-		deadline, _ := ctx.Deadline()
-		var result wire.Result
-		if err := client.Handle(ctx, time.Until(deadline), []wire.Given{{Event: &ev}}, func(_ int, r wire.Result) { result = r }); err != nil {
-			return err
-		}
-		return result.Err
-	}), nil
+// Options are what pipeline.toml would say where it names the plugin.
+type Options struct {
+	Kind    string // "listener", "stage" or "source"; may be empty when the plugin is one of them only
+	Name    string // of the listener, stage or source; empty for the plugin's own
+	Config  any    // is written as JSON: a map, or a struct with json tags
+	Secrets map[string]string
+
+	// After is a plugin that ran before in the same place, of which the new one finds what it remembered
+	// and emitted.
+	After *Plugin
+}
+
+// Plugin is a plugin that runs. Its calls have ten seconds, or as long as their context says. It may be
+// used from several goroutines at once.
+type Plugin struct {
+	client *wire.Client
+	server *sdk.Server
+	host   *host
+	stop   func()
 }
 
 const within = 10 * time.Second
+
+// Start starts the plugin, and fails the test when that fails. It runs until the end of the test.
+func Start(t testing.TB, p sdk.Plugin, o Options) *Plugin {
+	t.Helper()
+	started, err := TryStart(t, p, o)
+	if err != nil {
+		t.Fatalf("%s does not start: %v", p.Name, err)
+	}
+	return started
+}
+
+// TryStart is Start, and returns what the plugin finds wrong: mistakes of the configuration, each with its
+// key, or what its Start has returned.
+func TryStart(t testing.TB, p sdk.Plugin, o Options) (*Plugin, error) {
+	t.Helper()
+	setup := wire.Setup{Kind: cmp.Or(o.Kind, onlyKind(p)), Name: cmp.Or(o.Name, p.Name), Secrets: o.Secrets}
+	if setup.Kind == "" {
+		t.Fatalf("%s does several things: say in Options.Kind what it is started as", p.Name)
+	}
+	var err error
+	if setup.Config, err = json.Marshal(o.Config); err != nil {
+		t.Fatalf("the configuration can't be written as JSON: %v", err)
+	}
+	h := newHost(t, setup.Kind, setup.Name, o.After)
+	var closeHost func()
+	if setup.Host, closeHost, err = h.serve(); err != nil {
+		t.Fatal(err)
+	}
+	started := &Plugin{server: sdk.NewServer(p), host: h}
+	client, stop, err := wire.Loop(started.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	started.client, started.stop = client, sync.OnceFunc(func() {
+		stop()
+		started.server.Stop()
+		closeHost()
+	})
+	t.Cleanup(started.Stop)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	if _, err := client.Configure(ctx, setup); err != nil {
+		return nil, err
+	}
+	return started, nil
+}
+
+func onlyKind(p sdk.Plugin) (kind string) {
+	for _, one := range []struct {
+		kind string
+		does bool
+	}{{wire.Listener, p.Listener != nil}, {wire.Stage, p.Stage != nil}, {wire.Source, p.Source != nil}} {
+		if one.does && kind != "" {
+			return ""
+		} else if one.does {
+			kind = one.kind
+		}
+	}
+	return cmp.Or(kind, wire.Listener) // of one that is nothing, the plugin's own end says so
+}
+
+// Stop ends the plugin as pipehook does, which calls its Stop. It may be called before the test ends.
+func (p *Plugin) Stop() { p.stop() }
+
+// Handle gives an event to the listener. An event that it had before, by its ID, is another attempt.
+func (p *Plugin) Handle(ctx context.Context, ev sdk.Event) error {
+	return p.HandleAll(ctx, []sdk.Event{ev})[0]
+}
+
+// HandleAll gives several events to the listener at once, which takes them one after another, and
+// returns what came of each.
+func (p *Plugin) HandleAll(ctx context.Context, events []sdk.Event) []error {
+	errs := make([]error, len(events))
+	given := make([]wire.Given, len(events))
+	for i := range events {
+		given[i] = wire.Given{Event: &events[i], Call: p.host.begin(&events[i])}
+		defer p.host.end(given[i].Call.ID)
+	}
+	ctx, timeout, cancel := bounded(ctx)
+	defer cancel()
+	told := 0
+	err := p.client.Handle(ctx, timeout, given, func(i int, r wire.Result) { errs[i], told = r.Err, i+1 })
+	for i := told; i < len(errs) && err != nil; i++ {
+		errs[i] = err
+	}
+	return errs
+}
+
+// Process gives an event to the stage, and changes it as the stage says.
+func (p *Plugin) Process(ctx context.Context, ev *sdk.Event) (sdk.Verdict, error) {
+	call := p.host.begin(ev)
+	defer p.host.end(call.ID)
+	ctx, timeout, cancel := bounded(ctx)
+	defer cancel()
+	said, err := p.client.Process(ctx, timeout, wire.Given{Event: ev, Call: call})
+	if err != nil {
+		return sdk.Continue, err
+	}
+	if said.Dropped {
+		ev.Remark(said.Reason)
+		return sdk.Drop, nil
+	}
+	if _, err := ev.Amend(said.Amendment); err != nil {
+		return sdk.Continue, fmt.Errorf("the stage changed the event as it can't: %w", err)
+	}
+	return sdk.Continue, nil
+}
+
+// Name asks the source what event a request is, of which ev has the Header and the Body, and fills it in.
+// With an error the event is unknown.unknown.
+func (p *Plugin) Name(ctx context.Context, ev *sdk.Event) error {
+	call := p.host.begin(ev)
+	defer p.host.end(call.ID)
+	ctx, timeout, cancel := bounded(ctx)
+	defer cancel()
+	said, err := p.client.Name(ctx, timeout, wire.Given{Event: ev, Call: call})
+	if err == nil {
+		err = errors.Join(core.CheckWord("action", said.Action, "*."), core.CheckWord("object", said.Object, "*"))
+	}
+	if err != nil {
+		ev.Action, ev.Object = core.Unknown, core.Unknown
+		return err
+	}
+	ev.Action, ev.AlsoAction, ev.Object, ev.ObjectID = core.CanonicalAction(said.Action), said.AlsoAction, said.Object, said.ObjectID
+	ev.Current, ev.Previous, ev.Meta, ev.Version, ev.Attempt = said.Current, said.Previous, said.Meta, said.Version, said.Attempt
+	ev.OccurredAt, ev.Facts, ev.Flaw, ev.Key = said.OccurredAt, said.Facts, said.Flaw, said.Key
+	return nil
+}
+
+// bounded is the time that a call has.
+func bounded(ctx context.Context) (context.Context, time.Duration, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	deadline, _ := ctx.Deadline()
+	return ctx, time.Until(deadline), cancel
+}
+
+// Status is what the sender of a request is answered for a stage's error that was made by sdk.Reject; ok is
+// false for any other error, which is a failure of the stage or the source.
+func Status(err error) (status int, ok bool) {
+	r, ok := errors.AsType[*wire.Rejection](err)
+	if !ok {
+		return 0, false
+	}
+	return r.Status, true
+}
+
+// IsPermanent reports whether a listener's error says that another attempt would not help.
+func IsPermanent(err error) bool { return core.KindOf(err) == core.Permanent }

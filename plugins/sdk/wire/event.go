@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -74,8 +75,10 @@ func json(b []byte) []byte {
 	return b
 }
 
+// nanos is 0 for a time that is not known, and for one too far off to be said in nanoseconds, which a
+// sender may have written all the same.
 func nanos(t time.Time) int64 {
-	if t.IsZero() {
+	if t.Before(time.Unix(0, math.MinInt64)) || t.After(time.Unix(0, math.MaxInt64)) {
 		return 0
 	}
 	return t.UnixNano()

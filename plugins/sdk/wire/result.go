@@ -21,7 +21,7 @@ func resultOf(err error) *pluginv1.Result {
 		return &pluginv1.Result{Outcome: pluginv1.Outcome_OUTCOME_DONE}
 	}
 	r := &pluginv1.Result{
-		Outcome: pluginv1.Outcome_OUTCOME_FAILED, Message: short(err.Error()), RetryAfterMs: core.RetryAfter(err).Milliseconds(),
+		Outcome: pluginv1.Outcome_OUTCOME_FAILED, Message: short(err.Error()), RetryAfterMs: asked(core.RetryAfter(err)),
 	}
 	if core.KindOf(err) == core.Permanent {
 		r.Outcome = pluginv1.Outcome_OUTCOME_PERMANENT
@@ -35,6 +35,14 @@ func short(s string) string {
 		s = s[:maxText] + "…"
 	}
 	return text(s)
+}
+
+// asked is a wait as it is sent: one that is short is not none.
+func asked(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return millis(d)
 }
 
 // wait is how long a plugin asks to wait, as far as it may.

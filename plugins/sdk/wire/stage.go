@@ -147,9 +147,9 @@ var statuses = map[core.Kind]int{
 func blame(err error) (v pluginv1.Verdict, msg string, status int32, retryAfter int64) {
 	msg = short(err.Error())
 	if r, ok := errors.AsType[*Rejection](err); ok {
-		return pluginv1.Verdict_VERDICT_REJECTED, short(r.Msg), int32(r.Status), r.RetryAfter.Milliseconds()
+		return pluginv1.Verdict_VERDICT_REJECTED, short(r.Msg), int32(r.Status), asked(r.RetryAfter)
 	}
-	retryAfter = core.RetryAfter(err).Milliseconds()
+	retryAfter = asked(core.RetryAfter(err))
 	if status, ok := statuses[core.KindOf(err)]; ok {
 		return pluginv1.Verdict_VERDICT_REJECTED, msg, int32(status), retryAfter
 	}

@@ -113,10 +113,12 @@ func Set(s Server) goplugin.PluginSet { return goplugin.PluginSet{name: &joint{s
 func Serve(s Server, config goplugin.ServeConfig) {
 	config.HandshakeConfig = Handshake
 	config.VersionedPlugins = map[int]goplugin.PluginSet{Version: Set(s)}
-	config.GRPCServer = func(opts []grpc.ServerOption) *grpc.Server {
-		return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxMessage))...)
-	}
+	config.GRPCServer = newServer
 	goplugin.Serve(&config)
+}
+
+func newServer(opts []grpc.ServerOption) *grpc.Server {
+	return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxMessage))...)
 }
 
 // Dispense is the host's end of a connection.
@@ -139,17 +141,25 @@ type joint struct {
 }
 
 func (j *joint) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	end := &serverEnd{server: j.server}
-	pluginv1.RegisterPluginServiceServer(s, end)
-	pluginv1.RegisterListenerServiceServer(s, end)
-	pluginv1.RegisterStageServiceServer(s, end)
-	pluginv1.RegisterSourceServiceServer(s, end)
+	register(s, j.server)
 	return nil
 }
 
 func (j *joint) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return newClient(conn), nil
+}
+
+func register(on *grpc.Server, s Server) {
+	end := &serverEnd{server: s}
+	pluginv1.RegisterPluginServiceServer(on, end)
+	pluginv1.RegisterListenerServiceServer(on, end)
+	pluginv1.RegisterStageServiceServer(on, end)
+	pluginv1.RegisterSourceServiceServer(on, end)
+}
+
+func newClient(conn grpc.ClientConnInterface) *Client {
 	return &Client{
 		plugin: pluginv1.NewPluginServiceClient(conn), listener: pluginv1.NewListenerServiceClient(conn),
 		stage: pluginv1.NewStageServiceClient(conn), source: pluginv1.NewSourceServiceClient(conn),
-	}, nil
+	}
 }

@@ -1,4 +1,4 @@
-package script
+package guest
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"github.com/pipehook/pipehook/core"
 )
 
-// kinds are the statuses that a script may ask for, by what they mean here.
+// kinds are the statuses that a user's code may ask for, by what they mean here.
 var kinds = map[int]core.Kind{
 	400: core.Malformed, 401: core.Unauthenticated, 403: core.Forbidden, 409: core.Conflict, 413: core.TooLarge,
 	415: core.UnsupportedMediaType, 422: core.Invalid, 429: core.RateLimited, 503: core.Unavailable,
@@ -26,7 +26,7 @@ func statuses() string {
 // mostMessage bounds what a sender is told.
 const mostMessage = 512
 
-// refusal is nil for a status that a script can't ask for.
+// refusal is nil for a status that can't be asked for.
 func refusal(r *Reject) error {
 	kind, ok := kinds[r.Status]
 	if !ok {
@@ -39,8 +39,8 @@ func refusal(r *Reject) error {
 	if msg == "" {
 		msg = "the request was turned away"
 	}
-	e := &core.Error{Kind: kind, Msg: msg}
-	if kind == core.Unauthenticated { // every 401 says what would do; only the script knows
+	e := &core.Error{Kind: kind, Msg: msg, RetryAfter: r.RetryAfter}
+	if kind == core.Unauthenticated { // every 401 says what would do; only the user's code knows
 		e.Challenge = `Custom realm="pipehook"`
 	}
 	return e

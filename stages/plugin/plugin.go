@@ -1,0 +1,69 @@
+// Package plugin is the stage that a user writes as a program of its own: it sees each event, and may
+// label it, change it, drop it or turn its request away. It knows neither processes nor how one is
+// spoken to: whoever builds the chain gives it what runs the plugin.
+package plugin
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/stages/internal/guest"
+)
+
+// Config is the stage's table in the file.
+type Config struct {
+	Plugin  string                 `koanf:"plugin" validate:"required"` // a binary in plugins.dir, or a path
+	SHA256  string                 `koanf:"sha256" validate:"omitempty,len=64,hexadecimal"`
+	Config  map[string]any         `koanf:"config"` // is the plugin's own
+	Secrets map[string]core.Secret `koanf:"secrets"`
+	Limits  core.ProgramLimits     `koanf:"limits"`
+	TLS     string                 `koanf:"tls" validate:"oneof=auto off"`
+
+	// Timeout is how long the plugin may take for an event. The sender waits meanwhile.
+	Timeout time.Duration `koanf:"timeout" validate:"gt=0"`
+	// OnFailure is "continue": the event goes on as it was, or "reject": the sender is told to try again.
+	OnFailure string `koanf:"on_failure" validate:"oneof=continue reject"`
+	// Concurrency is how many events it sees at a time; the others wait.
+	Concurrency int `koanf:"concurrency" validate:"gte=1,lte=1024"`
+}
+
+// Runner runs a stage's plugin. It is called from many requests at once, and ends with ctx. timeout
+// is for the plugin, and begins when it is its turn.
+type Runner = guest.Runner
+
+// Result is what came of a run.
+type Result = guest.Result
+
+// Reject is how a plugin turns a request away.
+type Reject = guest.Reject
+
+// Deps are what Factory needs.
+type Deps struct {
+	Open    func(Config) (Runner, error) // the Runner belongs to who opened it
+	Limits  core.ProgramLimits           // of a plugin that has none of its own
+	Longest time.Duration                // what a timeout may be at most; 0 for any
+	Log     *slog.Logger                 // nil discards
+	Now     func() time.Time             // nil for time.Now
+}
+
+// Factory makes plugin stages.
+func Factory(deps Deps) core.Factory {
+	return core.Factory{Kind: "plugin", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
+		conf := Config{Limits: deps.Limits, TLS: "auto", Timeout: guest.UsualTimeout(deps.Longest), OnFailure: "continue", Concurrency: 8}
+		if err := decode(&conf); err != nil {
+			return nil, err
+		}
+		if err := guest.CheckTimeout(conf.Timeout, deps.Longest); err != nil {
+			return nil, err
+		}
+		runner, err := deps.Open(conf)
+		if err != nil {
+			return nil, err
+		}
+		return guest.New(guest.Options{
+			Word: "plugin", At: conf.Plugin, Rejects: "sdk.Reject", Runner: runner,
+			Timeout: conf.Timeout, OnFailure: conf.OnFailure, Pipeline: at.Pipeline, Log: deps.Log, Now: deps.Now,
+		}), nil
+	}}
+}
