@@ -27,8 +27,8 @@ type Attachment struct {
 	PID     int
 }
 
-// patience is how long a call to a process in a debugger may take.
-const patience = 24 * time.Hour
+// aDay is how long a call to a process in a debugger may take.
+const aDay = 24 * time.Hour
 
 // ParseReattach reads what plugins say that are started with --debug: where they are, by the names of
 // their binaries.
@@ -58,11 +58,20 @@ func (h *Host) attach(ctx context.Context, spec *Spec, log *slog.Logger) (*insta
 	if err != nil {
 		return nil, err
 	}
+	desk, err := h.openDesk(spec, sockets)
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	if desk != nil {
+		unlink := remove
+		remove = func() { desk.close(); unlink() }
+	}
 	limits := h.opts.Limits
-	limits.Answer = patience
+	limits.Answer = aDay
 	i := &instance{
 		process: &process{ended: make(chan struct{}), sockets: sockets}, attached: &link{},
-		voice: &voice{log: log}, limits: limits, remove: remove,
+		voice: &voice{log: log}, limits: limits, desk: desk, remove: remove,
 	}
 	i.attached.pid.Store(int64(spec.Attach.PID))
 	if err := i.attached.connect(ctx, i, spec.Attach.Address); err != nil {

@@ -246,7 +246,7 @@ func TestStartsThatFailComeMoreAndMoreSeldom(t *testing.T) {
 func TestAConfigurationThatAPluginRefusesNamesTheKeys(t *testing.T) {
 	for config, want := range map[string][]string{
 		`{"greeting":"no"}`:         {"greeting: is not polite", "retry.max: is too small"},
-		`{"greetin":"hello"}`:       {"greetin: unknown key"},
+		`{"greetin":"hello"}`:       {`greetin: unknown key; did you mean "greeting"?`},
 		`{"greeting":3}`:            {"greeting: must be text, is a number"},
 		`{"retry":{"max":"three"}}`: {"retry.max: must be a whole number, is text"},
 	} {
@@ -529,12 +529,12 @@ func TestAPluginStartsInADeepFolder(t *testing.T) {
 			}
 			dir := filepath.Join(t.TempDir(), deep)
 			t.Setenv("TMPDIR", temp)
-			h, err := plughost.Open(plughost.Options{Dir: dir, Log: discard()})
+			h, err := plughost.Open(plughost.Options{Dir: dir, Log: discard(), Services: newClerk().services})
 			if err != nil {
 				t.Fatal(err)
 			}
 			p := h.Start(labSpec(dir))
-			if err := p.Ready(t.Context()); err != nil {
+			if err := handle(t, p, "remember"); err != nil {
 				t.Error(err)
 			}
 			links, err := filepath.Glob(filepath.Join(dir, "s*"))
