@@ -246,7 +246,7 @@ func TestStartsThatFailComeMoreAndMoreSeldom(t *testing.T) {
 func TestAConfigurationThatAPluginRefusesNamesTheKeys(t *testing.T) {
 	for config, want := range map[string][]string{
 		`{"greeting":"no"}`:         {"greeting: is not polite", "retry.max: is too small"},
-		`{"greetin":"hello"}`:       {`greetin: unknown key; did you mean "greeting"?`},
+		`{"greetin":"hello"}`:       {"greetin: unknown key; did you mean \"greeting\"?"},
 		`{"greeting":3}`:            {"greeting: must be text, is a number"},
 		`{"retry":{"max":"three"}}`: {"retry.max: must be a whole number, is text"},
 	} {
