@@ -84,6 +84,9 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		remove = func() { desk.close(); unlink() }
 	}
 	v := &voice{log: log}
+	if h.opts.Said != nil {
+		v.log = slog.New(h.opts.Said)
+	}
 	said, complained := &output{voice: v, level: slog.LevelInfo}, &output{voice: v, level: slog.LevelWarn}
 	cmd := exec.Command(b.path)
 	cmd.Args[0], cmd.Dir, cmd.SysProcAttr, cmd.ExtraFiles = spec.Path, spec.Dir, attributes(), []*os.File{h.lock}
