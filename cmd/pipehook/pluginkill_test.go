@@ -202,3 +202,49 @@ func (s *orderly) check(t *testing.T, p *project, l *ledgerFile) {
 		}
 	}
 }
+
+// A plugin does not outlive its host, and a host's plugin begins after that of the one before it has ended.
+func TestAHostThatIsKilledLeavesNoPluginBehind(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("who lives is read from /proc")
+	}
+	bin := buildBinary(t)
+	p, l := ledgerProject(t, testdb.SQLite(t))
+	s := &orderly{pressure: &pressure{ids: map[string]bool{}, refused: map[int]int{}}, records: make([][]string, killedRecords)}
+	last := 0
+	for range 3 {
+		pr := launch(t, p, exec.Command(bin, "serve", "--config", p.config))
+		stop := s.press(t, p, 300)
+		eventually(t, "its plugin handles events", func() bool { return l.running() != last && l.handledBy(l.running()) > 50 })
+		last = l.running()
+		if err := pr.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		killed := time.Now()
+		eventually(t, "the plugin is gone", func() bool { return !lives(last) })
+		if took := time.Since(killed); took > time.Second {
+			t.Errorf("it lived for %s", took)
+		}
+		<-pr.exit
+		stop()
+	}
+	pr := launch(t, p, exec.Command(bin, "serve", "--config", p.config))
+	s.check(t, p, l)
+	pr.signal(t, pr.cmd.Process.Pid, syscall.SIGTERM)
+	<-pr.exit
+	now := ledgerLine{}
+	for _, line := range l.lines() {
+		if line.what == "start" {
+			now = line
+		}
+		if line.pid != now.pid || line.host != now.host {
+			t.Errorf("process %d of host %d said %s %s when process %d of host %d had begun", line.pid, line.host, line.what, line.event, now.pid, now.host)
+		}
+	}
+}
+
+// lives reports whether a process runs. One that has ended and was not waited for does not.
+func lives(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(status), ") Z ")
+}
