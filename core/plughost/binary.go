@@ -53,6 +53,9 @@ func (h *Host) hold(path, want string) (_ *binary, err error) {
 	return b, errors.Join(err, f.Close())
 }
 
+// code tells versions of a plugin apart: the beginning of the SHA-256.
+func (b *binary) code() string { return b.sum[:12] }
+
 func (b *binary) release() { _ = os.RemoveAll(filepath.Dir(b.path)) }
 
 func read(path, want string, into io.Writer) (sum string, err error) {

@@ -32,7 +32,9 @@ type instance struct {
 	manifest wire.Manifest
 	voice    *voice
 	limits   Limits
-	remove   func() // of its socket
+	code     string // which binary it is
+	desk     *desk
+	remove   func() // of its sockets
 
 	mu       sync.Mutex
 	why      string // we have killed it; empty when we have not
@@ -70,6 +72,15 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	desk, err := h.openDesk(spec, sockets)
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	if desk != nil {
+		unlink := remove
+		remove = func() { desk.close(); unlink() }
+	}
 	v := &voice{log: log}
 	said, complained := &output{voice: v, level: slog.LevelInfo}, &output{voice: v, level: slog.LevelWarn}
 	cmd := exec.Command(b.path)
@@ -80,7 +91,7 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		return nil, err
 	}
 	p.sockets, p.plain, p.quota = sockets, spec.Plain, quota{memory: spec.Memory, openFiles: spec.OpenFiles}
-	i := &instance{process: p, voice: v, limits: h.opts.Limits, remove: remove}
+	i := &instance{process: p, voice: v, limits: h.opts.Limits, code: b.code(), desk: desk, remove: remove}
 	i.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: wire.Set(nil)},
@@ -114,7 +125,7 @@ func (i *instance) begin(ctx context.Context, spec *Spec) error {
 		i.conn = c.Conn
 	}
 	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), wire.Setup{
-		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets,
+		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets, Host: i.desk.where(),
 	}); err != nil {
 		return refusal(err)
 	}
@@ -200,25 +211,62 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 	if timeout <= 0 {
 		return ctx.Err()
 	}
-	// Not a deadline: the plugin's end would hear of it, and break off the call on its own.
-	patient, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancel(nil)
-	defer time.AfterFunc(timeout+i.limits.Answer, func() { cancel(errHangs) }).Stop()
-	defer context.AfterFunc(ctx, func() {
-		if errors.Is(ctx.Err(), context.Canceled) {
-			cancel(ctx.Err()) // nobody waits any more
-		}
-	})()
+	patient, _, end := i.patience(ctx, timeout)
+	defer end()
 	err := do(patient, timeout)
-	switch {
-	case err == nil:
-		i.mu.Lock()
-		i.answered++
-		i.mu.Unlock()
+	if err == nil {
+		i.didAnswer()
 		return nil
+	}
+	return i.callError(ctx, patient, timeout, err)
+}
+
+// batch makes a call about several events, each of which has the timeout from when the one before it has
+// ended: who is silent for longer hangs. done is called with their results.
+func (i *instance) batch(ctx context.Context, timeout time.Duration, all []wire.Given, done func(r wire.Result)) error {
+	patient, clock, end := i.patience(ctx, timeout)
+	defer end()
+	err := i.wire.Handle(patient, timeout, all, func(_ int, r wire.Result) {
+		clock.Stop() // what is done with it is not the plugin's time
+		i.didAnswer()
+		done(r)
+		clock.Reset(timeout + i.limits.Answer)
+	})
+	if err == nil {
+		return nil
+	}
+	return i.callError(ctx, patient, timeout, err)
+}
+
+// patience is the context of a call: it ends when nobody waits any more, or by the clock, when the plugin
+// hangs. It has no deadline: the plugin's end would hear of it, and break off the call on its own.
+func (i *instance) patience(ctx context.Context, timeout time.Duration) (patient context.Context, clock *time.Timer, end func()) {
+	patient, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	clock = time.AfterFunc(timeout+i.limits.Answer, func() { cancel(errHangs) })
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel(ctx.Err())
+		}
+	})
+	return patient, clock, func() {
+		stop()
+		clock.Stop()
+		cancel(nil)
+	}
+}
+
+func (i *instance) didAnswer() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.answered++
+}
+
+// callError says what came of a call that failed.
+func (i *instance) callError(ctx, patient context.Context, timeout time.Duration, err error) error {
+	switch {
 	case context.Cause(patient) == errHangs:
 		i.condemn("it did not answer another call")
-		return failed(fmt.Sprintf("the plugin did not answer within %s and was ended", timeout.Round(time.Millisecond)))
+		return hungError{failed(fmt.Sprintf("the plugin did not answer within %s and was ended", timeout.Round(time.Millisecond)))}
 	case patient.Err() != nil:
 		return ctx.Err()
 	}
@@ -226,6 +274,11 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 }
 
 var errHangs = errors.New("no answer")
+
+// hungError is that of a call that was not answered.
+type hungError struct{ error }
+
+func (e hungError) Unwrap() error { return e.error }
 
 // broken says what a call that failed means. Those that we have brought about are no one's crash.
 func (i *instance) broken(err error) error {

@@ -16,8 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/pipehook/pipehook/core/effect"
 )
 
 // Options are what Open needs.
@@ -28,13 +26,6 @@ type Options struct {
 
 	// Services is what answers a plugin that asks for something; nil: nobody does.
 	Services func(s *Spec) Services
-}
-
-// Services do what a plugin asks for. They are called from several calls at once.
-type Services interface {
-	KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error)
-	Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error)
-	Measure(ctx context.Context, by effect.Caller, measures []effect.Measure) error
 }
 
 // Limits bound what a plugin may take. Zero values are replaced by those of the product.

@@ -525,12 +525,12 @@ func TestAPluginStartsInADeepFolder(t *testing.T) {
 			}
 			dir := filepath.Join(t.TempDir(), deep)
 			t.Setenv("TMPDIR", temp)
-			h, err := plughost.Open(plughost.Options{Dir: dir, Log: discard()})
+			h, err := plughost.Open(plughost.Options{Dir: dir, Log: discard(), Services: newClerk().services})
 			if err != nil {
 				t.Fatal(err)
 			}
 			p := h.Start(labSpec(dir))
-			if err := p.Ready(t.Context()); err != nil {
+			if err := handle(t, p, "remember"); err != nil {
 				t.Error(err)
 			}
 			links, err := filepath.Glob(filepath.Join(dir, "s*"))

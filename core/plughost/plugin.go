@@ -195,7 +195,7 @@ func (p *Plugin) Code() string {
 	if p.binary == nil {
 		return ""
 	}
-	return p.binary.sum[:12]
+	return p.binary.code()
 }
 
 // SHA256 is that of the binary that runs; empty when there was none to run yet.
