@@ -27,8 +27,8 @@ type Attachment struct {
 	PID     int
 }
 
-// aDay is how long a call to a process in a debugger may take.
-const aDay = 24 * time.Hour
+// patience is how long a call to a process in a debugger may take.
+const patience = 24 * time.Hour
 
 // ParseReattach reads what plugins say that are started with --debug: where they are, by the names of
 // their binaries.
@@ -68,7 +68,7 @@ func (h *Host) attach(ctx context.Context, spec *Spec, log *slog.Logger) (*insta
 		remove = func() { desk.close(); unlink() }
 	}
 	limits := h.opts.Limits
-	limits.Answer = aDay
+	limits.Answer = patience
 	i := &instance{
 		process: &process{ended: make(chan struct{}), sockets: sockets}, attached: &link{},
 		voice: &voice{log: log}, limits: limits, desk: desk, remove: remove,

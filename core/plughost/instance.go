@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -85,6 +84,9 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		remove = func() { desk.close(); unlink() }
 	}
 	v := &voice{log: log}
+	if h.opts.Said != nil {
+		v.log = slog.New(h.opts.Said)
+	}
 	said, complained := &output{voice: v, level: slog.LevelInfo}, &output{voice: v, level: slog.LevelWarn}
 	cmd := exec.Command(b.path)
 	cmd.Args[0], cmd.Dir, cmd.SysProcAttr, cmd.ExtraFiles = spec.Path, spec.Dir, attributes(), []*os.File{h.lock}
@@ -236,8 +238,8 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 	if timeout <= 0 {
 		return ctx.Err()
 	}
-	timeout = i.allowed(timeout)
-	patient, _, end := i.patience(ctx, timeout)
+	timeout = i.granted(timeout)
+	patient, _, end := i.waiting(ctx, timeout)
 	defer end()
 	err := do(patient, timeout)
 	if err == nil {
@@ -250,8 +252,8 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 // batch makes a call about several events, each of which has the timeout from when the one before it has
 // ended: who is silent for longer hangs. done is called with their results.
 func (i *instance) batch(ctx context.Context, timeout time.Duration, all []wire.Given, done func(r wire.Result)) error {
-	timeout = i.allowed(timeout)
-	patient, clock, end := i.patience(ctx, timeout)
+	timeout = i.granted(timeout)
+	patient, clock, end := i.waiting(ctx, timeout)
 	defer end()
 	err := i.wire.Handle(patient, timeout, all, func(_ int, r wire.Result) {
 		clock.Stop() // what is done with it is not the plugin's time
@@ -265,17 +267,17 @@ func (i *instance) batch(ctx context.Context, timeout time.Duration, all []wire.
 	return i.callError(ctx, patient, timeout, err)
 }
 
-// allowed is how long an event may take.
-func (i *instance) allowed(timeout time.Duration) time.Duration {
+// granted is how long a call may take: as long as it likes in a debugger.
+func (i *instance) granted(timeout time.Duration) time.Duration {
 	if i.attached != nil {
-		return aDay
+		return patience
 	}
 	return timeout
 }
 
-// patience is the context of a call: it ends when nobody waits any more, or by the clock, when the plugin
+// waiting is the context of a call: it ends when nobody waits any more, or by the clock, when the plugin
 // hangs. It has no deadline: the plugin's end would hear of it, and break off the call on its own.
-func (i *instance) patience(ctx context.Context, timeout time.Duration) (patient context.Context, clock *time.Timer, end func()) {
+func (i *instance) waiting(ctx context.Context, timeout time.Duration) (patient context.Context, clock *time.Timer, end func()) {
 	patient, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	clock = time.AfterFunc(timeout+i.limits.Answer, func() { cancel(errHangs) })
 	stop := context.AfterFunc(ctx, func() {
@@ -398,20 +400,3 @@ func (i *instance) end(gently bool) {
 	i.endStrays()
 	i.remove()
 }
-
-// endStrays ends what the process has started and what has left its group.
-func (i *instance) endStrays() {
-	for range maxForks {
-		pids := strays(i.sockets)
-		if len(pids) == 0 {
-			return
-		}
-		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
-		}
-		time.Sleep(time.Millisecond) // until they are gone, and what they may have started meanwhile is seen
-	}
-}
-
-// maxForks bounds how often what was started anew is looked for.
-const maxForks = 100

@@ -24,6 +24,8 @@ type Options struct {
 	Log    *slog.Logger
 	Limits Limits
 
+	Said slog.Handler // gets what plugins say, instead of Log; may be nil
+
 	// Services is what answers a plugin that asks for something; nil: nobody does.
 	Services func(s *Spec) Services
 }

@@ -203,7 +203,7 @@ func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
 			if err := os.WriteFile(file, []byte("#!/bin/sh\n"+test.script+"\n"), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			p := b.Start(plughost.Spec{Path: file})
+			p := b.Start(plughost.Spec{Path: file, Plain: true})
 			if err := p.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
