@@ -30,7 +30,7 @@ func (s *Spec) Caller() string {
 	if s.Kind == wire.Listener {
 		return s.Name
 	}
-	return s.Kind + ":" + s.File()
+	return s.Kind + ":" + s.Name
 }
 
 // askWithin is how long a plugin is answered that gave no time itself.
