@@ -85,6 +85,14 @@ type voice struct {
 	hungry  bool // it said that there is no more memory, and nothing sensible since
 }
 
+// voice is that of the plugin, without its secrets.
+func (h *Host) voice(spec *Spec, log *slog.Logger) *voice {
+	if h.opts.Said != nil {
+		log = slog.New(h.opts.Said)
+	}
+	return &voice{log: log, secrets: core.NewRedactor(spec.Secrets)}
+}
+
 func (v *voice) say(level slog.Level, line []byte) {
 	if !v.mayGo(time.Now()) {
 		return
