@@ -57,9 +57,9 @@ type visit struct {
 
 // openDesk makes the folder for a process's sockets and serves there what it asks for.
 func (h *Host) openDesk(spec *Spec) (sockets string, d *desk, remove func(), err error) {
-	sockets, remove, err = h.socketDir()
+	sockets, unlink, err := h.socketDir()
 	if err != nil || h.opts.Services == nil {
-		return sockets, nil, remove, err
+		return sockets, nil, unlink, err
 	}
 	d = &desk{
 		name: spec.Caller(), services: h.opts.Services(spec), calls: map[uint64]*visit{},
@@ -67,11 +67,11 @@ func (h *Host) openDesk(spec *Spec) (sockets string, d *desk, remove func(), err
 	}
 	at, err := net.Listen("unix", d.address.Path)
 	if err != nil {
-		remove()
+		unlink()
 		return "", nil, nil, err
 	}
 	stop := wire.ServeHost(at, d.address.Token, d)
-	return sockets, d, func() { stop(); remove() }, nil
+	return sockets, d, func() { stop(); unlink() }, nil
 }
 
 // where is the address for the process.
