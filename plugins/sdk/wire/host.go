@@ -28,6 +28,9 @@ type HostServer interface {
 
 const tokenKey = "pipehook-token"
 
+// maxPage is more than the longest page of what a plugin remembers.
+const maxPage = 16 << 20
+
 // ServeHost answers one plugin at the listener until stop is called, which closes it and breaks off
 // what is under way.
 func ServeHost(at net.Listener, token string, s HostServer) (stop func()) {
@@ -119,7 +122,7 @@ type HostClient struct {
 func DialHost(a Address) (*HostClient, error) {
 	conn, err := grpc.NewClient("unix:"+a.Path,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(receives...),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxAnswer), grpc.MaxCallRecvMsgSize(maxPage)),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			return invoke(metadata.AppendToOutgoingContext(ctx, tokenKey, a.Token), method, req, reply, cc, opts...)
 		}))

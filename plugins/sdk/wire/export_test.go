@@ -1,0 +1,8 @@
+package wire
+
+// The parts that tests put together in another way.
+var (
+	NewClient = newClient
+	Sent      = sent
+	Received  = received
+)
