@@ -183,7 +183,7 @@ func (f *foreign) connect(t *testing.T) *wire.Client {
 	return client
 }
 
-func dial(t testing.TB, server *grpc.Server) *grpc.ClientConn {
+func dial(t testing.TB, server *grpc.Server, more ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	at, err := net.Listen("unix", path)
@@ -192,7 +192,12 @@ func dial(t testing.TB, server *grpc.Server) *grpc.ClientConn {
 	}
 	go func() { _ = server.Serve(at) }()
 	t.Cleanup(server.Stop)
-	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return dialAt(t, path, more...)
+}
+
+func dialAt(t testing.TB, path string, more ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("unix:"+path, append(more, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
