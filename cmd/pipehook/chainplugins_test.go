@@ -334,3 +334,50 @@ func TestAPluginIsASource(t *testing.T) {
 		}
 	})
 }
+
+func TestCheckFindsWhatIsWrongWithPluginsInChains(t *testing.T) {
+	const source, stage = "source = \"plugin\"\nplugin = \"orders\"\n", "use = \"plugin\"\nplugin = \"tag\"\n"
+	for name, test := range map[string]struct {
+		pipeline, stage, want string
+	}{
+		"a stage without a binary":        {"", `use = "plugin"`, "pipeline[0].stage[0].plugin: is required"},
+		"a binary that is not there":      {"", "use = \"plugin\"\nplugin = \"none\"", "pipeline[0].stage[0].plugin: there is no "},
+		"another file than pinned":        {"", stage + `sha256 = "` + strings.Repeat("0", 64) + `"`, "pipeline[0].stage[0].sha256: "},
+		"a time-out beyond the answer":    {"", stage + `timeout = "3s"`, "timeout is 3s and may be 2s, a quarter of server.ack_within"},
+		"hosts, which are for scripts":    {"", stage + `allow_hosts = []`, "pipeline[0].stage[0].allow_hosts: unknown key"},
+		"limits that are none":            {"", stage + `limits = { memory = "1MiB" }`, "pipeline[0].stage[0].limits.memory: must be at least 32MiB"},
+		"a name that is no name":          {"", "use = \"plugin\"\nplugin = \"./plugins/bin/Tag\"", "pipeline[0].stage[0].plugin: ./plugins/bin/Tag can't name a stage"},
+		"a script of the same name":       {"", stage + "[[pipeline.stage]]\nuse = \"script\"\nscript = \"scripts/stages/tag.js\"", "pipeline[0].stage[1].script: scripts/stages/tag.js and "},
+		"a plugin of a script's name":     {"", "use = \"script\"\nscript = \"scripts/stages/tag.js\"\n[[pipeline.stage]]\n" + stage, "pipeline[0].stage[1].plugin: tag and "},
+		"a source without a binary":       {`source = "plugin"`, `use = "persist"`, "pipeline[0].plugin: is required"},
+		"a source that is not there":      {"source = \"plugin\"\nplugin = \"none\"", `use = "persist"`, "pipeline[0].plugin: there is no "},
+		"a source that is not the pinned": {source + `source_options = { sha256 = "` + strings.Repeat("0", 64) + `" }`, `use = "persist"`, "pipeline[0].source_options.sha256: "},
+		"a source with another's name":    {"source = \"plugin\"\nplugin = \"pipedrive\"", `use = "persist"`, "pipeline[0].plugin: pipedrive would be the source pipedrive"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProject(t, testdb.SQLite(t), "", nil)
+			if test.pipeline == "" {
+				test.pipeline = `source = "pipedrive"`
+			}
+			p.write(t, "pipeline.toml", "[[pipeline]]\nname = \"a\"\npath = \"/a\"\n"+test.pipeline+"\n[[pipeline.stage]]\n"+test.stage+"\n")
+			p.write(t, "scripts/stages/tag.js", "export default () => {}")
+			for _, name := range []string{"tag", "orders"} {
+				p.installText(t, name, "#!/bin/sh\ntouch ran\n")
+			}
+			code, _, errs := command(t, "check", "--config", p.config)
+			if code != exitUsage || !strings.Contains(errs, test.want) {
+				t.Errorf("exit code %d, without %q:\n%s", code, test.want, errs)
+			}
+			if _, err := os.Stat(filepath.Join(p.dir, "ran")); err == nil {
+				t.Error("check has started a plugin")
+			}
+		})
+	}
+	p := newProject(t, testdb.SQLite(t), "validate authenticate persist dispatch", nil)
+	p.replace(t, strings.Replace(readFile(t, p.config), "source = \"pipedrive\"\n", source, 1))
+	p.installText(t, "orders", "#!/bin/sh\n")
+	code, out, errs := command(t, "check", "--config", p.config)
+	if code != exitDone || !strings.Contains(out, "the source is a plugin and authenticate is not the first stage: a stranger's body runs through your plugin") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+}

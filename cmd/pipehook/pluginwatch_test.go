@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -171,4 +172,50 @@ func TestABinaryThatIsNotThePinnedOneIsNotUsed(t *testing.T) {
 		t.Errorf("attempts were made by %v, the pinned one is %s", codes, sum[:12])
 	}
 	pr.stop(t, p, pr.cmd.Process.Pid)
+}
+
+// Half a file is not run: who writes has it open, and one that is written over in place must stay the
+// same for longer than one that was put in the place of another.
+func TestAFileIsLeftAloneWhileItIsWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(path, []byte("one"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := &runningPlugin{file: stampOf(path)}
+	r.spec.Path = path
+	stale := func(alike int) bool { return len(changed([]*runningPlugin{r}, seenFile{stampOf(path), alike})) == 1 }
+	if stale(100) {
+		t.Error("a file that is as it was has changed")
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(" and a half"); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS == "linux" && stale(100) {
+		t.Error("a file that is being written is taken")
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if stale(copying-1) || !stale(copying) {
+		t.Error("a file that was written over is not taken after as many looks as it should be")
+	}
+	if err := os.WriteFile(path+".new", []byte("two"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	if stale(1) || !stale(2) {
+		t.Error("a file that was put in the place of another is not taken at the second look")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if stale(100) {
+		t.Error("a file that is gone is taken")
+	}
 }
