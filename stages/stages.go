@@ -10,6 +10,7 @@ import (
 	"github.com/pipehook/pipehook/stages/dedupe"
 	"github.com/pipehook/pipehook/stages/dispatch"
 	"github.com/pipehook/pipehook/stages/persist"
+	"github.com/pipehook/pipehook/stages/plugin"
 	"github.com/pipehook/pipehook/stages/script"
 	"github.com/pipehook/pipehook/stages/validate"
 )
@@ -25,7 +26,9 @@ type Deps struct {
 	Resolve              func(path string) string
 	AuthenticationFailed func(pipeline, method, reason string)
 	OpenScript           func(script.Spec) (script.Runner, error)
-	LongestScript        time.Duration
+	OpenPlugin           func(plugin.Config) (plugin.Runner, error)
+	PluginLimits         core.ProgramLimits // of a plugin that has none of its own
+	LongestGuest         time.Duration      // that a script or a plugin may take
 }
 
 // All makes the factories of every kind.
@@ -33,7 +36,8 @@ func All(d Deps) []core.Factory {
 	return []core.Factory{
 		authenticate.Factory(authenticate.Deps{Log: d.Log, Failed: d.AuthenticationFailed}),
 		validate.Factory(validate.Deps{Resolve: d.Resolve}),
-		script.Factory(script.Deps{Open: d.OpenScript, Longest: d.LongestScript, Log: d.Log, Now: d.Now}),
+		script.Factory(script.Deps{Open: d.OpenScript, Longest: d.LongestGuest, Log: d.Log, Now: d.Now}),
+		plugin.Factory(plugin.Deps{Open: d.OpenPlugin, Limits: d.PluginLimits, Longest: d.LongestGuest, Log: d.Log, Now: d.Now}),
 		dedupe.Factory(dedupe.Deps{Log: d.Store, Now: d.Now}),
 		persist.Factory(),
 		dispatch.Factory(dispatch.Deps{Deliverer: d.Deliverer, Committer: d.Committer}),

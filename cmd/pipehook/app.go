@@ -86,7 +86,8 @@ type parts struct {
 // newApp opens and joins all parts. When it fails nothing stays open. The store comes last of what
 // takes time, since a predecessor may have to let go of it first.
 func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err error) {
-	if _, err := assemble(conf, bareDeps(conf), bareDraft(conf)); err != nil {
+	bare := bareDraft(conf)
+	if _, err := assemble(conf, bareDeps(conf), bare); err != nil {
 		return nil, err // before anything is opened
 	}
 	a := &app{
@@ -117,7 +118,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
 	}
-	if err := a.openPlugins(ctx, conf, p.again); err != nil {
+	if err := a.openPlugins(ctx, conf, bare.plugins, p.again); err != nil {
 		return nil, err
 	}
 	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {
@@ -147,7 +148,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		Resolve:              func(path string) string { return beside(conf, path) },
 		AuthenticationFailed: a.metrics.AuthenticationFailed,
 	}
-	chain := a.chains.draft(conf)
+	chain := a.chains.draft(conf, a.plugins.running)
 	hooks, err := assemble(conf, a.deps, chain)
 	chain.use(0) // there was none before
 	if err != nil {

@@ -16,10 +16,11 @@ import (
 	"github.com/pipehook/pipehook/stages"
 )
 
-// assemble builds every pipeline that the configuration describes, with scripts from the draft. It
-// collects all mistakes.
+// assemble builds every pipeline that the configuration describes, with scripts and plugins from the
+// draft. It collects all mistakes.
 func assemble(conf *config.Config, deps stages.Deps, chain *chainDraft) ([]ingress.Hook, error) {
-	deps.OpenScript, deps.LongestScript = chain.openStage, conf.LongestScript()
+	deps.OpenScript, deps.OpenPlugin = chain.openStage, chain.openPlugin
+	deps.LongestGuest, deps.PluginLimits = conf.LongestGuest(), conf.Plugins.Limits
 	registry, err := core.NewRegistry(stages.All(deps)...)
 	if err != nil {
 		return nil, err
@@ -32,7 +33,7 @@ func assemble(conf *config.Config, deps stages.Deps, chain *chainDraft) ([]ingre
 	for i, p := range conf.Pipelines {
 		source, name, err := sourceOf(conf, i, deps.Log, chain)
 		mistakes = conf.Collect(mistakes, fmt.Sprintf("pipeline[%d].source", i), err)
-		steps, wrong := assembleChain(conf, registry, p, source)
+		steps, wrong := assembleChain(conf, registry, p, source, chain)
 		mistakes = append(mistakes, wrong...)
 		hooks = append(hooks, ingress.Hook{Path: p.Path, Source: name, Pipeline: &core.Pipeline{
 			Name: p.Name, Source: source, Steps: steps, Committer: deps.Committer, Log: deps.Log,
@@ -44,7 +45,7 @@ func assemble(conf *config.Config, deps stages.Deps, chain *chainDraft) ([]ingre
 	return hooks, nil
 }
 
-func assembleChain(conf *config.Config, registry core.Registry, p config.Pipeline, source core.Source) ([]core.Step, config.Mistakes) {
+func assembleChain(conf *config.Config, registry core.Registry, p config.Pipeline, source core.Source, chain *chainDraft) ([]core.Step, config.Mistakes) {
 	var mistakes config.Mistakes
 	var steps []core.Step
 	kinds := kindsOf(p)
@@ -57,6 +58,7 @@ func assembleChain(conf *config.Config, registry core.Registry, p config.Pipelin
 			continue
 		}
 		at := core.Place{Pipeline: p.Name, Source: source, Kinds: kinds, Index: i}
+		chain.stage = s.Key
 		stage, err := registry.New(s.Decode, at)
 		if own, ok := errors.AsType[*stageMistakes](err); ok {
 			mistakes, err = append(mistakes, own.at(conf, s.Key)...), nil
@@ -128,8 +130,9 @@ func costs(conf *config.Config) []string {
 		for _, cost := range orderCosts(kindsOf(p)) {
 			all = append(all, "pipeline "+p.Name+": "+cost)
 		}
-		if kinds := kindsOf(p); p.Source == config.ScriptSource && slices.Index(kinds, "authenticate") > 0 && !chain(kinds).late("authenticate", "script") {
-			all = append(all, "pipeline "+p.Name+": the source is a script and authenticate is not the first stage: a stranger's body runs through your script")
+		kinds := kindsOf(p)
+		if c := chain(kinds); p.OwnSource() && slices.Index(kinds, "authenticate") > 0 && !c.late("authenticate", p.Source) {
+			all = append(all, fmt.Sprintf("pipeline %s: the source is a %s and authenticate is not the first stage: a stranger's body runs through your %[2]s", p.Name, p.Source))
 		}
 	}
 	return all

@@ -12,25 +12,31 @@ import (
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/egress"
 	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+	"github.com/pipehook/pipehook/stages/plugin"
 	"github.com/pipehook/pipehook/stages/script"
 )
 
-// chainDraft collects the scripts that a configuration's chains want, before it is known whether it is
-// taken. Exactly one of use and drop ends it.
+// chainDraft collects the scripts and plugins that a configuration's chains want, before it is known
+// whether it is taken. Exactly one of use and drop ends it.
 type chainDraft struct {
 	of    *chainScripts // nil for chains that are not run
 	conf  *config.Config
 	wants map[string]*chainScript
 	files map[string]string // path by kind and name
+
+	plugins []pluginUse
+	running pluginMap // has what plugins of chains that are run are
+	stage   string    // the key of the one that is made
 }
 
-// draft begins a set for the configuration.
-func (c *chainScripts) draft(conf *config.Config) *chainDraft {
-	return &chainDraft{of: c, conf: conf, wants: map[string]*chainScript{}, files: map[string]string{}}
+// draft begins a set for the configuration, whose plugins run.
+func (c *chainScripts) draft(conf *config.Config, running pluginMap) *chainDraft {
+	return &chainDraft{of: c, conf: conf, wants: map[string]*chainScript{}, files: map[string]string{}, running: running}
 }
 
 // bareDraft is for chains that are built but not run.
-func bareDraft(conf *config.Config) *chainDraft { return (*chainScripts)(nil).draft(conf) }
+func bareDraft(conf *config.Config) *chainDraft { return (*chainScripts)(nil).draft(conf, nil) }
 
 // open is the script, the same for all chains that run it in the same way, size calls at a time. It may
 // reach what all scripts may, and what is granted to it.
@@ -39,18 +45,9 @@ func (d *chainDraft) open(spec chainSpec, size int, allowHosts []string, secrets
 	asked := spec.path
 	spec.path = filepath.Clean(beside(d.conf, spec.path))
 	name := engine.Code{Path: spec.path}.Name()
-	if !core.IsName(name) {
-		return nil, fmt.Errorf("%s can't name a %s: rename the file to lower-case letters, digits, - and _", asked, spec.word())
+	if err := d.claim(spec.word(), name, asked, spec.path); err != nil {
+		return nil, err
 	}
-	_, taken := sources[name]
-	if spec.kind == engine.Source && (taken || name == core.Unknown) {
-		return nil, fmt.Errorf("%s would be the source %s, which is another: rename the file", asked, name)
-	}
-	at := spec.word() + " " + name
-	if other, twice := d.files[at]; twice && other != spec.path {
-		return nil, fmt.Errorf("%s and %s would both be the %s: rename one of them", asked, other, at)
-	}
-	d.files[at] = spec.path
 	key := spec.key()
 	if s := d.wants[key]; s != nil {
 		return s, nil
@@ -61,6 +58,52 @@ func (d *chainDraft) open(spec chainSpec, size int, allowHosts []string, secrets
 	}
 	d.wants[key] = s
 	return s, nil
+}
+
+// claim refuses a file whose name can't be a stage's or a source's, or is another's: what they remember
+// would be one.
+func (d *chainDraft) claim(word, name, asked, path string) error {
+	if !core.IsName(name) {
+		return fmt.Errorf("%s can't name a %s: rename the file to lower-case letters, digits, - and _", asked, word)
+	}
+	if _, taken := sources[name]; word == wire.Source && (taken || name == core.Unknown) {
+		return fmt.Errorf("%s would be the source %s, which is another: rename the file", asked, name)
+	}
+	at := word + " " + name
+	if other, twice := d.files[at]; twice && other != path {
+		return fmt.Errorf("%s and %s would both be the %s: rename one of them", asked, other, at)
+	}
+	d.files[at] = path
+	return nil
+}
+
+// plugin is what runs a plugin of a chain; it has no process in one that is not run.
+func (d *chainDraft) plugin(kind string, t pluginTerms, size int, at pluginPlace) (*runningPlugin, error) {
+	name := pluginName(t.binary)
+	if err := d.claim(kind, name, t.binary, pluginPath(d.conf, t.binary)); err != nil {
+		return nil, d.conf.Mistake(at.plugin, err.Error(), "")
+	}
+	use, err := pluginUseOf(d.conf, kind, name, t, at)
+	if err != nil {
+		return nil, err
+	}
+	use.size = size
+	d.plugins = append(d.plugins, use)
+	if r := d.running[use.key()]; r != nil {
+		return r, nil
+	}
+	return &runningPlugin{pluginUse: use, ended: true}, nil
+}
+
+// openPlugin is what stages are given to have their plugins with.
+func (d *chainDraft) openPlugin(conf plugin.Config) (plugin.Runner, error) {
+	r, err := d.plugin(wire.Stage, pluginTerms{
+		binary: conf.Plugin, sha256: conf.SHA256, config: conf.Config, secrets: conf.Secrets, limits: conf.Limits, tls: conf.TLS, timeout: conf.Timeout,
+	}, conf.Concurrency, pluginPlace{d.stage + ".plugin", d.stage})
+	if err != nil {
+		return nil, err
+	}
+	return pluginStage{r}, nil
 }
 
 // use makes the draft's scripts the ones that are kept up to date. Those that no chain wants now are

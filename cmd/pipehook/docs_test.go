@@ -14,6 +14,7 @@ import (
 	"github.com/pipehook/pipehook/stages/dedupe"
 	"github.com/pipehook/pipehook/stages/dispatch"
 	"github.com/pipehook/pipehook/stages/persist"
+	"github.com/pipehook/pipehook/stages/plugin"
 	"github.com/pipehook/pipehook/stages/script"
 	"github.com/pipehook/pipehook/stages/validate"
 )
@@ -52,6 +53,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 	for kind, conf := range map[string]any{
 		"authenticate": authenticate.Config{}, "validate": validate.Config{}, "dedupe": dedupe.Config{},
 		"persist": persist.Config{}, "dispatch": dispatch.Config{}, "script": script.Config{},
+		"plugin": plugin.Config{},
 	} {
 		compare(t, "docs/stages/"+kind+".md", config.StageKeys(conf))
 	}

@@ -69,7 +69,7 @@ const readyWithin = 15 * time.Second
 
 // start starts a plugin and waits until it runs. A binary that no place names is started as what it
 // says that it is, which is noted in the use. The error is for the user, with its places in the file.
-func (b *pluginBench) start(ctx context.Context, u *pluginUse) (_ *plughost.Plugin, took time.Duration, err error) {
+func (b *pluginBench) start(ctx context.Context, u *placedPlugin) (_ *plughost.Plugin, took time.Duration, err error) {
 	if u.wrong != nil {
 		return nil, 0, &usageError{err: u.wrong}
 	}
@@ -108,12 +108,12 @@ func stopPlugin(p *plughost.Plugin) {
 }
 
 // explain says why a plugin does not run. What the user has to mend is an usageError.
-func (b *pluginBench) explain(u *pluginUse, err error) error {
+func (b *pluginBench) explain(u *placedPlugin, err error) error {
 	bad, binary := errors.AsType[*plughost.BinaryError](err)
 	refused, config := errors.AsType[plughost.Refused](err)
 	switch {
-	case u.key != "" && (binary || config):
-		return &usageError{err: pluginMistakes(b.conf, &runningPlugin{spec: u.spec, key: u.key}, err).Err()}
+	case u.place() != "" && (binary || config):
+		return &usageError{err: u.mistakes(b.conf, err).Err()}
 	case binary:
 		return usagef(bad.Hint, "%s", bad.Msg)
 	case config:

@@ -69,8 +69,8 @@ type checkedPlugin struct {
 }
 
 // check starts one plugin and stops it.
-func (b *pluginBench) check(ctx context.Context, u *pluginUse) checkedPlugin {
-	one := checkedPlugin{Key: u.key, Kind: u.spec.Kind, Name: u.spec.Name, File: u.spec.Path, Pinned: u.spec.SHA256 != "", Logs: []scripttest.Log{}}
+func (b *pluginBench) check(ctx context.Context, u *placedPlugin) checkedPlugin {
+	one := checkedPlugin{Key: u.place(), Kind: u.spec.Kind, Name: u.spec.Name, File: u.spec.Path, Pinned: u.spec.SHA256 != "", Logs: []scripttest.Log{}}
 	one.SHA256, _ = plughost.Check(u.spec.Path, "") // that there is none is said when it is started
 	p, took, err := b.start(ctx, u)
 	if err == nil {

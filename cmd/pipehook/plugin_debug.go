@@ -56,7 +56,7 @@ type debuggedPlace struct {
 	Timeout string `json:"timeout"`
 }
 
-func (c *cli) debugging(ctx context.Context, conf *config.Config, uses []pluginUse) debugging {
+func (c *cli) debugging(ctx context.Context, conf *config.Config, uses []placedPlugin) debugging {
 	path := uses[0].spec.Path
 	d := debugging{File: path, Why: undebuggable(path), Running: []debuggedPlace{}}
 	d.Build = debugBuild(conf, path)
@@ -70,7 +70,7 @@ func (c *cli) debugging(ctx context.Context, conf *config.Config, uses []pluginU
 	d.Exec, d.Serve = exec+" -- --debug", "PIPEHOOK_REATTACH='…' "+c.again("dev")
 	states, _ := runningStates(ctx, conf) // nothing runs, as far as is known
 	for _, s := range states {
-		at := slices.IndexFunc(uses, func(u pluginUse) bool { return u.spec.Kind == s.Kind && u.spec.Name == s.Name })
+		at := slices.IndexFunc(uses, func(u placedPlugin) bool { return u.spec.Kind == s.Kind && u.spec.Name == s.Name })
 		if at >= 0 && s.PID != 0 {
 			d.Running = append(d.Running, debuggedPlace{s.Kind, s.Name, s.PID, fmt.Sprint("dlv attach ", s.PID), short(uses[at].timeout)})
 		}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -54,11 +53,11 @@ type listedPlugin struct {
 }
 
 // listPlugins looks at the files.
-func listPlugins(conf *config.Config, uses []pluginUse) ([]listedPlugin, error) {
+func listPlugins(conf *config.Config, uses []placedPlugin) ([]listedPlugin, error) {
 	all := []listedPlugin{}
 	used := map[string]bool{}
 	for _, u := range uses {
-		one := listedPlugin{Key: u.key, Kind: u.spec.Kind, Name: u.spec.Name, File: u.spec.Path, Pin: u.spec.SHA256}
+		one := listedPlugin{Key: u.place(), Kind: u.spec.Kind, Name: u.spec.Name, File: u.spec.Path, Pin: u.spec.SHA256}
 		var err error
 		if one.SHA256, err = plughost.Check(u.spec.Path, ""); err != nil {
 			one.Error = err.Error()
@@ -86,21 +85,27 @@ func listPlugins(conf *config.Config, uses []pluginUse) ([]listedPlugin, error) 
 	return all, nil
 }
 
-// joinStates adds what runs to what is in the files. A process goes on with the configuration that it
-// has, so there may be plugins that the file does not name any more.
+// joinStates adds what runs to what is in the files. Places that are alike share a process. One goes on
+// with the configuration that it has, so there may be plugins that the file does not name any more.
 func joinStates(all []listedPlugin, states []pluginStateJSON) []listedPlugin {
+	var strangers []listedPlugin
 	for i := range states {
-		s := &states[i]
-		at := slices.IndexFunc(all, func(l listedPlugin) bool {
-			return l.Kind == s.Kind && l.Name == s.Name && l.Key != "" && l.Running == nil
-		})
-		if at < 0 {
-			all = append(all, listedPlugin{Kind: s.Kind, Name: s.Name, File: s.File})
-			at = len(all) - 1
+		s, known := &states[i], false
+		for at := range all {
+			l := &all[at]
+			if l.Kind != s.Kind || l.Name != s.Name {
+				continue
+			}
+			known = true
+			if l.Running == nil || l.Key == s.Key {
+				l.Running = s
+			}
 		}
-		all[at].Running = s
+		if !known {
+			strangers = append(strangers, listedPlugin{Kind: s.Kind, Name: s.Name, File: s.File, Running: s})
+		}
 	}
-	return all
+	return append(all, strangers...)
 }
 
 func (c *cli) printPlugins(all []listedPlugin, unknown error) error {

@@ -22,6 +22,7 @@ type pluginStates struct {
 }
 
 type pluginStateJSON struct {
+	Key      string    `json:"key"`  // where the configuration names it, such as listener[0]; the first of several such places
 	Kind     string    `json:"kind"` // listener, stage or source
 	Name     string    `json:"name"` // of that
 	File     string    `json:"file"`
@@ -40,13 +41,11 @@ type pluginStateJSON struct {
 
 // states are those of all plugins that run or should.
 func (s *pluginSet) states() []pluginStateJSON {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	all := []pluginStateJSON{}
-	for _, r := range s.running {
-		is := r.plugin.State()
+	for _, r := range s.all() {
+		is := r.plugin().State()
 		all = append(all, pluginStateJSON{
-			Kind: is.Kind, Name: is.Name, File: is.Path, SHA256: is.SHA256, Plugin: is.Plugin, Version: is.Version, Contract: is.Contract,
+			Key: r.at.place(), Kind: is.Kind, Name: is.Name, File: is.Path, SHA256: is.SHA256, Plugin: is.Plugin, Version: is.Version, Contract: is.Contract,
 			Does: kindsAmong(is.Does), State: is.Word, PID: is.PID, Since: is.Since, Restarts: is.Restarts, Error: is.Err, Again: is.Again,
 		})
 	}

@@ -94,7 +94,7 @@ func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored
 }
 
 // events are those that the plugin is tried with.
-func (u *pluginUse) events(ctx context.Context, e pluginEvents, stored bool, r *store.Reader) (events []core.Event, err error) {
+func (u *placedPlugin) events(ctx context.Context, e pluginEvents, stored bool, r *store.Reader) (events []core.Event, err error) {
 	if stored {
 		return u.stored(ctx, e, r)
 	}
@@ -121,7 +121,7 @@ func (u *pluginUse) events(ctx context.Context, e pluginEvents, stored bool, r *
 }
 
 // stored are the newest events that fit, the oldest of them first.
-func (u *pluginUse) stored(ctx context.Context, e pluginEvents, r *store.Reader) (events []core.Event, err error) {
+func (u *placedPlugin) stored(ctx context.Context, e pluginEvents, r *store.Reader) (events []core.Event, err error) {
 	if r == nil {
 		return nil, usagef("use --event, or name the database with --store", "there is no store here to read events from")
 	}
@@ -157,7 +157,7 @@ func (u *pluginUse) stored(ctx context.Context, e pluginEvents, r *store.Reader)
 const settle = 5 * time.Millisecond
 
 // try sends the events one after another, and stops the plugin: then all that it has said is known.
-func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *pluginUse, events []core.Event) (tried []triedEvent, measured []string) {
+func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlugin, events []core.Event) (tried []triedEvent, measured []string) {
 	type call struct {
 		result  engine.Result
 		effects []scripttest.Effect
@@ -218,7 +218,7 @@ func pluginResult(r *engine.Result, heard []heardLine, effects []scripttest.Effe
 }
 
 // call makes one call, and gives what came of it the form that scripts give it.
-func (u *pluginUse) call(ctx context.Context, p *plughost.Plugin, ev core.Event) (r engine.Result) {
+func (u *placedPlugin) call(ctx context.Context, p *plughost.Plugin, ev core.Event) (r engine.Result) {
 	ctx, cancel := context.WithTimeout(ctx, u.timeout)
 	defer cancel()
 	began := time.Now()
@@ -296,7 +296,7 @@ func jsonText(said map[string]any) json.RawMessage {
 	return text
 }
 
-func (c *cli) printTried(u *pluginUse, tried []triedEvent, measured []string) error {
+func (c *cli) printTried(u *placedPlugin, tried []triedEvent, measured []string) error {
 	failed := 0
 	for _, one := range tried {
 		if !one.OK {

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"reflect"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,58 +20,57 @@ import (
 // wait for what is behind them. What happens later is logged, and their deliveries wait.
 const firstStarts = 3 * time.Second
 
-// pluginSet is all listeners that are plugins. Each has a process of its own.
+// pluginSet is all plugins: listeners, stages and sources.
 type pluginSet struct {
 	log  *slog.Logger
 	host *plughost.Host
+	told func(listeners []string) // hears which run another binary
 
 	mu      sync.Mutex
 	running pluginMap
 	leaving sync.WaitGroup // those that were replaced and still have calls
+	closed  chan struct{}  // no request needs any of them
+	once    sync.Once      // that closes it
 }
 
-// pluginMap is plugins by the names of their listeners.
+// pluginMap is plugins by all that their processes are run with: what is the same at several places of
+// the configuration is one process.
 type pluginMap map[string]*runningPlugin
 
-type runningPlugin struct {
-	spec   plughost.Spec
-	plugin *plughost.Plugin
-	key    string // of the listener, such as listener[0]
-}
-
-// openPlugins starts the plugins. One that does not run is no reason not to serve; one that refuses
-// its configuration is, like any other mistake in it.
-func (a *app) openPlugins(ctx context.Context, conf *config.Config, again bool) error {
+// openPlugins starts the plugins of listeners and those of chains. One that does not run is no reason not to serve; one that
+// refuses its configuration is, like any other mistake in it.
+func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []pluginUse, again bool) error {
 	host, err := plughost.Open(plughost.Options{Dir: filepath.Join(a.seat.Dir, "plugins"), Log: a.log})
 	if err != nil {
 		return err
 	}
-	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}}
-	specs, err := pluginSpecs(conf)
-	if err != nil {
+	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}, closed: make(chan struct{}), told: a.reloaded}
+	uses, mistakes := listenerPlugins(conf)
+	if err := mistakes.Err(); err != nil {
 		return &usageError{err: err}
 	}
-	for key, spec := range specs {
-		a.plugins.running[spec.Name] = &runningPlugin{spec: spec, plugin: host.Start(spec), key: key}
+	for _, use := range append(uses, chains...) {
+		if key := use.key(); a.plugins.running[key] == nil {
+			a.plugins.running[key] = use.begin(host)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, firstStarts)
 	defer cancel()
-	var mistakes config.Mistakes
 	for _, r := range a.plugins.running {
-		err := r.plugin.Ready(ctx)
+		err := r.plugin().Ready(ctx)
 		if err == nil {
 			continue
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("it was not ready within %s", firstStarts)
 		}
-		wrong := pluginMistakes(conf, r, err)
+		wrong := r.mistakes(conf, err)
 		if _, ok := errors.AsType[plughost.Refused](err); ok && !again {
 			mistakes = append(mistakes, wrong...)
 			continue
 		}
 		for _, one := range complaints(wrong.Err()) {
-			a.log.Error("a plugin does not run; its deliveries wait", append(complaintAttrs(one), "listener", r.spec.Name)...)
+			a.log.Error("a plugin does not run; "+r.meanwhile(), append(complaintAttrs(one), r.spec.Kind, r.spec.Name)...)
 		}
 	}
 	if err := mistakes.Err(); err != nil {
@@ -83,91 +79,65 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, again bool) 
 	return nil
 }
 
-// pluginSpecs are the plugins that the configuration names, by its keys.
-func pluginSpecs(conf *config.Config) (map[string]plughost.Spec, error) {
-	specs := map[string]plughost.Spec{}
-	var mistakes config.Mistakes
-	for i, l := range conf.Listeners {
-		if l.Plugin == "" {
-			continue
-		}
-		key := fmt.Sprintf("listener[%d]", i)
-		table, err := json.Marshal(l.Config)
-		mistakes = conf.Collect(mistakes, key+".config", err)
-		specs[key] = plughost.Spec{
-			Kind: wire.Listener, Name: l.Name, Path: pluginPath(conf, l.Plugin), SHA256: strings.ToLower(l.SHA256), Config: table, Dir: filepath.Dir(conf.Path),
-		}
+// meanwhile is what becomes of events while the plugin does not run.
+func (u *pluginUse) meanwhile() string {
+	switch u.spec.Kind {
+	case wire.Stage:
+		return "its on_failure says what becomes of each event"
+	case wire.Source:
+		return "what it would name is unknown.unknown"
 	}
-	return specs, mistakes.Err()
-}
-
-// pluginPath is a name's in the folder of plugins, or a path's.
-func pluginPath(conf *config.Config, plugin string) string {
-	if !strings.ContainsRune(plugin, filepath.Separator) {
-		plugin = filepath.Join(conf.Plugins.Dir, plugin)
-	}
-	return beside(conf, plugin)
-}
-
-// pluginMistakes gives what keeps a plugin from running the places in the file that are to blame.
-func pluginMistakes(conf *config.Config, r *runningPlugin, err error) config.Mistakes {
-	if refused, ok := errors.AsType[plughost.Refused](err); ok {
-		mistakes := make(config.Mistakes, len(refused))
-		for i, wrong := range refused {
-			key := r.key + ".config"
-			if wrong.Key != "" {
-				key += "." + wrong.Key
-			}
-			mistakes[i] = conf.Mistake(key, wrong.Msg, "")
-		}
-		return mistakes
-	}
-	if bad, ok := errors.AsType[*plughost.BinaryError](err); ok {
-		key := r.key + ".plugin"
-		if bad.Checksum {
-			key = r.key + ".sha256"
-		}
-		return config.Mistakes{conf.Mistake(key, bad.Msg, bad.Hint)}
-	}
-	return config.Mistakes{conf.Mistake(r.key+".plugin", "does not start: "+err.Error(), "")}
+	return "its deliveries wait"
 }
 
 // prepare starts what the configuration names and does not run as it should, on the side. When one
 // does not start, nothing has changed.
-func (s *pluginSet) prepare(ctx context.Context, conf *config.Config) (pluginMap, error) {
-	specs, err := pluginSpecs(conf)
-	if err != nil {
-		return nil, &usageError{err: err}
-	}
+func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []pluginUse) (pluginMap, error) {
+	uses, mistakes := listenerPlugins(conf)
 	next, fresh := pluginMap{}, pluginMap{}
-	var mistakes config.Mistakes
-	for key, spec := range specs {
-		r := &runningPlugin{spec: spec, key: key}
-		sum, err := plughost.Check(spec.Path, spec.SHA256)
+	for _, use := range append(uses, chains...) {
+		key := use.key()
+		if next[key] != nil {
+			continue
+		}
+		sum, err := plughost.Check(use.spec.Path, use.spec.SHA256)
 		if err != nil {
-			mistakes = append(mistakes, pluginMistakes(conf, r, err)...)
+			mistakes = append(mistakes, use.mistakes(conf, err)...)
 			continue
 		}
 		s.mu.Lock()
-		before := s.running[spec.Name]
+		before := s.running[key]
 		s.mu.Unlock()
-		if before != nil && reflect.DeepEqual(before.spec, spec) && before.plugin.SHA256() == sum {
-			next[spec.Name] = before
+		if before != nil && before.plugin().SHA256() == sum {
+			next[key] = before
 			continue
 		}
-		r.plugin = s.host.Start(spec)
-		next[spec.Name], fresh[spec.Name] = r, r
+		next[key] = use.begin(s.host)
+		fresh[key] = next[key]
 	}
 	for _, r := range fresh {
-		if err := r.plugin.Ready(ctx); err != nil {
-			mistakes = append(mistakes, pluginMistakes(conf, r, err)...)
+		if err := r.plugin().Ready(ctx); err != nil {
+			mistakes = append(mistakes, r.mistakes(conf, err)...)
 		}
 	}
 	if err := mistakes.Err(); err != nil {
-		s.drop(fresh)
+		s.drop(fresh, 0)
 		return nil, err
 	}
 	return next, nil
+}
+
+// forget drops what was prepared and is not to be used.
+func (s *pluginSet) forget(next pluginMap) {
+	fresh := pluginMap{}
+	s.mu.Lock()
+	for key, r := range next {
+		if s.running[key] != r {
+			fresh[key] = r
+		}
+	}
+	s.mu.Unlock()
+	s.drop(fresh, 0)
 }
 
 // use puts what was prepared in its place, and returns what is not used any more.
@@ -175,32 +145,68 @@ func (s *pluginSet) use(next pluginMap) (dropped pluginMap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	dropped = pluginMap{}
-	for name, r := range s.running {
-		if next[name] != r {
-			dropped[name] = r
+	for key, r := range s.running {
+		if next[key] != r {
+			dropped[key] = r
 		}
 	}
 	s.running = next
 	return dropped
 }
 
-// drop ends plugins once their calls have ended. It does not wait.
-func (s *pluginSet) drop(dropped pluginMap) {
+// drop ends plugins once their calls have ended. Those of chains are kept for the time that a request
+// which has begun with them may take. It does not wait.
+func (s *pluginSet) drop(dropped pluginMap, request time.Duration) {
+	heirs := s.listeners()
 	for _, r := range dropped {
-		s.leaving.Go(func() { r.plugin.Stop(context.Background()) })
+		var heir *runningPlugin
+		if r.spec.Kind == wire.Listener {
+			heir = heirs[r.spec.Name]
+		}
+		s.leaving.Go(func() { // ends with close at the latest
+			if r.spec.Kind != wire.Listener && request > 0 {
+				timer := time.NewTimer(request)
+				defer timer.Stop()
+				select {
+				case <-timer.C:
+				case <-s.closed:
+				}
+			}
+			r.end(heir)
+		})
 	}
+}
+
+// all are the plugins that run, or should.
+func (s *pluginSet) all() (all []*runningPlugin) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.running {
+		all = append(all, r)
+	}
+	return all
+}
+
+// listeners are those that are listeners, by their names.
+func (s *pluginSet) listeners() map[string]*runningPlugin {
+	named := map[string]*runningPlugin{}
+	for _, r := range s.all() {
+		if r.spec.Kind == wire.Listener {
+			named[r.spec.Name] = r
+		}
+	}
+	return named
 }
 
 // subscriptions are the listeners of the configuration that are plugins.
 func (s *pluginSet) subscriptions(conf *config.Config) (subs []delivery.Subscription) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	byName := s.listeners()
 	for _, l := range conf.Listeners {
-		r, ok := s.running[l.Name]
-		if l.Plugin == "" || !ok {
+		r := byName[l.Name]
+		if l.Plugin == "" || r == nil {
 			continue
 		}
-		sub := subscriptionOf(l, r.plugin, r.plugin.Code)
+		sub := subscriptionOf(l, r, r.code)
 		if len(sub.Match) == 0 {
 			sub.Match = []core.Pattern{everything}
 		}
@@ -209,32 +215,23 @@ func (s *pluginSet) subscriptions(conf *config.Config) (subs []delivery.Subscrip
 	return subs
 }
 
-// Run is a service: it ends the plugins when nothing is given to them any more.
+// Run is a service: it replaces plugins whose binaries are replaced, and ends all when nothing is given
+// to them any more.
 func (s *pluginSet) Run(ctx context.Context) error {
-	<-ctx.Done()
-	s.drop(s.use(pluginMap{}))
+	s.watch(ctx)
+	s.release()
+	s.drop(s.use(pluginMap{}), 0)
 	s.leaving.Wait()
 	return nil
 }
 
+// release ends the wait for requests.
+func (s *pluginSet) release() { s.once.Do(func() { close(s.closed) }) }
+
 // close ends what still runs.
 func (s *pluginSet) close() error {
+	s.release()
 	err := s.host.Close()
 	s.leaving.Wait()
 	return err
-}
-
-// checkPlugins looks at the binaries, for check. It starts none.
-func checkPlugins(conf *config.Config) (listeners []string, errs []error) {
-	specs, err := pluginSpecs(conf)
-	if err != nil {
-		errs = append(errs, err)
-	}
-	for key, spec := range specs {
-		listeners = append(listeners, spec.Name)
-		if _, err := plughost.Check(spec.Path, spec.SHA256); err != nil {
-			errs = append(errs, pluginMistakes(conf, &runningPlugin{key: key}, err))
-		}
-	}
-	return listeners, errs
 }

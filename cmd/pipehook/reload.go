@@ -28,7 +28,7 @@ type keeper struct {
 	signals <-chan os.Signal           // SIGHUP and SIGUSR2; nil for none
 	begin   func() (*successor, error) // starts a successor; nil where there can be none
 	instead func()                     // is called in the place of a reload; may be nil
-	taken   string                     // the stamp of what was loaded last, good or not
+	taken   [2]fileStamp               // the stamp of what was loaded last, good or not
 }
 
 // Run is a service: it reloads when the file has changed or on SIGHUP, and hands over on SIGUSR2.
@@ -59,21 +59,8 @@ func (k *keeper) Run(ctx context.Context) error {
 }
 
 // stamp changes with the configuration's file and with the .env beside it.
-func stamp(path string) string {
-	var text []byte
-	for _, name := range []string{path, filepath.Join(filepath.Dir(path), ".env")} {
-		if info, err := os.Stat(name); err == nil {
-			text = strconv.AppendInt(text, info.ModTime().UnixNano(), 10)
-			text = append(text, ' ')
-			text = strconv.AppendInt(text, info.Size(), 10)
-			if own, ok := info.Sys().(*syscall.Stat_t); ok {
-				text = append(text, ' ')
-				text = strconv.AppendUint(text, uint64(own.Ino), 10) // an older file may have been put in its place
-			}
-		}
-		text = append(text, '|')
-	}
-	return string(text)
+func stamp(path string) [2]fileStamp {
+	return [2]fileStamp{stampOf(path), stampOf(filepath.Join(filepath.Dir(path), ".env"))}
 }
 
 // reload takes the new configuration at once, or keeps the old one and says what is wrong.
@@ -118,27 +105,16 @@ func complaintAttrs(one complaint) []any {
 
 // take puts a configuration in the place of the one that runs. All that can fail comes first, on
 // the side; when something does, nothing has changed.
-func (a *app) take(ctx context.Context, conf *config.Config) (err error) {
+func (a *app) take(ctx context.Context, conf *config.Config) error {
 	a.loading.Lock()
 	defer a.loading.Unlock()
 	old := a.conf.Load()
 	if err := movedStore(old, conf); err != nil {
 		return err
 	}
-	if _, err := assemble(conf, bareDeps(conf), bareDraft(conf)); err != nil {
-		return err // before a script is started
-	}
-	deps := a.deps
-	deps.Resolve = func(path string) string { return beside(conf, path) }
-	chain := a.chains.draft(conf)
-	defer func() {
-		if err != nil {
-			chain.drop()
-		}
-	}()
-	hooks, err := assemble(conf, deps, chain)
-	if err != nil {
-		return err
+	bare := bareDraft(conf)
+	if _, err := assemble(conf, bareDeps(conf), bare); err != nil {
+		return err // before a script or a plugin is started
 	}
 	sink, err := a.logs.prepare(conf)
 	if err != nil {
@@ -148,8 +124,17 @@ func (a *app) take(ctx context.Context, conf *config.Config) (err error) {
 	if err != nil {
 		return errors.Join(err, sink.close())
 	}
-	plugins, err := a.plugins.prepare(ctx, conf) // a stop does not wait for it
+	plugins, err := a.plugins.prepare(ctx, conf, bare.plugins) // a stop does not wait for it
 	if err != nil {
+		return errors.Join(err, sink.close(), closeMoves(moves))
+	}
+	deps := a.deps
+	deps.Resolve = func(path string) string { return beside(conf, path) }
+	chain := a.chains.draft(conf, plugins)
+	hooks, err := assemble(conf, deps, chain)
+	if err != nil {
+		chain.drop()
+		a.plugins.forget(plugins)
 		return errors.Join(err, sink.close(), closeMoves(moves))
 	}
 
@@ -159,10 +144,11 @@ func (a *app) take(ctx context.Context, conf *config.Config) (err error) {
 	a.conf.Store(conf)
 	dropped := a.plugins.use(plugins)
 	a.takeScripts()
-	a.plugins.drop(dropped) // nothing more is given to them
 	failpoint.Pass(failpoint.Reload)
 	a.handler.Set(limitsOf(conf), hooks)
-	chain.use(old.Server.AckWithin + time.Second)
+	request := old.Server.AckWithin + time.Second
+	a.plugins.drop(dropped, request) // nothing more is given to them
+	chain.use(request)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
 	for _, m := range moves {
 		m.door.move(m.to)

@@ -13,12 +13,14 @@ import (
 	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/source/derived"
+	"github.com/pipehook/pipehook/core/source/guest"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
 	source "github.com/pipehook/pipehook/core/source/script"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 // sources are the senders there are, by the name that a pipeline gives, and what makes events of
-// itself, which none can give. A pipeline may have a script instead.
+// itself, which none can give. A pipeline may have a script or a plugin instead.
 var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}, derived.SourceName: derived.Source{}}
 
 // restore names a stored event again.
@@ -35,17 +37,25 @@ func nameAgain(ev *core.Event) error {
 // sourceOf is the source of a pipeline, and what its events have as their source.
 func sourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (core.Source, string, error) {
 	p, key := conf.Pipelines[i], fmt.Sprintf("pipeline[%d].source", i)
-	if p.Source != config.ScriptSource {
-		found, ok := sources[p.Source]
-		if ok && p.Source != derived.SourceName {
-			return found, p.Source, nil
-		}
-		msg := "there is no such source"
-		if conf.Shows(key) {
-			msg = fmt.Sprintf("there is no source %q", p.Source)
-		}
-		return nil, p.Source, conf.Mistake(key, msg, "known: pipedrive, and script for one of your own")
+	switch p.Source {
+	case config.ScriptSource:
+		return scriptSource(conf, i, log, chain)
+	case config.PluginSource:
+		return pluginSourceOf(conf, i, log, chain)
 	}
+	found, ok := sources[p.Source]
+	if ok && p.Source != derived.SourceName {
+		return found, p.Source, nil
+	}
+	msg := "there is no such source"
+	if conf.Shows(key) {
+		msg = fmt.Sprintf("there is no source %q", p.Source)
+	}
+	return nil, p.Source, conf.Mistake(key, msg, "known: pipedrive, and script or plugin for one of your own")
+}
+
+func scriptSource(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (core.Source, string, error) {
+	p := conf.Pipelines[i]
 	if p.Script == "" {
 		return nil, p.Source, nil // that it is required has been said
 	}
@@ -57,6 +67,23 @@ func sourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (
 	return source.New(source.Options{
 		Runner: sourceRunner{s}, Timeout: o.Timeout, Headers: o.Headers, Log: log.With("pipeline", p.Name),
 	}), s.Name(), nil
+}
+
+func pluginSourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (core.Source, string, error) {
+	p := conf.Pipelines[i]
+	if p.Plugin == "" {
+		return nil, p.Source, nil // that it is required has been said
+	}
+	o, key := p.SourceOptions, fmt.Sprintf("pipeline[%d]", i)
+	r, err := chain.plugin(wire.Source, pluginTerms{
+		binary: p.Plugin, sha256: o.SHA256, config: o.Config, secrets: o.Secrets, limits: o.Limits, tls: o.TLS, timeout: o.Timeout,
+	}, o.Concurrency, pluginPlace{key + ".plugin", key + ".source_options"})
+	if err != nil {
+		return nil, p.Source, err
+	}
+	return guest.New(guest.Options{
+		Word: "plugin", Runner: pluginSource{r}, Timeout: o.Timeout, Headers: o.Headers, Log: log.With("pipeline", p.Name),
+	}), r.Name(), nil
 }
 
 // sourceRunner is a chainScript as the source wants it.

@@ -39,8 +39,8 @@ func (c *cli) triggerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if p.Source == config.ScriptSource && file == "" {
-				return usagef("pipehook trigger --file BODY", "the source of pipeline %s is a script, and there are samples of pipedrive only", p.Name)
+			if p.OwnSource() && file == "" {
+				return usagef("pipehook trigger --file BODY", "the source of pipeline %s is a %s, and there are samples of pipedrive only", p.Name, p.Source)
 			}
 			a, err := send(cmd.Context(), p, cmp.Or(url, "http://"+conf.Server.Listen+p.Path), body)
 			if err != nil {
@@ -94,7 +94,7 @@ func choosePipeline(conf *config.Config, name string, sample bool) (config.Pipel
 		if p.Name == name {
 			return p, nil
 		}
-		if p.Source != config.ScriptSource {
+		if !p.OwnSource() {
 			fitting = append(fitting, p)
 		}
 		names = append(names, p.Name)

@@ -67,9 +67,11 @@ type Scripts struct {
 	Secrets      map[string]core.Secret `koanf:"secrets"`
 }
 
-// Plugins is the folder of compiled plugins.
+// Plugins is the folder of compiled plugins, and what the process of each may take that has no limits
+// of its own.
 type Plugins struct {
-	Dir string `koanf:"dir"`
+	Dir    string             `koanf:"dir"`
+	Limits core.ProgramLimits `koanf:"limits"`
 }
 
 // Spool is the folder on this machine that belongs to the processes: each has a place of its own in
@@ -87,21 +89,34 @@ type Pipeline struct {
 	Path   string  `koanf:"path" validate:"required,path"`
 	Source string  `koanf:"source" validate:"required"`
 	Script string  `koanf:"script"` // the file of a Source that is a script
+	Plugin string  `koanf:"plugin"` // of one that is a plugin: a binary in Plugins.Dir, or a path
 	Stages []Stage `koanf:"-"`
 
 	SourceOptions SourceOptions `koanf:"source_options"`
 }
 
-// ScriptSource is the Source of a pipeline whose Script says what a request is.
-const ScriptSource = "script"
+// The Sources of pipelines whose Script or Plugin says what a request is.
+const (
+	ScriptSource = "script"
+	PluginSource = "plugin"
+)
 
-// SourceOptions are for a source that is a script.
+// OwnSource reports whether the user's code says what a request is.
+func (p *Pipeline) OwnSource() bool { return p.Source == ScriptSource || p.Source == PluginSource }
+
+// SourceOptions are for a source that is a script or a plugin.
 type SourceOptions struct {
 	Timeout     time.Duration          `koanf:"timeout" validate:"gt=0"`
 	Concurrency int                    `koanf:"concurrency" validate:"gte=1,lte=1024"`
 	Headers     []string               `koanf:"headers" validate:"dive,required"` // shown to it although they may be credentials
 	AllowHosts  []string               `koanf:"allow_hosts" validate:"dive,required"`
 	Secrets     map[string]core.Secret `koanf:"secrets"`
+
+	// These are for a plugin.
+	SHA256 string             `koanf:"sha256" validate:"omitempty,len=64,hexadecimal"`
+	Config map[string]any     `koanf:"config"`
+	Limits core.ProgramLimits `koanf:"limits"`
+	TLS    string             `koanf:"tls" validate:"oneof=auto off"`
 }
 
 // Stage is one step of a chain, in the file's order.
@@ -113,26 +128,27 @@ type Stage struct {
 
 // Listener is a subscription that the file names.
 type Listener struct {
-	Name        string         `koanf:"name" validate:"required,name"`
-	Match       []core.Pattern `koanf:"match" validate:"omitempty,min=1"`
-	Changed     []string       `koanf:"changed" validate:"dive,required"`
-	Where       core.Where     `koanf:"where"`
-	Script      string         `koanf:"script"`
-	Plugin      string         `koanf:"plugin"` // a binary in Plugins.Dir, or a path
-	SHA256      string         `koanf:"sha256" validate:"omitempty,len=64,hexadecimal"`
-	Config      map[string]any `koanf:"config"` // is the plugin's own
-	Timeout     time.Duration  `koanf:"timeout" validate:"gt=0"`
-	Retry       Retry          `koanf:"retry"`
-	Concurrency int            `koanf:"concurrency" validate:"gte=1,lte=1024"`
-	Order       string         `koanf:"order" validate:"oneof=record none"`
-	OnFailure   string         `koanf:"on_failure" validate:"oneof=block skip"`
-	Stale       string         `koanf:"stale" validate:"oneof=keep drop"`
-	Coalesce    Coalesce       `koanf:"coalesce"`
-	Breaker     Breaker        `koanf:"breaker"`
+	Name        string             `koanf:"name" validate:"required,name"`
+	Match       []core.Pattern     `koanf:"match" validate:"omitempty,min=1"`
+	Changed     []string           `koanf:"changed" validate:"dive,required"`
+	Where       core.Where         `koanf:"where"`
+	Script      string             `koanf:"script"`
+	Plugin      string             `koanf:"plugin"` // a binary in Plugins.Dir, or a path
+	SHA256      string             `koanf:"sha256" validate:"omitempty,len=64,hexadecimal"`
+	Config      map[string]any     `koanf:"config"` // is the plugin's own
+	Limits      core.ProgramLimits `koanf:"limits"` // of the plugin's process
+	TLS         string             `koanf:"tls" validate:"oneof=auto off"`
+	Timeout     time.Duration      `koanf:"timeout" validate:"gt=0"`
+	Retry       Retry              `koanf:"retry"`
+	Concurrency int                `koanf:"concurrency" validate:"gte=1,lte=1024"`
+	Order       string             `koanf:"order" validate:"oneof=record none"`
+	OnFailure   string             `koanf:"on_failure" validate:"oneof=block skip"`
+	Stale       string             `koanf:"stale" validate:"oneof=keep drop"`
+	Coalesce    Coalesce           `koanf:"coalesce"`
+	Breaker     Breaker            `koanf:"breaker"`
 
-	// What this script may do besides what all may.
-	AllowHosts []string               `koanf:"allow_hosts" validate:"dive,required"`
-	Secrets    map[string]core.Secret `koanf:"secrets"`
+	AllowHosts []string               `koanf:"allow_hosts" validate:"dive,required"` // of the script, besides those of all
+	Secrets    map[string]core.Secret `koanf:"secrets"`                              // of the script, besides those of all, or of the plugin
 }
 
 // Coalesce gathers what comes for one record into one attempt; without Quiet it does not.
@@ -175,22 +191,26 @@ func defaults() plain {
 		Admin:   Admin{Listen: "127.0.0.1:8081"},
 		Log:     Log{Level: "info", Format: "auto"},
 		Scripts: Scripts{Dir: "scripts", Isolation: "process", Memory: 128 << 20},
-		Plugins: Plugins{Dir: "plugins/bin"},
+		Plugins: Plugins{Dir: "plugins/bin", Limits: core.ProgramLimits{Memory: 512 << 20, OpenFiles: 1024}},
 		Spool:   Spool{Dir: "pipehook.spool", After: time.Second, MaxSize: 1 << 30},
 	}
 }
 
 // PipelineDefaults is a pipeline as it is when the file says nothing about it.
 func PipelineDefaults() Pipeline {
-	return Pipeline{SourceOptions: SourceOptions{Timeout: 500 * time.Millisecond, Concurrency: 8}}
+	return Pipeline{SourceOptions: SourceOptions{
+		Timeout: 500 * time.Millisecond, Concurrency: 8, Limits: defaults().Plugins.Limits, TLS: "auto",
+	}}
 }
 
-// LongestScript is how long a script in a chain may take at most, while the sender waits.
-func (c *Config) LongestScript() time.Duration { return c.Server.AckWithin / 4 }
+// LongestGuest is how long a script or a plugin in a chain may take at most, while the sender waits.
+func (c *Config) LongestGuest() time.Duration { return c.Server.AckWithin / 4 }
 
 // ListenerDefaults is a listener as it is when the file says nothing about it.
 func ListenerDefaults() Listener {
 	return Listener{
+		Limits:      defaults().Plugins.Limits,
+		TLS:         "auto",
 		Timeout:     5 * time.Second,
 		Retry:       Retry{Attempts: 8, First: 2 * time.Second, Max: time.Hour},
 		Concurrency: 4,

@@ -73,7 +73,7 @@ func TestEachMistakeIsReportedWithItsPlace(t *testing.T) {
 	}{
 		{name: "broken syntax", text: "[server]\nlisten = \n", want: []string{"pipeline.toml:2:10: "}},
 		{name: "an unknown key and the nearest known one", text: "[server]\nlistne = \"x\"\n", want: []string{`pipeline.toml:2:1: server.listne: unknown key; did you mean "listen"?`}},
-		{name: "an unknown key like no other lists those there are", text: "[plugins]\nfoo = 1\n", want: []string{"pipeline.toml:2:1: plugins.foo: unknown key; known here: dir"}},
+		{name: "an unknown key like no other lists those there are", text: "[plugins]\nfoo = 1\n", want: []string{"pipeline.toml:2:1: plugins.foo: unknown key; known here: dir, limits"}},
 		{name: "a key of all scripts at one", text: "[[listener]]\nname = \"a\"\nscript = \"a.js\"\nallow_private = [\"10.0.0.1\"]\n", want: []string{`pipeline.toml:4:1: listener[0].allow_private: unknown key; allow_private holds for all scripts: it stands in [scripts]`}},
 		{name: "an unknown table", text: "[serverr]\n", want: []string{`pipeline.toml:1:2: serverr: unknown key; did you mean "server"?`}},
 		{name: "a value of the wrong type", text: "[server]\nlisten = 80\n", want: []string{"pipeline.toml:2:1: server.listen: must be text, is a number"}},

@@ -67,13 +67,14 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	l.secrets("scripts.secrets", p.Scripts.Secrets)
 	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Plugins: p.Plugins, Spool: p.Spool, doc: l.doc}
 	for i, table := range l.tables(pipelineKey, tree, "[[pipeline]]") {
-		p := l.pipeline(index(pipelineKey, i), table)
+		p := l.pipeline(index(pipelineKey, i), table, conf.Plugins.Limits)
 		l.secrets(index(pipelineKey, i)+".source_options.secrets", p.SourceOptions.Secrets)
-		l.checkSource(index(pipelineKey, i), &p, conf.LongestScript())
+		l.checkSource(index(pipelineKey, i), &p, conf.LongestGuest())
 		conf.Pipelines = append(conf.Pipelines, p)
 	}
 	for i, table := range l.tables(listenerKey, tree, "[[listener]]") {
 		listener := ListenerDefaults()
+		listener.Limits = conf.Plugins.Limits
 		l.structAt(index(listenerKey, i), table, &listener)
 		l.checkRunner(index(listenerKey, i), &listener)
 		l.secrets(index(listenerKey, i)+".secrets", listener.Secrets)
@@ -98,14 +99,26 @@ func (l *loader) checkRunner(key string, listener *Listener) {
 			msg = "must not be empty"
 		}
 		l.wrong(key+".script", msg, "name the script, or the binary with plugin")
-	case listener.Plugin == "" && listener.SHA256 != "":
-		l.wrong(key+".sha256", "is for plugins", "leave it out")
-	case listener.Plugin == "" && listener.Config != nil:
-		l.wrong(key+".config", "is for plugins", "leave it out")
-	case listener.Plugin != "" && listener.AllowHosts != nil:
-		l.wrong(key+".allow_hosts", "is for scripts: a plugin goes where it wants", "leave it out")
-	case listener.Plugin != "" && listener.Secrets != nil:
-		l.wrong(key+".secrets", "is for scripts", "give a plugin what it needs with config")
+	default:
+		l.othersKeys(key, listener.Plugin != "")
+	}
+}
+
+// othersKeys refuses the keys of a script at a plugin, and the other way round.
+func (l *loader) othersKeys(key string, plugin bool) {
+	if plugin {
+		l.refuse(key+".allow_hosts", "is for scripts: a plugin goes where it wants")
+		return
+	}
+	for _, name := range []string{"sha256", "config", "limits", "tls"} {
+		l.refuse(key+"."+name, "is for plugins")
+	}
+}
+
+// refuse makes a mistake of a key that is written.
+func (l *loader) refuse(key, msg string) {
+	if _, written := l.doc.places[key]; written && !l.badWithin(key) {
+		l.wrong(key, msg, "leave it out")
 	}
 }
 
@@ -120,20 +133,26 @@ func (l *loader) secrets(key string, secrets map[string]core.Secret) {
 	}
 }
 
-// checkSource refuses a script without a source that is one, and the other way round.
+// checkSource refuses a file without a source that is one, and the other way round.
 func (l *loader) checkSource(key string, p *Pipeline, longest time.Duration) {
-	_, options := l.doc.places[key+".source_options"]
-	script, source := key+".script", p.Source == ScriptSource
+	options := key + ".source_options"
 	switch {
-	case l.bad[key] || l.bad[key+".source"] || l.bad[script]:
-	case source && p.Script == "":
-		l.wrong(script, isRequired, `name the file, such as script = "scripts/sources/acme.ts"`)
-	case !source && p.Script != "":
-		l.wrong(script, `is for source = "script"`, "leave it out; a script that is a stage has a [[pipeline.stage]] of its own")
-	case !source && options:
-		l.wrong(key+".source_options", `is for source = "script"`, "leave it out")
-	case source && p.SourceOptions.Timeout > longest && longest > 0 && !l.reported(key+".source_options.timeout") && !l.bad["server.ack_within"]:
-		l.wrong(key+".source_options.timeout", "must be at most "+durationText(longest)+", a quarter of server.ack_within", "the sender waits for the whole chain")
+	case l.bad[key] || l.bad[key+".source"] || l.bad[key+".script"] || l.bad[key+".plugin"]:
+	case p.Source == ScriptSource && p.Script == "":
+		l.wrong(key+".script", isRequired, `name the file, such as script = "scripts/sources/acme.ts"`)
+	case p.Source == PluginSource && p.Plugin == "":
+		l.wrong(key+".plugin", isRequired, `name the binary, such as plugin = "acme"`)
+	case p.Source != ScriptSource && p.Script != "":
+		l.wrong(key+".script", `is for source = "script"`, "leave it out; a script that is a stage has a [[pipeline.stage]] of its own")
+	case p.Source != PluginSource && p.Plugin != "":
+		l.wrong(key+".plugin", `is for source = "plugin"`, "leave it out; a plugin that is a stage has a [[pipeline.stage]] of its own")
+	case !p.OwnSource():
+		l.refuse(options, `is for source = "script" and source = "plugin"`)
+	default:
+		l.othersKeys(options, p.Source == PluginSource)
+		if p.SourceOptions.Timeout > longest && longest > 0 && !l.reported(options+".timeout") && !l.bad["server.ack_within"] {
+			l.wrong(options+".timeout", "must be at most "+durationText(longest)+", a quarter of server.ack_within", "the sender waits for the whole chain")
+		}
 	}
 }
 
@@ -171,8 +190,9 @@ func (l *loader) tables(key string, in map[string]any, header string) []map[stri
 	return tables
 }
 
-func (l *loader) pipeline(key string, table map[string]any) Pipeline {
+func (l *loader) pipeline(key string, table map[string]any, limits core.ProgramLimits) Pipeline {
 	p := PipelineDefaults()
+	p.SourceOptions.Limits = limits
 	l.structAt(key, table, &p, stageKey)
 	l.secrets(key+".source_options.secrets", p.SourceOptions.Secrets)
 	at := join(key, stageKey)

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+)
+
+// fileStamp changes with a file. It is zero while there is none.
+type fileStamp struct {
+	modified, size int64
+	inode          uint64 // an older file may have been put in its place
+}
+
+func stampOf(path string) (s fileStamp) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return s
+	}
+	s.modified, s.size = info.ModTime().UnixNano(), info.Size()
+	if own, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.inode = uint64(own.Ino)
+	}
+	return s
+}
+
+// copying is how many looks in a row must find the same of a file that is written over in place. One
+// that was put in the place of another is whole at the second.
+const copying = 4
+
+// seenFile is a binary as it was found last.
+type seenFile struct {
+	stamp fileStamp
+	alike int // so often in a row
+}
+
+// watch replaces plugins whose binaries are replaced, until ctx ends. It looks as the keeper of the configuration does, and for the
+// same reason.
+func (s *pluginSet) watch(ctx context.Context) {
+	var working sync.WaitGroup
+	defer working.Wait()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	seen, busy := map[string]seenFile{}, map[string]chan struct{}{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for path, users := range s.byPath() {
+			select {
+			case <-busy[path]:
+				delete(busy, path)
+			default:
+				if busy[path] != nil {
+					continue
+				}
+			}
+			is := seenFile{stampOf(path), 1}
+			if was := seen[path]; was.stamp == is.stamp {
+				is.alike = was.alike + 1
+			}
+			seen[path] = is
+			stale := changed(users, is)
+			if len(stale) == 0 {
+				continue
+			}
+			done := make(chan struct{})
+			busy[path] = done
+			working.Go(func() { // one for each file, ends with ctx
+				defer close(done)
+				s.renew(ctx, path, is.stamp, stale)
+			})
+		}
+	}
+}
+
+func (s *pluginSet) byPath() map[string][]*runningPlugin {
+	all := map[string][]*runningPlugin{}
+	for _, r := range s.all() {
+		all[r.spec.Path] = append(all[r.spec.Path], r)
+	}
+	return all
+}
+
+// changed are those that have not taken the file as it is, once it is whole.
+func changed(users []*runningPlugin, is seenFile) (stale []*runningPlugin) {
+	for _, r := range users {
+		taken, looks := r.taken(), 2
+		if taken.inode == is.stamp.inode {
+			looks = copying
+		}
+		if is.stamp.inode != 0 && taken != is.stamp && is.alike >= looks && !beingWritten(r.spec.Path) {
+			stale = append(stale, r)
+		}
+	}
+	return stale
+}
+
+// renew gives those who use a file the one that is there now, one after another: a machine that starts
+// many processes at once does nothing else. What does not start for one of them for a reason that is not
+// its configuration starts for none.
+func (s *pluginSet) renew(ctx context.Context, path string, file fileStamp, users []*runningPlugin) {
+	var renewed []string
+	said := map[string]bool{} // of those that look at the same
+	var broken error
+	for _, r := range users {
+		r.took(file)
+		if broken != nil {
+			continue
+		}
+		next, err := s.successor(ctx, r)
+		if err == nil && next == nil || ctx.Err() != nil {
+			continue // it runs what is there
+		}
+		if err == nil && s.replace(r, next) && r.spec.Kind == wire.Listener {
+			renewed = append(renewed, r.spec.Name)
+		}
+		if err == nil {
+			continue
+		}
+		if !said[err.Error()] {
+			said[err.Error()] = true
+			s.log.Error("the plugin's new file is not used; the old one goes on", "plugin", r.spec.File(), r.spec.Kind, r.spec.Name, "file", path, "err", err)
+		}
+		if _, refused := errors.AsType[plughost.Refused](err); !refused && !isPinned(err) {
+			broken = err
+		}
+	}
+	if len(renewed) > 0 && s.told != nil {
+		s.told(renewed)
+	}
+}
+
+func isPinned(err error) bool {
+	bad, ok := errors.AsType[*plughost.BinaryError](err)
+	return ok && bad.Checksum
+}
+
+// successor starts the file as it is now beside what runs, and returns it once it does. It is nil when
+// the file is what runs.
+func (s *pluginSet) successor(ctx context.Context, r *runningPlugin) (*plughost.Plugin, error) {
+	sum, err := plughost.Check(r.spec.Path, r.spec.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	if sum == r.plugin().SHA256() {
+		return nil, nil
+	}
+	next := s.host.Start(r.spec)
+	if err := next.Ready(ctx); err != nil {
+		next.Stop(ctx) // it has no calls
+		return nil, err
+	}
+	return next, nil
+}
+
+// replace gives all calls from now on to another process, and ends the old one after those that it has.
+func (s *pluginSet) replace(r *runningPlugin, next *plughost.Plugin) bool {
+	from := r.code()
+	old, ok := r.swap(next)
+	if !ok { // a reload was faster
+		next.Stop(context.Background())
+		return false
+	}
+	s.log.Info("plugin replaced", "plugin", r.spec.File(), r.spec.Kind, r.spec.Name, "from", from, "to", next.Code())
+	s.leaving.Go(old.finish)
+	return true
+}
