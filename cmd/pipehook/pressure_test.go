@@ -65,7 +65,8 @@ func (p *project) press(t *testing.T, perSecond int, prepare func(*http.Request)
 	}
 }
 
-func (l *pressure) send(p *project, client *http.Client, body []byte, prepare func(*http.Request) func()) {
+// send returns the id of the event when it was acknowledged.
+func (l *pressure) send(p *project, client *http.Client, body []byte, prepare func(*http.Request) func()) (id string) {
 	req, err := http.NewRequest(http.MethodPost, "http://"+p.hooks+"/hook", bytes.NewReader(body))
 	if err != nil {
 		panic(err)
@@ -98,7 +99,9 @@ func (l *pressure) send(p *project, client *http.Client, body []byte, prepare fu
 	default:
 		l.ids[r.ID] = true
 		l.acked.Add(1)
+		return r.ID
 	}
+	return ""
 }
 
 // more waits until further events have been acknowledged.

@@ -60,23 +60,25 @@ func asCall(err error) error {
 
 // call makes a call in the process that runs, once it may.
 func (p *Plugin) call(ctx context.Context, ev *core.Event, do func(ctx context.Context, i *instance, timeout time.Duration, g wire.Given) error) error {
-	i, err := p.enter(ctx, ev.ID)
+	i, _, err := p.enter(ctx, ev.ID)
 	if err != nil {
 		return err
 	}
+	g := i.desk.open(ev, 0)
 	err = i.call(ctx, func(ctx context.Context, timeout time.Duration) error {
-		return do(ctx, i, timeout, wire.Given{Event: ev})
+		return do(ctx, i, timeout, g)
 	})
-	p.exit(ev.ID, core.KindOf(err) == core.Crashed)
+	i.desk.done(g)
+	p.exit(core.KindOf(err) == core.Crashed, ev.ID)
 	return err
 }
 
 // enter waits until the call may run. Of those that ran when the process crashed, each is alone the
 // next time, so that one that does it again is known for it and the others are cleared.
-func (p *Plugin) enter(ctx context.Context, event string) (*instance, error) {
+func (p *Plugin) enter(ctx context.Context, event string) (_ *instance, suspect bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	suspect := p.suspects[event]
+	suspect = p.suspects[event]
 	if suspect {
 		p.lonely++
 		defer func() {
@@ -87,15 +89,15 @@ func (p *Plugin) enter(ctx context.Context, event string) (*instance, error) {
 	for {
 		switch {
 		case p.stopping:
-			return nil, errStopped
+			return nil, false, errStopped
 		case p.current == nil || p.current.lost() || p.alone || suspect && p.calls > 0 || !suspect && p.lonely > 0:
 		default:
 			p.calls++
 			p.alone = suspect
-			return p.current, nil
+			return p.current, suspect, nil
 		}
 		if err := p.wait(ctx); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 }
@@ -127,14 +129,25 @@ func (p *Plugin) unavailable() error {
 	return &core.Error{Kind: core.Unavailable, Msg: "the plugin does not run", Err: p.failure, RetryAfter: max(time.Until(p.again), 0)}
 }
 
-func (p *Plugin) exit(event string, crashed bool) {
+// suspected reports whether the event must be alone.
+func (p *Plugin) suspected(event string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.suspects[event]
+}
+
+// exit takes back what enter gave, after a call about the events. Those that it did not answer when the
+// process crashed may be the cause.
+func (p *Plugin) exit(crashed bool, events ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls--
 	p.alone = false
-	if !crashed {
-		delete(p.suspects, event)
-	} else {
+	for _, event := range events {
+		if !crashed {
+			delete(p.suspects, event)
+			continue
+		}
 		for old := range p.suspects { // most likely one that was given up and never comes again
 			if len(p.suspects) < maxSuspects {
 				break

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,13 +27,16 @@ import (
 // instance is a plugin's process that has taken its configuration.
 type instance struct {
 	*process
-	client   *goplugin.Client
+	client   *goplugin.Client // nil when it is attached
+	attached *link            // to a process that is not ours; nil when it is
 	conn     grpc.ClientConnInterface
 	wire     *wire.Client
 	manifest wire.Manifest
 	voice    *voice
 	limits   Limits
-	remove   func() // of its socket
+	code     string // which binary it is
+	desk     *desk
+	remove   func() // of its sockets
 
 	mu       sync.Mutex
 	why      string // we have killed it; empty when we have not
@@ -70,6 +74,15 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	desk, err := h.openDesk(spec, sockets)
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	if desk != nil {
+		unlink := remove
+		remove = func() { desk.close(); unlink() }
+	}
 	v := &voice{log: log}
 	if h.opts.Said != nil {
 		v.log = slog.New(h.opts.Said)
@@ -83,7 +96,7 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		return nil, err
 	}
 	p.sockets, p.plain, p.quota = sockets, spec.Plain, quota{memory: spec.Memory, openFiles: spec.OpenFiles}
-	i := &instance{process: p, voice: v, limits: h.opts.Limits, remove: remove}
+	i := &instance{process: p, voice: v, limits: h.opts.Limits, code: b.code(), desk: desk, remove: remove}
 	i.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: wire.Set(nil)},
@@ -116,8 +129,13 @@ func (i *instance) begin(ctx context.Context, spec *Spec) error {
 	if c, ok := client.(*goplugin.GRPCClient); ok { // no other protocol is allowed
 		i.conn = c.Conn
 	}
+	return i.configure(ctx, spec)
+}
+
+// configure gives the process its configuration.
+func (i *instance) configure(ctx context.Context, spec *Spec) (err error) {
 	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), wire.Setup{
-		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets,
+		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets, Host: i.desk.where(),
 	}); err != nil {
 		return refusal(err)
 	}
@@ -153,12 +171,27 @@ func (i *instance) startError(ctx context.Context, err error) error {
 		return fmt.Errorf("it did not start within %s", i.limits.Start)
 	case hello != "" && strings.Count(hello, "|") < 3:
 		return fmt.Errorf("it is no plugin of pipehook, or prints before it calls sdk.Serve: the first it says is %q", clip(strings.TrimSpace(hello), 200))
+	case otherVersion(hello) != "":
+		return versionError(otherVersion(hello))
 	case !i.isOver() || i.wasKilled(): // go-plugin knows more
 		return err
 	case hello == "":
 		return fmt.Errorf("it ended before it shook hands: %s", i.lastWords())
 	}
 	return fmt.Errorf("it ended while it started: %s", i.lastWords())
+}
+
+// otherVersion is the version of pipehook's protocol that a plugin speaks, when it is not ours.
+func otherVersion(hello string) string {
+	parts := strings.Split(hello, "|")
+	if len(parts) < 4 || parts[1] == strconv.Itoa(wire.Version) {
+		return ""
+	}
+	return clip(parts[1], 20)
+}
+
+func versionError(theirs string) error {
+	return fmt.Errorf("it speaks version %s of the plugin protocol, and this pipehook speaks version %d: build it with an SDK of this pipehook, or run a pipehook of its own time", theirs, wire.Version)
 }
 
 // isOver reports whether the process has ended, or ends about now.
@@ -203,25 +236,72 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 	if timeout <= 0 {
 		return ctx.Err()
 	}
-	// Not a deadline: the plugin's end would hear of it, and break off the call on its own.
-	patient, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancel(nil)
-	defer time.AfterFunc(timeout+i.limits.Answer, func() { cancel(errHangs) }).Stop()
-	defer context.AfterFunc(ctx, func() {
-		if errors.Is(ctx.Err(), context.Canceled) {
-			cancel(ctx.Err()) // nobody waits any more
-		}
-	})()
+	timeout = i.granted(timeout)
+	patient, _, end := i.waiting(ctx, timeout)
+	defer end()
 	err := do(patient, timeout)
-	switch {
-	case err == nil:
-		i.mu.Lock()
-		i.answered++
-		i.mu.Unlock()
+	if err == nil {
+		i.didAnswer()
 		return nil
+	}
+	return i.callError(ctx, patient, timeout, err)
+}
+
+// batch makes a call about several events, each of which has the timeout from when the one before it has
+// ended: who is silent for longer hangs. done is called with their results.
+func (i *instance) batch(ctx context.Context, timeout time.Duration, all []wire.Given, done func(r wire.Result)) error {
+	timeout = i.granted(timeout)
+	patient, clock, end := i.waiting(ctx, timeout)
+	defer end()
+	err := i.wire.Handle(patient, timeout, all, func(_ int, r wire.Result) {
+		clock.Stop() // what is done with it is not the plugin's time
+		i.didAnswer()
+		done(r)
+		clock.Reset(timeout + i.limits.Answer)
+	})
+	if err == nil {
+		return nil
+	}
+	return i.callError(ctx, patient, timeout, err)
+}
+
+// granted is how long a call may take: as long as it likes in a debugger.
+func (i *instance) granted(timeout time.Duration) time.Duration {
+	if i.attached != nil {
+		return patience
+	}
+	return timeout
+}
+
+// waiting is the context of a call: it ends when nobody waits any more, or by the clock, when the plugin
+// hangs. It has no deadline: the plugin's end would hear of it, and break off the call on its own.
+func (i *instance) waiting(ctx context.Context, timeout time.Duration) (patient context.Context, clock *time.Timer, end func()) {
+	patient, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	clock = time.AfterFunc(timeout+i.limits.Answer, func() { cancel(errHangs) })
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel(ctx.Err())
+		}
+	})
+	return patient, clock, func() {
+		stop()
+		clock.Stop()
+		cancel(nil)
+	}
+}
+
+func (i *instance) didAnswer() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.answered++
+}
+
+// callError says what came of a call that failed.
+func (i *instance) callError(ctx, patient context.Context, timeout time.Duration, err error) error {
+	switch {
 	case context.Cause(patient) == errHangs:
 		i.condemn("it did not answer another call")
-		return failed(fmt.Sprintf("the plugin did not answer within %s and was ended", timeout.Round(time.Millisecond)))
+		return hungError{failed(fmt.Sprintf("the plugin did not answer within %s and was ended", timeout.Round(time.Millisecond)))}
 	case patient.Err() != nil:
 		return ctx.Err()
 	}
@@ -230,9 +310,17 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 
 var errHangs = errors.New("no answer")
 
+// hungError is that of a call that was not answered.
+type hungError struct{ error }
+
+func (e hungError) Unwrap() error { return e.error }
+
 // broken says what a call that failed means. Those that we have brought about are no one's crash.
 func (i *instance) broken(err error) error {
 	over := i.isOver()
+	if over && i.attached != nil {
+		return errDetached
+	}
 	if why := i.condemned(); why != "" {
 		return failed("the plugin was ended during the call, because " + why)
 	}
@@ -283,8 +371,13 @@ func (i *instance) handled() int {
 
 // end ends the process, gently if there is time, and releases what it had.
 func (i *instance) end(gently bool) {
-	if !gently {
+	if !gently || i.attached != nil {
 		i.kill()
+	}
+	if i.attached != nil {
+		<-i.ended
+		i.remove()
+		return
 	}
 	done := make(chan struct{})
 	go func() { // ends when the process has

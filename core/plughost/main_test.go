@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +37,9 @@ const hostEnv = "PLUGHOST_TEST_HOST"
 // The test's own binary is the plugin, when it is started as one.
 func TestMain(m *testing.M) {
 	switch {
-	case os.Getenv(wire.Handshake.MagicCookieKey) != "":
+	case os.Getenv(wire.Handshake.MagicCookieKey) != "" && filepath.Base(os.Args[0]) == oldLab:
+		serveOld()
+	case os.Getenv(wire.Handshake.MagicCookieKey) != "", slices.Contains(os.Args, "--debug"):
 		lab()
 	case os.Getenv(hostEnv) != "":
 		victim(os.Getenv(hostEnv))
@@ -47,14 +50,23 @@ func TestMain(m *testing.M) {
 
 type labConfig struct {
 	Greeting string `json:"greeting"`
+	Mortal   int    `json:"mortal"` // how many milliseconds it lives
+	Ran      bool   `json:"ran"`    // it notes what it handles
 	Retry    struct {
 		Max int `json:"max"`
 	} `json:"retry"`
 }
 
-type labListener struct{ labConfig }
+type labListener struct {
+	labConfig
+	host *sdk.Host
+}
 
-func (l *labListener) Start(context.Context, *sdk.Host) error {
+func (l *labListener) Start(ctx context.Context, host *sdk.Host) error {
+	l.host = host
+	if l.Mortal > 0 {
+		time.AfterFunc(time.Duration(l.Mortal)*time.Millisecond, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
+	}
 	switch l.Greeting {
 	case "no":
 		return errors.Join(sdk.Wrong("greeting", "is not polite"), sdk.Wrong("retry.max", "is too small"))
@@ -62,6 +74,9 @@ func (l *labListener) Start(context.Context, *sdk.Host) error {
 		panic("no greeting")
 	case "sleep":
 		time.Sleep(time.Hour)
+	case "ask":
+		_, err := host.Emit(ctx, sdk.Emission{Action: "too", Object: "early"})
+		return host.KV().Set(ctx, "started", fmt.Sprint(err), 0)
 	}
 	return nil
 }
@@ -76,6 +91,9 @@ func lab() {
 }
 
 func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
+	if l.Ran {
+		note(ev.ID)
+	}
 	switch ev.Object {
 	case "panic":
 		panic("the plugin has a bug")
@@ -108,15 +126,21 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	case "meet and panic":
 		<-met
 		panic("in company")
-	case "fork":
+	case "fork", "fork far":
 		cmd := exec.Command("sleep", "3600")
-		if ev.Action == "far" {
+		cmd.Stdout, cmd.Stderr = realStdout, realStderr
+		if ev.Object == "fork far" {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		}
 		if err := cmd.Start(); err != nil {
 			return err
 		}
 		return errors.New(strconv.Itoa(cmd.Process.Pid))
+	case "deadline":
+		at, _ := ctx.Deadline()
+		return errors.New(strconv.Itoa(int(time.Until(at).Hours())))
+	case "remember", "emit", "count", "abandon", "keep":
+		return l.ask(ctx, ev)
 	case "hoard":
 		for {
 			hoard = append(hoard, bytes.Repeat([]byte("x"), 1<<20))
@@ -159,8 +183,52 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	return nil
 }
 
-// realStderr is what os.Stderr is before Serve puts another in its place.
-var realStderr = os.Stderr
+// kept are contexts of calls that have ended.
+var kept = make(chan context.Context, 1)
+
+// ask asks pipehook for what the event's object says.
+func (l *labListener) ask(ctx context.Context, ev sdk.Event) error {
+	switch ev.Object {
+	case "remember":
+		return l.host.KV().Set(ctx, ev.ID, l.host.Secret("word"), time.Minute)
+	case "emit":
+		var all []string
+		for range 2 {
+			done, err := l.host.Emit(ctx, sdk.Emission{Action: "added", Object: "thing", ObjectID: ev.ID, Current: map[string]int{"n": sdk.Attempt(ctx)}})
+			all = append(all, fmt.Sprint(done.ID, err))
+		}
+		return errors.New(strings.Join(all, ", "))
+	case "count":
+		l.host.Count("handled", 2)
+		l.host.Gauge("level", 3.5)
+	case "abandon": // asks, and does not hear when the call ends
+		go func() { _ = l.host.KV().Set(context.WithoutCancel(ctx), "block", 1, 0) }()
+		<-ctx.Done()
+	case "keep": // asks with the context of the one before
+		select {
+		case old := <-kept:
+			return l.host.KV().Set(context.WithoutCancel(old), "late", 1, 0)
+		default:
+			kept <- ctx
+		}
+	}
+	return nil
+}
+
+// note appends to a file, which outlives the process.
+func note(word string) {
+	f, err := os.OpenFile("ran", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	if _, err := f.WriteString(word + "\n"); err != nil {
+		panic(err)
+	}
+	_ = f.Close()
+}
+
+// These are what os.Stdout and os.Stderr are before Serve puts others in their places.
+var realStdout, realStderr = os.Stdout, os.Stderr
 
 var (
 	turns        atomic.Int64
@@ -177,7 +245,7 @@ func victim(dir string) {
 		panic(err)
 	}
 	p := h.Start(labSpec(dir))
-	for _, ev := range []core.Event{{ID: "1", Object: "pid"}, {ID: "2", Object: "fork", Action: "far"}} {
+	for _, ev := range []core.Event{{ID: "1", Object: "pid"}, {ID: "2", Object: "fork far"}} {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		fmt.Println(p.Handle(ctx, ev))
 		cancel()
@@ -221,9 +289,15 @@ type bench struct {
 
 func newBench(t *testing.T, limits plughost.Limits) *bench {
 	t.Helper()
+	return newServedBench(t, limits, nil)
+}
+
+// newServedBench has somebody to answer what plugins ask.
+func newServedBench(t *testing.T, limits plughost.Limits, services func(*plughost.Spec) plughost.Services) *bench {
+	t.Helper()
 	b := &bench{dir: filepath.Join(t.TempDir(), "plugins")}
 	var err error
-	b.Host, err = plughost.Open(plughost.Options{Dir: b.dir, Log: slog.New(slog.NewJSONHandler(&b.log, nil)), Limits: limits})
+	b.Host, err = plughost.Open(plughost.Options{Dir: b.dir, Log: slog.New(slog.NewJSONHandler(&b.log, nil)), Limits: limits, Services: services})
 	if err != nil {
 		t.Fatal(err)
 	}

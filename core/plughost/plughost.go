@@ -16,8 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/pipehook/pipehook/core/effect"
 )
 
 // Options are what Open needs.
@@ -30,13 +28,6 @@ type Options struct {
 
 	// Services is what answers a plugin that asks for something; nil: nobody does.
 	Services func(s *Spec) Services
-}
-
-// Services do what a plugin asks for. They are called from several calls at once.
-type Services interface {
-	KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error)
-	Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error)
-	Measure(ctx context.Context, by effect.Caller, measures []effect.Measure) error
 }
 
 // Limits bound what a plugin may take. Zero values are replaced by those of the product.
@@ -105,6 +96,8 @@ type Spec struct {
 	Memory    int64 // bytes that its process may take; 0 for any number
 	OpenFiles int   // that it may have; 0 for as many as this process may
 	Plain     bool  // it serves without TLS, as plugins in other languages do
+
+	Attach *Attachment // the process that it is; nil for one that is started
 }
 
 // File is the name of the binary.
@@ -115,7 +108,7 @@ func (h *Host) Start(spec Spec) *Plugin {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Plugin{
 		host: h, spec: spec, cancel: cancel, log: h.opts.Log.With("plugin", spec.File(), spec.Kind, spec.Name),
-		changed: make(chan struct{}), ended: make(chan struct{}), suspects: map[string]bool{},
+		changed: make(chan struct{}), ended: make(chan struct{}), suspects: map[string]bool{}, word: Starting, since: time.Now(),
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

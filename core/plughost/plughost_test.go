@@ -191,7 +191,7 @@ func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
 		"complains and ends":  {"echo no such table >&2; exit 1", "exit status 1 (no such table)"},
 		"greets":              {"echo hello; sleep 60", `the first it says is "hello"`},
 		"greets and ends":     {"echo hello", `the first it says is "hello"`},
-		"has another version": {"echo '1|99|unix|/nowhere|grpc|'; sleep 60", "incompatible API version with plugin. Plugin version: 99"},
+		"has another version": {"echo '1|99|unix|/nowhere|grpc|'; sleep 60", "it speaks version 99 of the plugin protocol, and this pipehook speaks version 1"},
 		"speaks otherwise":    {`echo "1|1|unix|$PLUGIN_UNIX_SOCKET_DIR/x|netrpc|"; sleep 60`, "unsupported plugin protocol"},
 		"is elsewhere":        {"echo '1|1|unix|/nowhere|grpc|'; sleep 60", "must serve at a socket in"},
 		"never ends its line": {"yes | tr -d '\\n'", `the first it says is "yyyy`},
@@ -505,7 +505,7 @@ func TestWhatAPluginHasStartedEndsWithTheHost(t *testing.T) {
 	p := h.Start(labSpec(t.TempDir()))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	child, err := strconv.Atoi(p.Handle(ctx, core.Event{ID: "1", Object: "fork", Action: "far"}).Error())
+	child, err := strconv.Atoi(p.Handle(ctx, core.Event{ID: "1", Object: "fork far"}).Error())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -525,12 +525,12 @@ func TestAPluginStartsInADeepFolder(t *testing.T) {
 			}
 			dir := filepath.Join(t.TempDir(), deep)
 			t.Setenv("TMPDIR", temp)
-			h, err := plughost.Open(plughost.Options{Dir: dir, Log: discard()})
+			h, err := plughost.Open(plughost.Options{Dir: dir, Log: discard(), Services: newClerk().services})
 			if err != nil {
 				t.Fatal(err)
 			}
 			p := h.Start(labSpec(dir))
-			if err := p.Ready(t.Context()); err != nil {
+			if err := handle(t, p, "remember"); err != nil {
 				t.Error(err)
 			}
 			links, err := filepath.Glob(filepath.Join(dir, "s*"))

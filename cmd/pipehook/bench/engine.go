@@ -25,13 +25,13 @@ import (
 // atATime is the concurrency of listeners.
 const atATime = 4
 
-// serveEngine is a process with the real intake, store and engine, and listeners that are scripts or
+// serveEngine is a process with the real intake, store and engine, and listeners that are scripts, plugins or
 // functions in Go that do nothing but wait: a script can't, and would use the processor that is to be
 // measured. It writes the address of its hook and serves until SIGTERM.
 func serveEngine(args []string) error {
 	flags := flag.NewFlagSet("engine", flag.ExitOnError)
 	url := flags.String("url", "", "the store")
-	listeners := flags.String("listeners", "", "NAME:ORDER:WHAT, with commas between; WHAT is how long to wait, or ISOLATION=SCRIPT")
+	listeners := flags.String("listeners", "", "NAME:ORDER:WHAT, with commas between; WHAT is how long to wait, ISOLATION=SCRIPT, or plugin=FOLDER")
 	cores := flags.Int("cores", 0, "cores to use; 0 for all")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -103,6 +103,10 @@ func subscriptions(text string) (subs []delivery.Subscription, err error) {
 }
 
 func listenerOf(what string) (core.Listener, error) {
+	if dir, plugin := strings.CutPrefix(what, "plugin="); plugin {
+		p, _, err := openPlugin(context.Background(), dir) // it ends with this process
+		return p, err
+	}
 	if where, path, script := strings.Cut(what, "="); script {
 		for _, i := range isolations {
 			if i.name == where {

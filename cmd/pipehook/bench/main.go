@@ -16,6 +16,7 @@ import (
 
 	"github.com/pipehook/pipehook/cmd/pipehook/internal/program"
 	"github.com/pipehook/pipehook/core/jshost/worker"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 type options struct {
@@ -31,9 +32,20 @@ type options struct {
 }
 
 func main() {
-	worker.Main() // a script's process is this program too
+	worker.Main()                                       // a script's process is this program too
+	if os.Getenv(wire.Handshake.MagicCookieKey) != "" { // so is the plugin's
+		servePlugin()
+		return
+	}
 	if len(os.Args) == 2 && os.Args[1] == "bare" {
 		serveBare()
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == "echo" {
+		if err := serveEcho(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: echo:", err)
+			os.Exit(1)
+		}
 		return
 	}
 	if len(os.Args) > 1 && os.Args[1] == "engine" {
@@ -49,7 +61,7 @@ func main() {
 	flag.IntVar(&o.connections, "connections", 64, "connections")
 	flag.StringVar(&o.only, "only", "", "measure only sqlite or postgres")
 	flag.StringVar(&o.profile, "cpu-profile", "", "let the servers write CPU profiles to FILE-store-number")
-	flag.StringVar(&o.part, "part", "", "measure only these, with commas between: intake, backlog, slow, standing, scripts")
+	flag.StringVar(&o.part, "part", "", "measure only these, with commas between: intake, backlog, slow, standing, scripts, plugins")
 	flag.IntVar(&o.backlog, "backlog", 200_000, "deliveries that wait on disk, for the part backlog")
 	flag.IntVar(&o.waiting, "waiting", 1_000_000, "deliveries that wait on disk, for the part standing")
 	flag.Parse()
@@ -78,7 +90,7 @@ func run(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, []string) error
-	}{{"intake", b.intake}, {"backlog", b.backlogs}, {"slow", b.besideSlow}, {"standing", b.standing}, {"scripts", b.scripts}} {
+	}{{"intake", b.intake}, {"backlog", b.backlogs}, {"slow", b.besideSlow}, {"standing", b.standing}, {"scripts", b.scripts}, {"plugins", b.plugins}} {
 		if b.wants(part.name) {
 			if err := part.run(ctx, stores); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

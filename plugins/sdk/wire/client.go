@@ -62,7 +62,7 @@ func (c *Client) Configure(ctx context.Context, s Setup) (Manifest, error) {
 // is told what came of each, in their order and as soon as it is known. The error is that of a call
 // that failed, also because ctx ended; then done was not told of the rest.
 func (c *Client) Handle(ctx context.Context, timeout time.Duration, events []Given, done func(i int, r Result)) error {
-	if len(events) > 1 && c.manifest.Can(batch) {
+	if len(events) > 1 && c.manifest.Batches() {
 		return c.handleBatch(ctx, timeout, events, done)
 	}
 	for i := range events {

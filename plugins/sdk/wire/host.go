@@ -28,10 +28,13 @@ type HostServer interface {
 
 const tokenKey = "pipehook-token"
 
-// ServeHost answers one plugin at the listener until stop is called, which closes it and breaks off
-// what is under way.
+// maxAsking is how much a plugin may ask for at a time over one connection; more waits.
+const maxAsking = 256
+
+// ServeHost answers one plugin at the listener until stop is called, which closes it, breaks off what is
+// under way and waits for it.
 func ServeHost(at net.Listener, token string, s HostServer) (stop func()) {
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxAnswer), grpc.UnaryInterceptor(guard(token)))
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxAnswer), grpc.MaxConcurrentStreams(maxAsking), grpc.WaitForHandlers(true), grpc.UnaryInterceptor(guard(token)))
 	pluginv1.RegisterHostServiceServer(server, &hostEnd{server: s})
 	done := make(chan struct{})
 	go func() { // ends with stop

@@ -69,6 +69,9 @@ type Manifest struct {
 // Can reports whether the plugin can be started as the kind.
 func (m *Manifest) Can(kind string) bool { return slices.Contains(m.Does, kind) }
 
+// Batches reports whether the plugin takes several events with one message.
+func (m *Manifest) Batches() bool { return m.Can(batch) }
+
 // Contract is the version of the protocol that both sides know, such as 1.1.
 func (m *Manifest) Contract() string { return fmt.Sprintf("%d.%d", Version, min(m.Minor, Minor)) }
 
