@@ -10,6 +10,7 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/core/strict"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
@@ -136,7 +137,7 @@ func pluginHint(uses []placedPlugin, name string) string {
 	}
 	slices.Sort(known)
 	if known = slices.Compact(known); len(known) > 0 {
-		return config.Suggest(name, known)
+		return strict.Suggest(name, known)
 	}
 	if !core.IsName(name) {
 		name = "NAME"
