@@ -203,7 +203,7 @@ func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
 			if err := os.WriteFile(file, []byte("#!/bin/sh\n"+test.script+"\n"), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			p := b.Start(plughost.Spec{Path: file})
+			p := b.Start(plughost.Spec{Path: file, Plain: true})
 			if err := p.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
@@ -246,7 +246,7 @@ func TestStartsThatFailComeMoreAndMoreSeldom(t *testing.T) {
 func TestAConfigurationThatAPluginRefusesNamesTheKeys(t *testing.T) {
 	for config, want := range map[string][]string{
 		`{"greeting":"no"}`:         {"greeting: is not polite", "retry.max: is too small"},
-		`{"greetin":"hello"}`:       {"greetin: unknown key"},
+		`{"greetin":"hello"}`:       {"greetin: unknown key; did you mean \"greeting\"?"},
 		`{"greeting":3}`:            {"greeting: must be text, is a number"},
 		`{"retry":{"max":"three"}}`: {"retry.max: must be a whole number, is text"},
 	} {
