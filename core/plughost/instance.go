@@ -66,6 +66,16 @@ func environment() (environ []string) {
 	return environ
 }
 
+// ear is where the lines of a plugin go.
+func (h *Host) ear(spec *Spec, log *slog.Logger) *slog.Logger {
+	if h.opts.Said != nil {
+		if said := h.opts.Said(spec); said != nil {
+			return slog.New(said)
+		}
+	}
+	return log
+}
+
 // launch starts the process and gives it its configuration, within the time that a start may take.
 func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logger) (_ *instance, err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.Limits.Start)
@@ -83,10 +93,7 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		unlink := remove
 		remove = func() { desk.close(); unlink() }
 	}
-	v := &voice{log: log}
-	if h.opts.Said != nil {
-		v.log = slog.New(h.opts.Said)
-	}
+	v := &voice{log: h.ear(spec, log)}
 	said, complained := &output{voice: v, level: slog.LevelInfo}, &output{voice: v, level: slog.LevelWarn}
 	cmd := exec.Command(b.path)
 	cmd.Args[0], cmd.Dir, cmd.SysProcAttr, cmd.ExtraFiles = spec.Path, spec.Dir, attributes(), []*os.File{h.lock}
