@@ -121,7 +121,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		return nil, err
 	}
 	a.effects.kv = a.store // what plugins ask for at their start
-	if err := a.openPlugins(ctx, conf, bare.plugins, p.attach, p.again); err != nil {
+	if err := a.openPlugins(ctx, conf, bare.plugins, p); err != nil {
 		return nil, err
 	}
 	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {

@@ -41,12 +41,14 @@ type pluginMap map[string]*runningPlugin
 
 // openPlugins starts the plugins of listeners and those of chains. One that does not run is no reason not to serve; one that
 // refuses its configuration is, like any other mistake in it.
-func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []pluginUse, attach map[string]*plughost.Attachment, again bool) error {
-	host, err := plughost.Open(plughost.Options{Dir: filepath.Join(a.seat.Dir, "plugins"), Log: a.log, Services: a.pluginServices()})
+func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []pluginUse, p parts) error {
+	host, err := plughost.Open(plughost.Options{
+		Dir: filepath.Join(a.seat.Dir, "plugins"), Log: a.log, Said: a.pluginEars(p.see.said), Services: a.pluginServices(),
+	})
 	if err != nil {
 		return err
 	}
-	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}, closed: make(chan struct{}), told: a.reloaded, attach: attach}
+	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}, closed: make(chan struct{}), told: a.reloaded, attach: p.attach}
 	uses, mistakes := listenerPlugins(conf)
 	if err := mistakes.Err(); err != nil {
 		return &usageError{err: err}
@@ -67,7 +69,7 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []plu
 			err = fmt.Errorf("it was not ready within %s", firstStarts)
 		}
 		wrong := r.mistakes(conf, err)
-		if _, ok := errors.AsType[plughost.Refused](err); ok && !again {
+		if _, ok := errors.AsType[plughost.Refused](err); ok && !p.again {
 			mistakes = append(mistakes, wrong...)
 			continue
 		}
