@@ -29,7 +29,7 @@ func TestCoreNeedsTheStandardLibraryOnly(t *testing.T) {
 
 // A plugin is as large as what its author imports.
 func TestThePluginSDKIsSmall(t *testing.T) {
-	own := []string{"/core", "/core/effect", "/plugins/sdk", "/plugins/sdk/wire", "/plugins/sdk/wire/pluginv1"}
+	own := []string{"/core", "/core/effect", "/core/strict", "/plugins/sdk", "/plugins/sdk/wire", "/plugins/sdk/wire/pluginv1"}
 	for _, dep := range list(t, "-deps", module+"/plugins/sdk") {
 		if name, ours := strings.CutPrefix(dep, module); ours && !slices.Contains(own, name) {
 			t.Errorf("plugins/sdk needs %s", dep)
@@ -69,7 +69,7 @@ var ends = map[string][]string{
 }
 
 // leaves are what any part may use beside core.
-var leaves = []string{module + "/core", module + "/core/effect", module + "/core/failpoint", module + "/core/jsonscan"}
+var leaves = []string{module + "/core", module + "/core/effect", module + "/core/failpoint", module + "/core/jsonscan", module + "/core/strict"}
 
 func TestSiblingsDoNotKnowEachOther(t *testing.T) {
 	for _, line := range list(t, "-f", "{{.ImportPath}}={{join .Imports \",\"}}", module+"/core/...", module+"/stages/...") {

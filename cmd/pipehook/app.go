@@ -204,7 +204,7 @@ func limitsOf(conf *config.Config) ingress.Limits {
 }
 
 func (a *app) adminHandler(conf *config.Config) http.Handler {
-	return adminHandler(conf.Admin.Token, a.probes(), a.metrics.Handler())
+	return adminHandler(conf.Admin.Token, a.probes(), a.metrics.Handler(), a.plugins.states)
 }
 
 // openStore takes a seat and opens the store, when it is this process's turn.

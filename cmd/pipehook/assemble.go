@@ -13,6 +13,7 @@ import (
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/ingress"
 	"github.com/pipehook/pipehook/core/store"
+	"github.com/pipehook/pipehook/core/strict"
 	"github.com/pipehook/pipehook/stages"
 )
 
@@ -103,7 +104,7 @@ func warnings(conf *config.Config) []string {
 func strangeActions(listener string, match []core.Pattern) (all []string) {
 	for _, p := range match {
 		if !p.KnownAction() {
-			all = append(all, fmt.Sprintf("listener %s: match %s: %s is no known action; %s", listener, p, p.Action(), config.Suggest(p.Action(), core.Actions())))
+			all = append(all, fmt.Sprintf("listener %s: match %s: %s is no known action; %s", listener, p, p.Action(), strict.Suggest(p.Action(), core.Actions())))
 		}
 	}
 	return all

@@ -98,7 +98,7 @@ func (d *chainDraft) plugin(kind string, t pluginTerms, size int, at pluginPlace
 // openPlugin is what stages are given to have their plugins with.
 func (d *chainDraft) openPlugin(conf plugin.Config) (plugin.Runner, error) {
 	r, err := d.plugin(wire.Stage, pluginTerms{
-		binary: conf.Plugin, sha256: conf.SHA256, config: conf.Config, secrets: conf.Secrets, limits: conf.Limits, tls: conf.TLS,
+		binary: conf.Plugin, sha256: conf.SHA256, config: conf.Config, secrets: conf.Secrets, limits: conf.Limits, tls: conf.TLS, timeout: conf.Timeout,
 	}, conf.Concurrency, pluginPlace{d.stage + ".plugin", d.stage})
 	if err != nil {
 		return nil, err

@@ -192,15 +192,11 @@ func shellWord(word string) string {
 
 // build is the command that builds the plugin to where pipehook looks for it.
 func (p *newPlugin) build() string {
-	into := p.binary
-	dir, err := filepath.Abs(p.dir)
-	if to, wrong := filepath.Abs(p.binary); err == nil && wrong == nil {
-		into = to
-		if rel, err := filepath.Rel(dir, to); err == nil {
-			into = rel
-		}
+	into, err := relativeTo(p.dir, p.binary)
+	if err != nil {
+		into = p.binary
 	}
-	return "CGO_ENABLED=0 " + p.goCommand("build -trimpath -o "+shellWord(filepath.ToSlash(into))+" .")
+	return "CGO_ENABLED=0 " + p.goCommand("build -trimpath -o "+shellWord(into)+" .")
 }
 
 // table is what names the plugin in the configuration.

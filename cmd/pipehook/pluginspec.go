@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -19,6 +20,8 @@ type pluginUse struct {
 	spec plughost.Spec
 	size int // how many calls of chains it has at a time; 0 for listeners, which see to that themselves
 	at   pluginPlace
+
+	timeout time.Duration // of a call; it is no matter of the process
 }
 
 // key is equal for those that one process can serve.
@@ -41,6 +44,7 @@ type pluginTerms struct {
 	secrets        map[string]core.Secret
 	limits         core.ProgramLimits
 	tls            string
+	timeout        time.Duration
 }
 
 // pluginUseOf is the plugin on its terms. The error is a mistake of its config.
@@ -56,7 +60,7 @@ func pluginUseOf(conf *config.Config, kind, name string, t pluginTerms, at plugi
 			secrets[name] = string(secret)
 		}
 	}
-	return pluginUse{at: at, spec: plughost.Spec{
+	return pluginUse{at: at, timeout: t.timeout, spec: plughost.Spec{
 		Kind: kind, Name: name, Path: pluginPath(conf, t.binary), SHA256: strings.ToLower(t.sha256), Config: table, Secrets: secrets,
 		Dir: filepath.Dir(conf.Path), Memory: int64(t.limits.Memory), OpenFiles: t.limits.OpenFiles, Plain: t.tls == "off",
 	}}, nil
@@ -84,7 +88,7 @@ func listenerPlugins(conf *config.Config) (uses []pluginUse, mistakes config.Mis
 		}
 		key := fmt.Sprintf("listener[%d]", i)
 		use, err := pluginUseOf(conf, wire.Listener, l.Name, pluginTerms{
-			binary: l.Plugin, sha256: l.SHA256, config: l.Config, secrets: l.Secrets, limits: l.Limits, tls: l.TLS,
+			binary: l.Plugin, sha256: l.SHA256, config: l.Config, secrets: l.Secrets, limits: l.Limits, tls: l.TLS, timeout: l.Timeout,
 		}, pluginPlace{key + ".plugin", key})
 		if mistakes = conf.Collect(mistakes, key, err); err == nil {
 			uses = append(uses, use)

@@ -139,7 +139,12 @@ func (c *cli) printRan(r ran) error {
 		}
 		return failed()
 	}
-	v := newTestView(c.stdout)
+	showRan(newTestView(c.stdout), r, "nothing of this was done: --live does it")
+	return failed()
+}
+
+// showRan prints what came of one call. undone is what is said of effects that were not done.
+func showRan(v *testView, r ran, undone string) {
 	mark := v.paint(green, "✓")
 	if !r.OK {
 		mark = v.paint(red, "✗")
@@ -151,8 +156,8 @@ func (c *cli) printRan(r ran) error {
 	for _, e := range r.Effects {
 		fmt.Fprintf(v.w, "  %s %s\n", v.paint(yellow, "→"), plain(e.String()))
 	}
-	if len(r.Effects) > 0 && !r.Live {
-		fmt.Fprintln(v.w, v.paint(dim, "  nothing of this was done: --live does it"))
+	if len(r.Effects) > 0 && !r.Live && undone != "" {
+		fmt.Fprintln(v.w, v.paint(dim, "  "+undone))
 	}
 	switch {
 	case r.Dropped != nil:
@@ -167,7 +172,6 @@ func (c *cli) printRan(r ran) error {
 	} else if r.Error != nil && r.Error.RetryAfter > 0 {
 		fmt.Fprintf(v.w, "  the next attempt would come in %s\n", time.Duration(r.Error.RetryAfter*float64(time.Second)))
 	}
-	return failed()
 }
 
 func dataText(data map[string]any) string {

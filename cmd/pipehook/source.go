@@ -76,7 +76,7 @@ func pluginSourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDr
 	}
 	o, key := p.SourceOptions, fmt.Sprintf("pipeline[%d]", i)
 	r, err := chain.plugin(wire.Source, pluginTerms{
-		binary: p.Plugin, sha256: o.SHA256, config: o.Config, secrets: o.Secrets, limits: o.Limits, tls: o.TLS,
+		binary: p.Plugin, sha256: o.SHA256, config: o.Config, secrets: o.Secrets, limits: o.Limits, tls: o.TLS, timeout: o.Timeout,
 	}, o.Concurrency, pluginPlace{key + ".plugin", key + ".source_options"})
 	if err != nil {
 		return nil, p.Source, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/samples"
+	"github.com/pipehook/pipehook/core/strict"
 	"github.com/pipehook/pipehook/stages/authenticate"
 )
 
@@ -111,7 +112,7 @@ func choosePipeline(conf *config.Config, name string, sample bool) (config.Pipel
 }
 
 // sampleHint names the sample that was probably meant, or all of them.
-func sampleHint(event string) string { return config.Suggest(event, samples.Types()) }
+func sampleHint(event string) string { return strict.Suggest(event, samples.Types()) }
 
 // answer is what a receiver said.
 type answer struct {

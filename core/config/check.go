@@ -1,19 +1,16 @@
 package config
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-playground/validator/v10"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/strict"
 )
 
 var (
@@ -24,10 +21,9 @@ var (
 	rules = newRules()
 )
 
-// newRules is the one validator: it is safe for concurrent use and caches what it learns of types.
+// newRules is the one validator.
 func newRules() *validator.Validate {
-	v := validator.New(validator.WithRequiredStructEnabled())
-	v.RegisterTagNameFunc(tomlName)
+	v := strict.NewRules("koanf")
 	for tag, check := range map[string]func(string) bool{
 		"name": core.IsName, "path": isPath, "address": isAddress,
 	} {
@@ -57,28 +53,7 @@ func isAddress(s string) bool {
 	return hostPattern.MatchString(host)
 }
 
-// check holds a struct against its validate tags. Values that could not be decoded have been
-// reported; what their zero value would break is not reported again.
-func (d *decoder) check(key string, v any) {
-	failures, ok := errors.AsType[validator.ValidationErrors](rules.Struct(v))
-	if !ok {
-		return
-	}
-	for _, f := range failures {
-		at := strings.TrimPrefix(f.Namespace(), reflect.Indirect(reflect.ValueOf(v)).Type().Name()+".")
-		if key != "" {
-			at = key + "." + at
-		}
-		if d.reported(at) {
-			continue
-		}
-		msg := ruleText(f)
-		if _, written := d.doc.places[at]; written && msg == isRequired {
-			msg = "must not be empty"
-		}
-		d.wrong(at, msg, "")
-	}
-}
+func (d *decoder) check(key string, v any) { d.strict().Check(key, v) }
 
 func (d *decoder) reported(key string) bool {
 	for ; key != ""; key = parent(key) {
@@ -89,35 +64,11 @@ func (d *decoder) reported(key string) bool {
 	return false
 }
 
-const isRequired = "is required"
+const isRequired = strict.Required
 
-// ruleText says in words what a rule asks for. It never shows the value.
-func ruleText(f validator.FieldError) string {
-	must, limit := "must be ", limitText(f)
-	if k := f.Kind(); k == reflect.String || k == reflect.Slice || k == reflect.Map {
-		must = "must have "
-	}
+// ruleWords says in words what the rules ask for that only this file knows.
+func ruleWords(f validator.FieldError) string {
 	switch f.Tag() {
-	case "required":
-		return isRequired
-	case "required_with":
-		return "is required together with " + strings.ToLower(f.Param())
-	case "required_without":
-		return "is required without " + strings.ToLower(f.Param())
-	case "gt":
-		return must + "above " + limit
-	case "gte", "min":
-		return must + "at least " + limit
-	case "lt":
-		return must + "below " + limit
-	case "lte", "max":
-		return must + "at most " + limit
-	case "gtefield":
-		return "must not be below " + strings.ToLower(f.Param())
-	case "oneof":
-		return "must be one of " + strings.Join(strings.Fields(f.Param()), ", ")
-	case "unique":
-		return "must not name one twice"
 	case "address":
 		return "must be HOST:PORT, such as 127.0.0.1:8080"
 	case "name":
@@ -126,41 +77,6 @@ func ruleText(f validator.FieldError) string {
 		return "must begin with /, not end with /, hold only letters, digits and -._~, and not end with /health, which answers beside each pipeline"
 	case "len", "hexadecimal":
 		return "must be a SHA-256: 64 hexadecimal digits"
-	case "url", "http_url":
-		return "must be a URL"
-	default:
-		return fmt.Sprintf("breaks the rule %s", strings.TrimSuffix(f.Tag()+"="+f.Param(), "="))
 	}
-}
-
-// limitText is a rule's number as the user would write it.
-func limitText(f validator.FieldError) string {
-	param := f.Param()
-	switch {
-	case f.Type() == durationType:
-		if d, err := time.ParseDuration(param); err == nil {
-			return durationText(d)
-		}
-		return param
-	case f.Type() == sizeType:
-		if n, err := strconv.ParseInt(param, 10, 64); err == nil {
-			return Size(n).String()
-		}
-		return param
-	case f.Kind() == reflect.String:
-		return counted(param, "character")
-	case f.Kind() == reflect.Slice, f.Kind() == reflect.Map:
-		return counted(param, "entry")
-	}
-	return param
-}
-
-func counted(n, what string) string {
-	if n == "1" {
-		return "1 " + what
-	}
-	if stem, ok := strings.CutSuffix(what, "y"); ok {
-		return n + " " + stem + "ies"
-	}
-	return n + " " + what + "s"
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/strict"
 )
 
 // KeyDoc describes one key to whoever writes or checks its documentation.
@@ -53,7 +54,7 @@ func describe(table string, v reflect.Value) []KeyDoc {
 	var docs []KeyDoc
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
-		name := tomlName(field)
+		name := strict.Name(field, tag)
 		if name == "" {
 			continue
 		}
@@ -64,12 +65,12 @@ func describe(table string, v reflect.Value) []KeyDoc {
 			}
 			inner = inner.Elem()
 		}
-		if inner.Kind() == reflect.Struct && len(fieldsOf(inner.Type())) > 0 {
+		if inner.Kind() == reflect.Struct && len(strict.Fields(inner.Type(), tag)) > 0 {
 			docs = append(docs, describe(key, inner)...)
 			continue
 		}
 		rules := field.Tag.Get("validate")
-		doc := KeyDoc{Key: key, Type: wanted(inner.Type()), Default: defaultText(inner), Rules: rules}
+		doc := KeyDoc{Key: key, Type: strict.Wanted(inner.Type()), Default: defaultText(inner), Rules: rules}
 		if first, _, _ := strings.Cut(rules, ","); first == "required" && inner.IsZero() {
 			doc.Default = "required"
 		}
@@ -81,7 +82,7 @@ func describe(table string, v reflect.Value) []KeyDoc {
 func defaultText(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case time.Duration:
-		return strconv.Quote(durationText(x))
+		return strconv.Quote(strict.DurationText(x))
 	case Size:
 		return strconv.Quote(x.String())
 	case core.Secret:

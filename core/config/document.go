@@ -3,13 +3,14 @@ package config
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"regexp"
 	"sort"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/pipehook/pipehook/core/strict"
 )
 
 // document remembers where each key comes from: its place in the file, or what set it instead.
@@ -60,23 +61,13 @@ func parent(key string) string {
 	return ""
 }
 
-var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-
-// join puts a key into its table. A key that is quoted in the file is quoted here.
-// Join is the key of what stands in a table, such as where."current.value".
+// Join is the key of what stands in a table, such as where."current.value". A key that is quoted in the
+// file is quoted here.
 func Join(table, key string) string { return join(table, key) }
 
-func join(table, key string) string {
-	if !bareKey.MatchString(key) {
-		key = fmt.Sprintf("%q", key)
-	}
-	if table == "" {
-		return key
-	}
-	return table + "." + key
-}
+func join(table, key string) string { return strict.Join(table, key) }
 
-func index(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }
+func index(key string, i int) string { return strict.Index(key, i) }
 
 // readDocument finds the places of all keys. The text must be valid TOML.
 func readDocument(path string, text []byte) *document {

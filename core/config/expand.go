@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/joho/godotenv"
@@ -50,7 +51,8 @@ func (e environment) all() []string {
 	for name, value := range e.vars {
 		all = append(all, name+"="+value)
 	}
-	return sorted(all)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // lookup answers ${NAME}. What the process says, be it a value or a file, wins over .env.

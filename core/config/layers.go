@@ -11,6 +11,8 @@ import (
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/pipehook/pipehook/core/strict"
 )
 
 // delimiter joins keys inside koanf. Nobody types it, so a key may hold a dot.
@@ -85,9 +87,9 @@ func (l *loader) above(key, origin string, known []string) bool {
 	case table == pipelineKey || table == listenerKey:
 		m.Msg = "pipelines and listeners are read from the file only"
 	case names != nil:
-		m.Hint = Suggest(name, names)
+		m.Hint = strict.Suggest(name, names)
 	default:
-		m.Hint = Suggest(table, tables)
+		m.Hint = strict.Suggest(table, tables)
 	}
 	l.mistakes = append(l.mistakes, m)
 	return false

@@ -16,6 +16,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/strict"
 )
 
 // Options say what Load reads.
@@ -151,7 +152,7 @@ func (l *loader) checkSource(key string, p *Pipeline, longest time.Duration) {
 	default:
 		l.othersKeys(options, p.Source == PluginSource)
 		if p.SourceOptions.Timeout > longest && longest > 0 && !l.reported(options+".timeout") && !l.bad["server.ack_within"] {
-			l.wrong(options+".timeout", "must be at most "+durationText(longest)+", a quarter of server.ack_within", "the sender waits for the whole chain")
+			l.wrong(options+".timeout", "must be at most "+strict.DurationText(longest)+", a quarter of server.ack_within", "the sender waits for the whole chain")
 		}
 	}
 }
@@ -178,13 +179,13 @@ func (l *loader) tables(key string, in map[string]any, header string) []map[stri
 	}
 	list, ok := v.([]any)
 	if !ok {
-		l.wrong(key, fmt.Sprintf("must be a list of tables, is %s", found(v)), "write "+header)
+		l.wrong(key, fmt.Sprintf("must be a list of tables, is %s", strict.Found(v)), "write "+header)
 		return nil
 	}
 	tables := make([]map[string]any, len(list))
 	for i, elem := range list {
 		if tables[i], ok = elem.(map[string]any); !ok {
-			l.wrong(index(key, i), fmt.Sprintf("must be a table, is %s", found(elem)), "")
+			l.wrong(index(key, i), fmt.Sprintf("must be a table, is %s", strict.Found(elem)), "")
 		}
 	}
 	return tables
@@ -234,7 +235,7 @@ func (l *loader) stage(key string, table map[string]any) Stage {
 // meant may be.
 func (l *loader) withoutUse(key string, table map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(table)) {
-		if hint := Suggest(name, []string{"use"}); strings.HasPrefix(hint, "did you mean") {
+		if hint := strict.Suggest(name, []string{"use"}); strings.HasPrefix(hint, "did you mean") {
 			l.wrong(join(key, name), "unknown key", hint)
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,6 +75,11 @@ func read(path, want string, into io.Writer) (sum string, err error) {
 	if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
 		return "", &BinaryError{Msg: path + " is no program", Hint: "name the plugin's binary; chmod +x makes a file one"}
 	}
+	if want == "" {
+		if err := guarded(path, info); err != nil {
+			return "", err
+		}
+	}
 	h := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(h, into), f); err != nil {
 		return "", err
@@ -85,4 +91,27 @@ func read(path, want string, into io.Writer) (sum string, err error) {
 		}
 	}
 	return sum, nil
+}
+
+// guarded is why a file that is named without its checksum must not be run: anybody could have put
+// another in its place, which would have the rights of our user.
+func guarded(path string, file fs.FileInfo) error {
+	const orPin = "; or pin the file that you trust with sha256"
+	if file.Mode().Perm()&0o002 != 0 {
+		return &BinaryError{Msg: "anybody may write to " + path, Hint: "chmod o-w " + path + orPin}
+	}
+	dirs := []string{filepath.Dir(path)}
+	if real, err := filepath.EvalSymlinks(path); err == nil && filepath.Dir(real) != dirs[0] {
+		dirs = append(dirs, filepath.Dir(real))
+	}
+	for _, dir := range dirs {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return &BinaryError{Msg: "anybody may put another file in the place of " + path, Hint: "chmod o-w " + dir + orPin}
+		}
+	}
+	return nil
 }

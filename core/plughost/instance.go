@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +27,8 @@ import (
 // instance is a plugin's process that has taken its configuration.
 type instance struct {
 	*process
-	client   *goplugin.Client
+	client   *goplugin.Client // nil when it is attached
+	attached *link            // to a process that is not ours; nil when it is
 	conn     grpc.ClientConnInterface
 	wire     *wire.Client
 	manifest wire.Manifest
@@ -83,6 +85,9 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 		remove = func() { desk.close(); unlink() }
 	}
 	v := &voice{log: log}
+	if h.opts.Said != nil {
+		v.log = slog.New(h.opts.Said)
+	}
 	said, complained := &output{voice: v, level: slog.LevelInfo}, &output{voice: v, level: slog.LevelWarn}
 	cmd := exec.Command(b.path)
 	cmd.Args[0], cmd.Dir, cmd.SysProcAttr, cmd.ExtraFiles = spec.Path, spec.Dir, attributes(), []*os.File{h.lock}
@@ -125,6 +130,11 @@ func (i *instance) begin(ctx context.Context, spec *Spec) error {
 	if c, ok := client.(*goplugin.GRPCClient); ok { // no other protocol is allowed
 		i.conn = c.Conn
 	}
+	return i.configure(ctx, spec)
+}
+
+// configure gives the process its configuration.
+func (i *instance) configure(ctx context.Context, spec *Spec) (err error) {
 	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), wire.Setup{
 		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets, Host: i.desk.where(),
 	}); err != nil {
@@ -162,12 +172,27 @@ func (i *instance) startError(ctx context.Context, err error) error {
 		return fmt.Errorf("it did not start within %s", i.limits.Start)
 	case hello != "" && strings.Count(hello, "|") < 3:
 		return fmt.Errorf("it is no plugin of pipehook, or prints before it calls sdk.Serve: the first it says is %q", clip(strings.TrimSpace(hello), 200))
+	case otherVersion(hello) != "":
+		return versionError(otherVersion(hello))
 	case !i.isOver() || i.wasKilled(): // go-plugin knows more
 		return err
 	case hello == "":
 		return fmt.Errorf("it ended before it shook hands: %s", i.lastWords())
 	}
 	return fmt.Errorf("it ended while it started: %s", i.lastWords())
+}
+
+// otherVersion is the version of pipehook's protocol that a plugin speaks, when it is not ours.
+func otherVersion(hello string) string {
+	parts := strings.Split(hello, "|")
+	if len(parts) < 4 || parts[1] == strconv.Itoa(wire.Version) {
+		return ""
+	}
+	return clip(parts[1], 20)
+}
+
+func versionError(theirs string) error {
+	return fmt.Errorf("it speaks version %s of the plugin protocol, and this pipehook speaks version %d: build it with an SDK of this pipehook, or run a pipehook of its own time", theirs, wire.Version)
 }
 
 // isOver reports whether the process has ended, or ends about now.
@@ -212,7 +237,8 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 	if timeout <= 0 {
 		return ctx.Err()
 	}
-	patient, _, end := i.patience(ctx, timeout)
+	timeout = i.granted(timeout)
+	patient, _, end := i.waiting(ctx, timeout)
 	defer end()
 	err := do(patient, timeout)
 	if err == nil {
@@ -225,7 +251,8 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 // batch makes a call about several events, each of which has the timeout from when the one before it has
 // ended: who is silent for longer hangs. done is called with their results.
 func (i *instance) batch(ctx context.Context, timeout time.Duration, all []wire.Given, done func(r wire.Result)) error {
-	patient, clock, end := i.patience(ctx, timeout)
+	timeout = i.granted(timeout)
+	patient, clock, end := i.waiting(ctx, timeout)
 	defer end()
 	err := i.wire.Handle(patient, timeout, all, func(_ int, r wire.Result) {
 		clock.Stop() // what is done with it is not the plugin's time
@@ -239,9 +266,17 @@ func (i *instance) batch(ctx context.Context, timeout time.Duration, all []wire.
 	return i.callError(ctx, patient, timeout, err)
 }
 
-// patience is the context of a call: it ends when nobody waits any more, or by the clock, when the plugin
+// granted is how long a call may take: as long as it likes in a debugger.
+func (i *instance) granted(timeout time.Duration) time.Duration {
+	if i.attached != nil {
+		return patience
+	}
+	return timeout
+}
+
+// waiting is the context of a call: it ends when nobody waits any more, or by the clock, when the plugin
 // hangs. It has no deadline: the plugin's end would hear of it, and break off the call on its own.
-func (i *instance) patience(ctx context.Context, timeout time.Duration) (patient context.Context, clock *time.Timer, end func()) {
+func (i *instance) waiting(ctx context.Context, timeout time.Duration) (patient context.Context, clock *time.Timer, end func()) {
 	patient, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	clock = time.AfterFunc(timeout+i.limits.Answer, func() { cancel(errHangs) })
 	stop := context.AfterFunc(ctx, func() {
@@ -284,6 +319,9 @@ func (e hungError) Unwrap() error { return e.error }
 // broken says what a call that failed means. Those that we have brought about are no one's crash.
 func (i *instance) broken(err error) error {
 	over := i.isOver()
+	if over && i.attached != nil {
+		return errDetached
+	}
 	if why := i.condemned(); why != "" {
 		return failed("the plugin was ended during the call, because " + why)
 	}
@@ -334,8 +372,13 @@ func (i *instance) handled() int {
 
 // end ends the process, gently if there is time, and releases what it had.
 func (i *instance) end(gently bool) {
-	if !gently {
+	if !gently || i.attached != nil {
 		i.kill()
+	}
+	if i.attached != nil {
+		<-i.ended
+		i.remove()
+		return
 	}
 	done := make(chan struct{})
 	go func() { // ends when the process has

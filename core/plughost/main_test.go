@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(wire.Handshake.MagicCookieKey) != "" && filepath.Base(os.Args[0]) == oldLab:
 		serveOld()
-	case os.Getenv(wire.Handshake.MagicCookieKey) != "":
+	case os.Getenv(wire.Handshake.MagicCookieKey) != "", slices.Contains(os.Args, "--debug"):
 		lab()
 	case os.Getenv(hostEnv) != "":
 		victim(os.Getenv(hostEnv))
@@ -128,15 +129,19 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	case "meet and panic":
 		<-met
 		panic("in company")
-	case "fork":
+	case "fork", "fork far":
 		cmd := exec.Command("sleep", "3600")
-		if ev.Action == "far" {
+		cmd.Stdout, cmd.Stderr = realStdout, realStderr
+		if ev.Object == "fork far" {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		}
 		if err := cmd.Start(); err != nil {
 			return err
 		}
 		return errors.New(strconv.Itoa(cmd.Process.Pid))
+	case "deadline":
+		at, _ := ctx.Deadline()
+		return errors.New(strconv.Itoa(int(time.Until(at).Hours())))
 	case "remember", "emit", "count", "abandon", "keep":
 		return l.ask(ctx, ev)
 	case "hoard":
@@ -225,8 +230,8 @@ func note(word string) {
 	_ = f.Close()
 }
 
-// realStderr is what os.Stderr is before Serve puts another in its place.
-var realStderr = os.Stderr
+// These are what os.Stdout and os.Stderr are before Serve puts others in their places.
+var realStdout, realStderr = os.Stdout, os.Stderr
 
 var (
 	turns        atomic.Int64
@@ -243,7 +248,7 @@ func victim(dir string) {
 		panic(err)
 	}
 	p := h.Start(labSpec(dir))
-	for _, ev := range []core.Event{{ID: "1", Object: "pid"}, {ID: "2", Object: "fork", Action: "far"}} {
+	for _, ev := range []core.Event{{ID: "1", Object: "pid"}, {ID: "2", Object: "fork far"}} {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		fmt.Println(p.Handle(ctx, ev))
 		cancel()

@@ -24,6 +24,8 @@ type Options struct {
 	Log    *slog.Logger
 	Limits Limits
 
+	Said slog.Handler // gets what plugins say, instead of Log; may be nil
+
 	// Services is what answers a plugin that asks for something; nil: nobody does.
 	Services func(s *Spec) Services
 }
@@ -94,6 +96,8 @@ type Spec struct {
 	Memory    int64 // bytes that its process may take; 0 for any number
 	OpenFiles int   // that it may have; 0 for as many as this process may
 	Plain     bool  // it serves without TLS, as plugins in other languages do
+
+	Attach *Attachment // the process that it is; nil for one that is started
 }
 
 // File is the name of the binary.
@@ -104,7 +108,7 @@ func (h *Host) Start(spec Spec) *Plugin {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Plugin{
 		host: h, spec: spec, cancel: cancel, log: h.opts.Log.With("plugin", spec.File(), spec.Kind, spec.Name),
-		changed: make(chan struct{}), ended: make(chan struct{}), suspects: map[string]bool{},
+		changed: make(chan struct{}), ended: make(chan struct{}), suspects: map[string]bool{}, word: Starting, since: time.Now(),
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

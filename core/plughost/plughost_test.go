@@ -191,7 +191,7 @@ func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
 		"complains and ends":  {"echo no such table >&2; exit 1", "exit status 1 (no such table)"},
 		"greets":              {"echo hello; sleep 60", `the first it says is "hello"`},
 		"greets and ends":     {"echo hello", `the first it says is "hello"`},
-		"has another version": {"echo '1|99|unix|/nowhere|grpc|'; sleep 60", "incompatible API version with plugin. Plugin version: 99"},
+		"has another version": {"echo '1|99|unix|/nowhere|grpc|'; sleep 60", "it speaks version 99 of the plugin protocol, and this pipehook speaks version 1"},
 		"speaks otherwise":    {`echo "1|1|unix|$PLUGIN_UNIX_SOCKET_DIR/x|netrpc|"; sleep 60`, "unsupported plugin protocol"},
 		"is elsewhere":        {"echo '1|1|unix|/nowhere|grpc|'; sleep 60", "must serve at a socket in"},
 		"never ends its line": {"yes | tr -d '\\n'", `the first it says is "yyyy`},
@@ -203,7 +203,7 @@ func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
 			if err := os.WriteFile(file, []byte("#!/bin/sh\n"+test.script+"\n"), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			p := b.Start(plughost.Spec{Path: file})
+			p := b.Start(plughost.Spec{Path: file, Plain: true})
 			if err := p.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
@@ -246,7 +246,7 @@ func TestStartsThatFailComeMoreAndMoreSeldom(t *testing.T) {
 func TestAConfigurationThatAPluginRefusesNamesTheKeys(t *testing.T) {
 	for config, want := range map[string][]string{
 		`{"greeting":"no"}`:         {"greeting: is not polite", "retry.max: is too small"},
-		`{"greetin":"hello"}`:       {"greetin: unknown key"},
+		`{"greetin":"hello"}`:       {"greetin: unknown key; did you mean \"greeting\"?"},
 		`{"greeting":3}`:            {"greeting: must be text, is a number"},
 		`{"retry":{"max":"three"}}`: {"retry.max: must be a whole number, is text"},
 	} {
@@ -505,7 +505,7 @@ func TestWhatAPluginHasStartedEndsWithTheHost(t *testing.T) {
 	p := h.Start(labSpec(t.TempDir()))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	child, err := strconv.Atoi(p.Handle(ctx, core.Event{ID: "1", Object: "fork", Action: "far"}).Error())
+	child, err := strconv.Atoi(p.Handle(ctx, core.Event{ID: "1", Object: "fork far"}).Error())
 	if err != nil {
 		t.Fatal(err)
 	}

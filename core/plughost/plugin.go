@@ -52,6 +52,10 @@ func (p *Plugin) tell() {
 func (p *Plugin) run(ctx context.Context) {
 	defer close(p.ended)
 	defer p.leave()
+	if p.spec.Attach != nil {
+		p.follow(ctx)
+		return
+	}
 	brake := breaker{limits: p.host.opts.Limits}
 	for ctx.Err() == nil {
 		r, err := p.once(ctx, &brake)
@@ -63,13 +67,18 @@ func (p *Plugin) run(ctx context.Context) {
 			p.log.Error("the plugin keeps crashing; it is started more and more seldom, until a process lasts")
 		}
 		p.log.Error("the plugin does not run", "err", err, "again", pause)
-		p.waits(err, pause)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		p.pause(ctx, err, pause)
+	}
+}
+
+// pause waits for the next start.
+func (p *Plugin) pause(ctx context.Context, why error, d time.Duration) {
+	p.waits(why, d)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -87,10 +96,13 @@ func (p *Plugin) once(ctx context.Context, brake *breaker) (run, error) {
 	return run{began: true, lasted: time.Since(began), handled: i.handled(), ours: i.condemned() != ""}, err
 }
 
-// launch starts a process from the copy of the binary, which it makes first.
+// launch starts a process from the copy of the binary, which it makes first, or connects to one.
 func (p *Plugin) launch(ctx context.Context) (*instance, error) {
 	if err := p.host.take(); err != nil {
 		return nil, err
+	}
+	if p.spec.Attach != nil {
+		return p.host.attach(ctx, &p.spec, p.log)
 	}
 	p.mu.Lock()
 	b := p.binary
@@ -111,13 +123,18 @@ func (p *Plugin) launch(ctx context.Context) (*instance, error) {
 func (p *Plugin) attend(ctx context.Context, i *instance, brake *breaker) error {
 	p.runs(i)
 	var watching sync.WaitGroup
-	watching.Go(func() { p.watch(i, brake) }) // ends with the process
+	if i.attached == nil {
+		watching.Go(func() { p.watch(i, brake) }) // ends with the process
+	}
 	defer watching.Wait()
 	select {
 	case <-i.ended:
 		p.lost(fmt.Errorf("the plugin has ended"))
 		i.end(false)
-		if why := i.condemned(); why != "" {
+		switch why := i.condemned(); {
+		case i.attached != nil:
+			return errDetached
+		case why != "":
 			return fmt.Errorf("it was ended, because %s", why)
 		}
 		return fmt.Errorf("it ended: %s", i.lastWords())

@@ -23,9 +23,12 @@ const (
 	// maxHello is the longest line with which a plugin may shake hands.
 	maxHello = 8 << 10
 
-	// restWithin is how long the last output of a process is waited for, which something that it
+	// restWithin is how long the end of a process's output is waited for, which something that it
 	// started and that left its group may hold open.
-	restWithin = 200 * time.Millisecond
+	restWithin = 50 * time.Millisecond
+
+	// pipeSize is what a pipe holds.
+	pipeSize = 64 << 10
 )
 
 // process is one run of a binary, the leader of a process group of its own. It is a runner.Runner
@@ -41,6 +44,7 @@ type process struct {
 	quota          quota
 	hello          *io.PipeReader
 	pass           *io.PipeWriter
+	sever          func() // instead of a kill, when it is not ours
 
 	ended  chan struct{} // closed when it has ended and all it said was read
 	status error         // with ended
@@ -112,11 +116,29 @@ func (p *process) live(started chan<- error) {
 	rest := time.Now().Add(restWithin)
 	_, _ = p.out.SetReadDeadline(rest), p.err.SetReadDeadline(rest)
 	reading.Wait()
+	drain(p.out, p.said)
+	drain(p.err, p.complained)
 	p.said.flush()
 	p.complained.flush()
 	_, _ = p.out.Close(), p.err.Close()
 	_ = p.pass.Close()
 	close(p.ended)
+}
+
+// drain passes on what is in a pipe already, however late it is read.
+func drain(pipe *os.File, into io.Writer) {
+	_ = pipe.SetReadDeadline(time.Time{})
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return
+	}
+	rest := make([]byte, pipeSize)
+	_ = raw.Read(func(fd uintptr) bool {
+		if n, _ := syscall.Read(int(fd), rest); n > 0 {
+			_, _ = into.Write(rest[:n])
+		}
+		return true // not to wait for more
+	})
 }
 
 // readOut gives the first line to go-plugin and the others to the log.
@@ -140,6 +162,9 @@ func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.doomed = true
+	if p.sever != nil {
+		p.sever()
+	}
 	if p.pid != 0 && !p.gone {
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // it may end at this moment
 	}

@@ -44,7 +44,11 @@ func (p *Plugin) State() State {
 	if p.binary != nil {
 		s.SHA256 = p.binary.sum
 	}
-	if p.current != nil {
+	switch {
+	case p.current == nil:
+	case p.current.attached != nil:
+		s.PID = int(p.current.attached.pid.Load())
+	default:
 		s.PID = p.current.number()
 	}
 	if p.failure != nil && p.word != Stopped {

@@ -3,6 +3,7 @@ package plughost
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -55,4 +56,22 @@ func locks(path string) bool {
 	dir, fd := filepath.Split(path)
 	info, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Clean(dir)), "fdinfo", fd))
 	return err == nil && bytes.Contains(info, []byte("FLOCK"))
+}
+
+// peer is the process at the other end of a unix socket, 0 when it is not known.
+func peer(conn net.Conn) (pid int) {
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return 0
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) { // a socket that is closed has no other end
+		if who, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = int(who.Pid)
+		}
+	})
+	return pid
 }

@@ -24,6 +24,7 @@ type Options struct {
 	Name    string // of the listener, stage or source; empty for the plugin's own
 	Config  any    // is written as JSON: a map, or a struct with json tags
 	Secrets map[string]string
+	Headers []string // that a source sees although they may hold a credential
 
 	// After is a plugin that ran before in the same place, of which the new one finds what it remembered
 	// and emitted.
@@ -33,10 +34,11 @@ type Options struct {
 // Plugin is a plugin that runs. Its calls have ten seconds, or as long as their context says. It may be
 // used from several goroutines at once.
 type Plugin struct {
-	client *wire.Client
-	server *sdk.Server
-	host   *host
-	stop   func()
+	client  *wire.Client
+	server  *sdk.Server
+	host    *host
+	headers []string
+	stop    func()
 }
 
 const within = 10 * time.Second
@@ -68,7 +70,7 @@ func TryStart(t testing.TB, p sdk.Plugin, o Options) (*Plugin, error) {
 	if setup.Host, closeHost, err = h.serve(); err != nil {
 		t.Fatal(err)
 	}
-	started := &Plugin{server: sdk.NewServer(p), host: h}
+	started := &Plugin{server: sdk.NewServer(p), host: h, headers: o.Headers}
 	client, stop, err := wire.Loop(started.server)
 	if err != nil {
 		t.Fatal(err)
@@ -146,27 +148,6 @@ func (p *Plugin) Process(ctx context.Context, ev *sdk.Event) (sdk.Verdict, error
 		return sdk.Continue, fmt.Errorf("the stage changed the event as it can't: %w", err)
 	}
 	return sdk.Continue, nil
-}
-
-// Name asks the source what event a request is, of which ev has the Header and the Body, and fills it in.
-// With an error the event is unknown.unknown.
-func (p *Plugin) Name(ctx context.Context, ev *sdk.Event) error {
-	call := p.host.begin(ev)
-	defer p.host.end(call.ID)
-	ctx, timeout, cancel := bounded(ctx)
-	defer cancel()
-	said, err := p.client.Name(ctx, timeout, wire.Given{Event: ev, Call: call})
-	if err == nil {
-		err = errors.Join(core.CheckWord("action", said.Action, "*."), core.CheckWord("object", said.Object, "*"))
-	}
-	if err != nil {
-		ev.Action, ev.Object = core.Unknown, core.Unknown
-		return err
-	}
-	ev.Action, ev.AlsoAction, ev.Object, ev.ObjectID = core.CanonicalAction(said.Action), said.AlsoAction, said.Object, said.ObjectID
-	ev.Current, ev.Previous, ev.Meta, ev.Version, ev.Attempt = said.Current, said.Previous, said.Meta, said.Version, said.Attempt
-	ev.OccurredAt, ev.Facts, ev.Flaw, ev.Key = said.OccurredAt, said.Facts, said.Flaw, said.Key
-	return nil
 }
 
 // bounded is the time that a call has.

@@ -169,9 +169,15 @@ func TestASourceNamesARequest(t *testing.T) {
 	if err := p.Name(t.Context(), &ev); err != nil || ev.Type() != "added.order" || ev.ObjectID != "7" {
 		t.Errorf("%s %s, %v", ev.Type(), ev.ObjectID, err)
 	}
-	for name, ev := range map[string]sdk.Event{"no order": {}, "no action": {Body: []byte("order=7")}} {
-		if err := p.Name(t.Context(), &ev); err == nil || ev.Type() != "unknown.unknown" {
-			t.Errorf("%s is %s, %v", name, ev.Type(), err)
+	for name, test := range map[string]struct {
+		event sdk.Event
+		want  string
+	}{
+		"no order":         {sdk.Event{}, "it is no order"},
+		"no action at all": {sdk.Event{Header: map[string][]string{"X-Topic": {"a b"}}, Body: []byte("order=7")}, "action: "},
+	} {
+		if err := p.Name(t.Context(), &test.event); err == nil || !strings.Contains(err.Error(), test.want) || test.event.Type() != "unknown.unknown" {
+			t.Errorf("%s is %s, %v", name, test.event.Type(), err)
 		}
 	}
 }

@@ -1,25 +1,23 @@
-package config
+package strict
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 )
 
-// wanted says in words what a type is written as.
-func wanted(t reflect.Type) string {
-	switch {
-	case t == durationType:
-		return "a duration such as \"5s\""
-	case t == sizeType:
-		return "a size such as \"1MiB\""
-	case t == patternType:
-		return "a pattern such as \"updated.deal\""
-	case t == prefixType:
-		return "an address or network such as \"203.0.113.0/24\""
-	case isText(t):
-		return "text in the form that this key takes"
+// AnyText is what Wanted says of a type that has a form of its own, which only the type knows.
+const AnyText = "text in the form that this key takes"
+
+// Wanted says in words what a type is written as.
+func Wanted(t reflect.Type) string {
+	if words, ok := written[t]; ok {
+		return words
+	}
+	if IsText(t) {
+		return AnyText
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -28,10 +26,10 @@ func wanted(t reflect.Type) string {
 		return "true or false"
 	case reflect.Float32, reflect.Float64:
 		return "a number"
-	case reflect.Slice:
+	case reflect.Slice, reflect.Array:
 		return "a list"
 	case reflect.Pointer:
-		return wanted(t.Elem())
+		return Wanted(t.Elem())
 	case reflect.Interface:
 		return "any value"
 	}
@@ -41,8 +39,11 @@ func wanted(t reflect.Type) string {
 	return "a table"
 }
 
-func found(v any) string {
-	switch v.(type) {
+// Found says in words what a value is.
+func Found(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "null"
 	case string:
 		return "text"
 	case bool:
@@ -51,6 +52,11 @@ func found(v any) string {
 		return "a number"
 	case float64:
 		return "a fraction"
+	case json.Number:
+		if strings.ContainsAny(v.String(), ".eE") {
+			return "a fraction"
+		}
+		return "a number"
 	case []any:
 		return "a list"
 	case map[string]any:

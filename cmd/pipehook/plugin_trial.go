@@ -1,0 +1,337 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/jshost/engine"
+	"github.com/pipehook/pipehook/core/jshost/scripttest"
+	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/core/store"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+)
+
+// pluginEvents say which events a plugin is tried with.
+type pluginEvents struct {
+	named []string
+	last  limit
+	match string
+}
+
+func (c *cli) pluginTestCommand() *cobra.Command {
+	var e pluginEvents
+	cmd := &cobra.Command{
+		Use: "test NAME|PATH", Short: "Send events to a plugin on the side and show what it does", Args: cobra.ExactArgs(1),
+		Long:    "Start a plugin on the side with the configuration that it has in pipeline.toml, send it samples, files or\nstored events one after another, and show what came of each. Nothing is stored: what the plugin remembers\nand emits through pipehook is only shown. What it does elsewhere by itself it does.",
+		Example: "  pipehook plugin test deal-audit\n  pipehook plugin test deal-audit --event added.person --event body.json\n  pipehook plugin test ./build/enrich --last 20 --match \"*.deal\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			stored := cmd.Flags().Changed("last") || e.match != ""
+			if stored && len(e.named) > 0 {
+				return usagef("leave one of them out", "--event names events, and --last and --match choose among those that are stored")
+			}
+			return c.tryPlugin(cmd.Context(), args[0], e, stored)
+		},
+	}
+	e.last = 20
+	cmd.Flags().StringArrayVar(&e.named, "event", nil, "a type such as updated.deal, a file, an object in JSON, or the id of a stored event; may be given again (default a type that it matches)")
+	cmd.Flags().Var(&e.last, "last", "the newest stored events, so many")
+	cmd.Flags().StringVar(&e.match, "match", "", "the newest stored events that fit a pattern, such as updated.deal")
+	return cmd
+}
+
+// triedEvent is what came of one event.
+type triedEvent struct {
+	Event  string `json:"event"` // its id
+	Type   string `json:"type"`
+	TookUS int64  `json:"tookUs"`
+	scripttest.Result
+}
+
+func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored bool) error {
+	conf, uses, err := c.pluginsConf()
+	if err != nil {
+		return err
+	}
+	chosen, err := choosePlugins(conf, uses, []string{name})
+	if err != nil {
+		return err
+	}
+	if len(chosen) > 1 {
+		var hint string
+		for _, u := range chosen {
+			hint += ", " + u.spec.Kind + ":" + u.spec.Name
+		}
+		return usagef("choose one of "+hint[2:], "several places of the configuration name %s", name)
+	}
+	use := &chosen[0]
+	return c.withAnyReader(ctx, func(r *store.Reader) (err error) {
+		bench, err := openPluginBench(conf, recording(r, http.StatusOK))
+		if err != nil {
+			return err
+		}
+		defer func() { err = joinClose(err, bench.close) }()
+		p, _, err := bench.start(ctx, use)
+		if err != nil {
+			return err
+		}
+		events, err := use.events(ctx, e, stored, r)
+		if err != nil {
+			return err
+		}
+		tried, measured := bench.try(ctx, p, use, events)
+		return c.printTried(use, tried, measured)
+	})
+}
+
+// events are those that the plugin is tried with.
+func (u *placedPlugin) events(ctx context.Context, e pluginEvents, stored bool, r *store.Reader) (events []core.Event, err error) {
+	if stored {
+		return u.stored(ctx, e, r)
+	}
+	kind := map[string]engine.Kind{wire.Stage: engine.Stage, wire.Source: engine.Source}[u.spec.Kind]
+	named := e.named
+	if len(named) == 0 {
+		if u.spec.Kind == wire.Source {
+			return nil, usagef("give a body with --event FILE, or as it is, such as '{\"id\":7}'", "what a source's sender sends is not known here")
+		}
+		usual := &trial{listener: u.listener, match: u.listener.Match}
+		named = []string{usual.usualEvent()}
+	}
+	for i, name := range named {
+		var ev core.Event
+		if u.spec.Kind == wire.Source && strings.HasPrefix(name, "{") {
+			ev = core.Event{ReceivedAt: time.Now(), Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(name)}
+		} else if ev, err = trialEvent(ctx, name, kind, r); err != nil {
+			return nil, err
+		}
+		ev.ID = cmp.Or(ev.ID, fmt.Sprint("trial-", i+1))
+		events = append(events, ev)
+	}
+	return events, nil
+}
+
+// stored are the newest events that fit, the oldest of them first.
+func (u *placedPlugin) stored(ctx context.Context, e pluginEvents, r *store.Reader) (events []core.Event, err error) {
+	if r == nil {
+		return nil, usagef("use --event, or name the database with --store", "there is no store here to read events from")
+	}
+	f := store.Filter{Limit: int(e.last)}
+	if e.match != "" {
+		if f.Match, err = core.ParsePattern(e.match); err != nil {
+			return nil, usagef("write it as action.object, such as updated.deal or *.deal", "--match: %w", err)
+		}
+	}
+	rows, err := r.Events(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(rows)
+	for i := range rows {
+		row, _, err := r.Event(ctx, rows[i].ID)
+		if core.KindOf(err) == core.Invalid { // retention took it meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ev, err := storedEvent(&row)
+		if err != nil {
+			return nil, fmt.Errorf("event %s: %w", row.ID, err)
+		}
+		events = append(events, ev)
+	}
+	return events, nil
+}
+
+// settle is how long after a call a line that was printed in it may come.
+const settle = 5 * time.Millisecond
+
+// try sends the events one after another, and stops the plugin: then all that it has said is known.
+func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlugin, events []core.Event) (tried []triedEvent, measured []string) {
+	type call struct {
+		result  engine.Result
+		effects []scripttest.Effect
+		ended   time.Time
+		lines   []heardLine
+	}
+	var calls []call
+	began := time.Now()
+	for i := range events {
+		if ctx.Err() != nil {
+			break
+		}
+		var one call
+		one.result = u.call(ctx, p, events[i])
+		one.effects, one.ended = b.asked.Take(), time.Now()
+		calls = append(calls, one)
+		time.Sleep(settle)
+	}
+	stopPlugin(p)
+	for _, l := range b.heard.take() {
+		if l.at.Before(began) { // of the start, as plugin check shows it
+			continue
+		}
+		at := slices.IndexFunc(events[:len(calls)], func(ev core.Event) bool { return l.Event != "" && ev.ID == l.Event })
+		for i := 0; at < 0 && i < len(calls); i++ {
+			if i == len(calls)-1 || l.at.Before(calls[i].ended.Add(settle)) {
+				at = i
+			}
+		}
+		if at >= 0 {
+			calls[at].lines = append(calls[at].lines, l)
+		}
+	}
+	for i, one := range calls {
+		result := pluginResult(&one.result, one.lines, one.effects, u.spec.Secrets)
+		tried = append(tried, triedEvent{events[i].ID, events[i].Type(), one.result.Took.Microseconds(), result})
+	}
+	for _, m := range b.asked.measures {
+		word := "count " + m.Name + " +"
+		if m.Gauge {
+			word = "gauge " + m.Name + " "
+		}
+		measured = append(measured, fmt.Sprint(word, m.Value))
+	}
+	return tried, measured
+}
+
+// pluginResult shows what came of a call as it is shown of scripts, without secrets.
+func pluginResult(r *engine.Result, heard []heardLine, effects []scripttest.Effect, secrets map[string]string) scripttest.Result {
+	lines := make([]engine.Line, len(heard))
+	for i, l := range heard {
+		lines[i] = l.Line
+	}
+	if r == nil {
+		r = &engine.Result{}
+	}
+	return scripttest.ResultOf(*r, lines, effects, secrets)
+}
+
+// call makes one call, and gives what came of it the form that scripts give it.
+func (u *placedPlugin) call(ctx context.Context, p *plughost.Plugin, ev core.Event) (r engine.Result) {
+	ctx, cancel := context.WithTimeout(ctx, u.timeout)
+	defer cancel()
+	began := time.Now()
+	defer func() { r.Took = time.Since(began) }()
+	switch u.spec.Kind {
+	case wire.Stage:
+		j, err := p.Process(ctx, &ev)
+		if rejected, ok := errors.AsType[*wire.Rejection](err); ok {
+			return engine.Result{Err: &engine.Rejected{Status: rejected.Status, Msg: rejected.Msg}}
+		}
+		if err == nil && j.Dropped {
+			return engine.Result{Err: &engine.Dropped{Reason: j.Reason}}
+		}
+		if err == nil {
+			_, err = ev.Amend(j.Amendment) // as the stage does
+		}
+		return engine.Result{Err: err, Value: changedText(&j.Amendment)}
+	case wire.Source:
+		asked := core.Event{ID: ev.ID, Source: u.spec.Name, Pipeline: ev.Pipeline, ReceivedAt: ev.ReceivedAt, Header: ev.Header, Body: ev.Body}
+		named, err := p.Name(ctx, &asked)
+		if err != nil {
+			return engine.Result{Err: err}
+		}
+		return engine.Result{Value: namedText(named)}
+	}
+	return engine.Result{Err: p.Handle(ctx, ev)}
+}
+
+// changedText is what a stage changed, as a script would return it; nil for nothing.
+func changedText(a *core.Amendment) json.RawMessage {
+	said := map[string]any{}
+	for name, word := range map[string]*string{"action": a.Action, "object": a.Object, "objectId": a.ObjectID} {
+		if word != nil {
+			said[name] = *word
+		}
+	}
+	for name, value := range map[string]json.RawMessage{"current": a.Current, "previous": a.Previous} {
+		if value != nil {
+			said[name] = value
+		}
+	}
+	if len(a.Labels) > 0 {
+		said["labels"] = a.Labels
+	}
+	return jsonText(said)
+}
+
+// namedText is what a source said of a request, as a script would return it.
+func namedText(ev *core.Event) json.RawMessage {
+	said := map[string]any{}
+	for name, word := range map[string]string{"action": ev.Action, "object": ev.Object, "objectId": ev.ObjectID, "version": ev.Version, "key": string(ev.Key), "flaw": ev.Flaw} {
+		if word != "" {
+			said[name] = word
+		}
+	}
+	for name, value := range map[string]json.RawMessage{"current": ev.Current, "previous": ev.Previous, "meta": ev.Meta} {
+		if value != nil {
+			said[name] = value
+		}
+	}
+	if !ev.OccurredAt.IsZero() {
+		said["occurredAt"] = ev.OccurredAt
+	}
+	return jsonText(said)
+}
+
+func jsonText(said map[string]any) json.RawMessage {
+	if len(said) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(said)
+	if err != nil { // the plugin's own JSON is none
+		text, _ = json.Marshal(fmt.Sprint(err))
+	}
+	return text
+}
+
+func (c *cli) printTried(u *placedPlugin, tried []triedEvent, measured []string) error {
+	failed := 0
+	for _, one := range tried {
+		if !one.OK {
+			failed++
+		}
+	}
+	if c.json {
+		err := c.printJSON(map[string]any{"kind": u.spec.Kind, "name": u.spec.Name, "events": orEmpty(tried), "failed": failed, "measured": orEmpty(measured)})
+		return errors.Join(err, failedOf(failed, len(tried)))
+	}
+	v := newTestView(c.stdout)
+	for _, one := range tried {
+		showRan(v, ran{Name: u.spec.Name, Event: one.Event, Type: one.Type, TookUS: one.TookUS, Result: one.Result}, "")
+		if one.Error != nil {
+			fmt.Fprintf(v.w, "  failed: %s\n", plain(one.Error.Message))
+		}
+	}
+	for _, m := range measured {
+		fmt.Fprintf(v.w, "%s %s\n", v.paint(yellow, "→"), plain(m))
+	}
+	fmt.Fprintf(v.w, "\n%s, %d failed. Nothing was stored, remembered or emitted.\n", counted(len(tried), "event"), failed)
+	return failedOf(failed, len(tried))
+}
+
+func failedOf(failed, all int) error {
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %s failed", failed, counted(all, "event"))
+}
+
+// orEmpty is the list as JSON shall have it when there is nothing in it.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

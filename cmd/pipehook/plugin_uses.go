@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/core/strict"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+)
+
+// placedPlugin is a place of the configuration that names a plugin, or a binary that none names.
+type placedPlugin struct {
+	pluginUse
+	listener config.Listener // for a listener; its defaults for a binary
+	wrong    error           // what was wrong there when the configuration was read
+}
+
+// place is the key of what names the plugin, such as listener[0]; empty for a binary.
+func (p *pluginPlace) place() string { return strings.TrimSuffix(p.plugin, ".plugin") }
+
+func (u *placedPlugin) place() string { return u.at.place() }
+
+// label is what people read.
+func (u *placedPlugin) label() string {
+	if u.place() == "" {
+		return u.spec.File()
+	}
+	return u.spec.Kind + " " + u.spec.Name
+}
+
+// pluginsConf is the configuration for looking at plugins: none is needed, and mistakes elsewhere in it
+// don't matter.
+func (c *cli) pluginsConf() (*config.Config, []placedPlugin, error) {
+	conf, _, err := c.loadOrExample()
+	if conf == nil {
+		return nil, nil, err
+	}
+	uses, wrong := placedPlugins(conf)
+	for i := range uses {
+		at := uses[i].at
+		mistakes := append(mistakesAt(err, at), mistakesAt(wrong, at)...)
+		uses[i].wrong = mistakes.Err()
+	}
+	return conf, uses, nil
+}
+
+// mistakesAt are those of an error that are about a plugin.
+func mistakesAt(err error, at pluginPlace) (found config.Mistakes) {
+	all, _ := errors.AsType[config.Mistakes](err)
+	for _, m := range all {
+		rest, ok := strings.CutPrefix(m.Key, at.others)
+		if m.Key == at.plugin || ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// placedPlugins are the places of the configuration that name a plugin: listeners, stages and sources,
+// each in the file's order.
+func placedPlugins(conf *config.Config) (placed []placedPlugin, wrong error) {
+	listeners, mistakes := listenerPlugins(conf)
+	for _, use := range listeners {
+		at := slices.IndexFunc(conf.Listeners, func(l config.Listener) bool { return l.Name == use.spec.Name })
+		placed = append(placed, placedPlugin{pluginUse: use, listener: conf.Listeners[at]})
+	}
+	chain := bareDraft(conf)
+	_, err := assemble(conf, bareDeps(conf), chain)
+	chains, _ := errors.AsType[config.Mistakes](err)
+	mistakes = append(mistakes, chains...)
+	for _, use := range chain.plugins {
+		placed = append(placed, placedPlugin{pluginUse: use})
+	}
+	for _, p := range conf.Pipelines { // with mistakes in it a stage does not come as far as the draft
+		for _, s := range p.Stages {
+			lost := pluginUse{at: pluginPlace{s.Key + ".plugin", s.Key}, spec: plughost.Spec{Kind: wire.Stage, Name: "of pipeline " + p.Name}}
+			if s.Use == "plugin" && !slices.ContainsFunc(placed, func(u placedPlugin) bool { return u.at == lost.at }) {
+				placed = append(placed, placedPlugin{pluginUse: lost})
+			}
+		}
+	}
+	return placed, mistakes.Err()
+}
+
+// choosePlugins are the plugins of the names: those of listeners, stages and sources, of binaries, and
+// paths of binaries. Without a name they are all that the configuration names.
+func choosePlugins(conf *config.Config, uses []placedPlugin, names []string) (chosen []placedPlugin, err error) {
+	if len(names) == 0 {
+		return uses, nil
+	}
+	for _, name := range names {
+		found := slices.DeleteFunc(slices.Clone(uses), func(u placedPlugin) bool { return !u.named(name) })
+		if len(found) > 0 {
+			chosen = append(chosen, found...)
+			continue
+		}
+		binary, err := unusedPlugin(conf, uses, name)
+		if err != nil {
+			return nil, err
+		}
+		chosen = append(chosen, binary)
+	}
+	return chosen, nil
+}
+
+func (u *placedPlugin) named(name string) bool {
+	return u.spec.Name == name || u.spec.File() == name || u.spec.Kind+":"+u.spec.Name == name || samePath(u.spec.Path, name)
+}
+
+// unusedPlugin is a binary that no place of the configuration names.
+func unusedPlugin(conf *config.Config, uses []placedPlugin, name string) (placedPlugin, error) {
+	path := name
+	if !strings.ContainsRune(name, filepath.Separator) {
+		path = pluginPath(conf, name)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return placedPlugin{}, usagef(pluginHint(uses, name), "there is no plugin %s, and no file %s", name, path)
+	}
+	listener := config.ListenerDefaults()
+	spec := plughost.Spec{
+		Name: pluginName(path), Path: path, Dir: filepath.Dir(conf.Path),
+		Memory: int64(conf.Plugins.Limits.Memory), OpenFiles: conf.Plugins.Limits.OpenFiles,
+	}
+	return placedPlugin{pluginUse: pluginUse{spec: spec, timeout: listener.Timeout}, listener: listener}, nil
+}
+
+func pluginHint(uses []placedPlugin, name string) string {
+	var known []string
+	for _, u := range uses {
+		known = append(known, u.spec.Name, u.spec.File())
+	}
+	slices.Sort(known)
+	if known = slices.Compact(known); len(known) > 0 {
+		return strict.Suggest(name, known)
+	}
+	if !core.IsName(name) {
+		name = "NAME"
+	}
+	return "pipehook plugin new " + name
+}
+
+// kinds are what the plugin is to be started as, in the order in which that is tried.
+func (u *placedPlugin) kinds() []string {
+	if u.spec.Kind != "" {
+		return []string{u.spec.Kind}
+	}
+	return []string{wire.Listener, wire.Stage, wire.Source}
+}

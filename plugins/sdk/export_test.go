@@ -1,0 +1,4 @@
+package sdk
+
+// Decode is for the fuzzer.
+var Decode = decode
