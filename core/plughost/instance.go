@@ -37,6 +37,7 @@ type instance struct {
 	code     string // which binary it is
 	desk     *desk
 	remove   func() // of its sockets
+	company  bool   // it crashed in several calls; belongs to who holds the Plugin's mu
 
 	mu       sync.Mutex
 	why      string // we have killed it; empty when we have not
@@ -188,6 +189,8 @@ func (i *instance) startError(ctx context.Context, err error) error {
 		return versionError(otherVersion(hello))
 	case !i.isOver() || i.wasKilled(): // go-plugin knows more
 		return err
+	case hello == "" && i.voice.toldOfAnother():
+		return errors.New("it is a plugin of another program: one of pipehook is built with its SDK")
 	case hello == "":
 		return fmt.Errorf("it ended before it shook hands: %s", i.lastWords())
 	}
@@ -408,5 +411,6 @@ func (i *instance) end(gently bool) {
 	if i.ID() != "" {
 		<-i.ended
 	}
+	i.endStrays()
 	i.remove()
 }

@@ -82,13 +82,16 @@ type voice struct {
 	left    int // out
 	blame   string
 	blaming bool // blame is why the process ends
+	another bool // it said that it is not for us
 	hungry  bool // it said that there is no more memory, and nothing sensible since
 }
 
 // voice is that of the plugin, without its secrets.
 func (h *Host) voice(spec *Spec, log *slog.Logger) *voice {
 	if h.opts.Said != nil {
-		log = slog.New(h.opts.Said)
+		if said := h.opts.Said(spec); said != nil {
+			log = slog.New(said)
+		}
 	}
 	return &voice{log: log, secrets: core.NewRedactor(spec.Secrets)}
 }
@@ -131,6 +134,7 @@ func (v *voice) note(text string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.hungry = v.hungry || starved(text)
+	v.another = v.another || strings.HasPrefix(text, "This binary is a plugin.") // go-plugin's words for a cookie that is not its own
 	fatal := strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
 	if fatal || !v.blaming {
 		v.blame, v.blaming = clip(text, maxAttr), fatal
@@ -144,6 +148,13 @@ func (v *voice) reason() (text string, hungry bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.blame, v.hungry
+}
+
+// toldOfAnother reports whether it said that it is the plugin of another program.
+func (v *voice) toldOfAnother() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.another
 }
 
 // structured logs a line that the plugin's logger wrote, with its level, time and attributes. Its
