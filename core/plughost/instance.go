@@ -82,6 +82,7 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 			return p, nil
 		},
 		AutoMTLS: !spec.Plain, SkipHostEnv: true, StartTimeout: h.opts.Limits.Start,
+		GRPCDialOptions:  wire.DialOptions(),
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: sockets},
 		Logger:           hclog.NewNullLogger(), SyncStdout: said, SyncStderr: complained,
 	})
