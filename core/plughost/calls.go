@@ -16,7 +16,7 @@ import (
 func (p *Plugin) Handle(ctx context.Context, ev core.Event) error {
 	var result wire.Result
 	err := p.call(ctx, &ev, func(ctx context.Context, i *instance, timeout time.Duration, g wire.Given) error {
-		return i.wire.Handle(ctx, timeout, []wire.Given{g}, func(_ int, r wire.Result) { result = r })
+		return i.wire.Handle(ctx, timeout, []wire.Given{g}, func(_ int, r wire.Result) { result = wire.Result{Err: i.hidden(r.Err)} })
 	})
 	if err != nil {
 		return err
@@ -28,7 +28,10 @@ func (p *Plugin) Handle(ctx context.Context, ev core.Event) error {
 // why the plugin did not judge.
 func (p *Plugin) Process(ctx context.Context, ev *core.Event) (j wire.Judgement, err error) {
 	callErr := p.call(ctx, ev, func(ctx context.Context, i *instance, timeout time.Duration, g wire.Given) error {
-		j, err = i.wire.Process(ctx, timeout, g)
+		if j, err = i.wire.Process(ctx, timeout, g); err == nil {
+			j.Reason = i.voice.secrets.Redact(j.Reason)
+		}
+		err = i.hidden(err)
 		return asCall(err)
 	})
 	if callErr != nil {
@@ -42,6 +45,7 @@ func (p *Plugin) Process(ctx context.Context, ev *core.Event) (j wire.Judgement,
 func (p *Plugin) Name(ctx context.Context, ev *core.Event) (named *core.Event, err error) {
 	callErr := p.call(ctx, ev, func(ctx context.Context, i *instance, timeout time.Duration, g wire.Given) error {
 		named, err = i.wire.Name(ctx, timeout, g)
+		err = i.hidden(err)
 		return asCall(err)
 	})
 	if callErr != nil {
@@ -69,7 +73,7 @@ func (p *Plugin) call(ctx context.Context, ev *core.Event, do func(ctx context.C
 		return do(ctx, i, timeout, g)
 	})
 	i.desk.done(g)
-	p.exit(core.KindOf(err) == core.Crashed, ev.ID)
+	p.exit(i, core.KindOf(err) == core.Crashed, ev.ID)
 	return err
 }
 
@@ -137,10 +141,14 @@ func (p *Plugin) suspected(event string) bool {
 }
 
 // exit takes back what enter gave, after a call about the events. Those that it did not answer when the
-// process crashed may be the cause.
-func (p *Plugin) exit(crashed bool, events ...string) {
+// process crashed may be the cause. company reports that there were other calls then, so that it may
+// just as well be one of those.
+func (p *Plugin) exit(i *instance, crashed bool, events ...string) (company bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if crashed && p.calls > 1 { // the first of them to be here counts them all
+		i.company = true
+	}
 	p.calls--
 	p.alone = false
 	for _, event := range events {
@@ -157,4 +165,5 @@ func (p *Plugin) exit(crashed bool, events ...string) {
 		p.suspects[event] = true
 	}
 	p.tell()
+	return crashed && i.company
 }
