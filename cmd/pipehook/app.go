@@ -118,6 +118,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err := a.openStore(ctx, conf, p.from); err != nil {
 		return nil, err
 	}
+	a.effects.kv = a.store // what plugins ask for at their start
 	if err := a.openPlugins(ctx, conf, bare.plugins, p); err != nil {
 		return nil, err
 	}
@@ -140,7 +141,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		},
 	})
 	a.metrics.Listeners(a.standing, a.store.Shards)
-	a.effects.kv, a.effects.routes, a.effects.commit = a.store, a.engine, a.bound // before anything runs
+	a.effects.routes, a.effects.commit = a.engine, a.bound // before anything runs
 	a.deliveries = newDeliveries(a.engine, a.log)
 	a.store.Attach(a.engine)
 	a.deps = stages.Deps{

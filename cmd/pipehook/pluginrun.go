@@ -112,6 +112,16 @@ func (r *runningPlugin) Handle(ctx context.Context, ev core.Event) error {
 	return t.Handle(ctx, ev)
 }
 
+// HandleBatch is part of core.BatchListener.
+func (r *runningPlugin) HandleBatch(ctx context.Context, timeout time.Duration, batch []core.Delivery, begin func(i int) bool, done func(i int, out core.Outcome)) {
+	if t := r.enter(); t != nil {
+		defer t.calls.Done()
+		t.HandleBatch(ctx, timeout, batch, begin, done)
+	} else if begin(0) {
+		done(0, core.Outcome{Err: errPluginEnded})
+	}
+}
+
 // code is which binary runs.
 func (r *runningPlugin) code() string { return r.plugin().Code() }
 

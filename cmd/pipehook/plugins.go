@@ -40,7 +40,7 @@ type pluginMap map[string]*runningPlugin
 // openPlugins starts the plugins of listeners and those of chains. One that does not run is no reason not to serve; one that
 // refuses its configuration is, like any other mistake in it.
 func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []pluginUse, p parts) error {
-	host, err := plughost.Open(plughost.Options{Dir: filepath.Join(a.seat.Dir, "plugins"), Log: a.log, Said: a.pluginEars(p.see.said)})
+	host, err := plughost.Open(plughost.Options{Dir: filepath.Join(a.seat.Dir, "plugins"), Log: a.log, Services: a.pluginServices(), Said: a.pluginEars(p.see.said)})
 	if err != nil {
 		return err
 	}
