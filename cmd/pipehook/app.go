@@ -17,6 +17,7 @@ import (
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/ingress"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/plughost"
 	"github.com/pipehook/pipehook/core/refused"
 	"github.com/pipehook/pipehook/core/seat"
 	"github.com/pipehook/pipehook/core/spool"
@@ -80,7 +81,8 @@ type parts struct {
 	see     watchers
 	from    *inheritance // nil when nothing was passed to the process
 	manager manager
-	again   bool // it served before with this configuration, and must do so again
+	attach  map[string]*plughost.Attachment // plugins that somebody else has started
+	again   bool                            // it served before with this configuration, and must do so again
 }
 
 // newApp opens and joins all parts. When it fails nothing stays open. The store comes last of what

@@ -151,6 +151,33 @@ func TestWhoHasEndedTheProcessIsAloneTheNextTime(t *testing.T) {
 	}
 }
 
+// Who was there when the process ended, and did not end it, is not blamed: not even once.
+func TestACrashInCompanyIsBlamedOnWhoDoesItAlone(t *testing.T) {
+	p := newBench(t, plughost.Limits{}).lab(t, "")
+	begun := make(chan struct{})
+	var other sync.WaitGroup
+	other.Go(func() {
+		slow := core.Delivery{Event: core.Event{ID: "slow", Object: "slow"}}
+		p.HandleBatch(t.Context(), 3*time.Second, []core.Delivery{slow}, func(int) bool {
+			close(begun)
+			return true
+		}, func(_ int, out core.Outcome) {
+			if core.KindOf(out.Err) != core.Failed {
+				t.Errorf("who was beside it: %v", out.Err)
+			}
+		})
+	})
+	<-begun
+	outs, _ := handleAll(t, t.Context(), p, 10*time.Second, deliveries("panic later"), 1)
+	if got := words(outs); got != "crashed" {
+		t.Errorf("it ended %s, want crashed (%v)", got, outs[0].Err)
+	}
+	other.Wait()
+	if n := p.State().Restarts; n != 2 {
+		t.Errorf("the process was started again %d times, want twice: after the crash in company, and after that alone", n)
+	}
+}
+
 func TestOfABatchOnlyWhatMayBeginRuns(t *testing.T) {
 	p := newBench(t, plughost.Limits{}).lab(t, "")
 	for _, test := range []struct{ given, may int }{{100, 100}, {100, 41}, {3, 1}, {3, 0}} {

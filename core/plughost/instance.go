@@ -37,6 +37,7 @@ type instance struct {
 	code     string // which binary it is
 	desk     *desk
 	remove   func() // of its sockets
+	company  bool   // it crashed in several calls; belongs to who holds the Plugin's mu
 
 	mu       sync.Mutex
 	why      string // we have killed it; empty when we have not

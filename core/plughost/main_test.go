@@ -104,6 +104,9 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	switch ev.Object {
 	case "panic":
 		panic("the plugin has a bug")
+	case "panic later":
+		time.Sleep(500 * time.Millisecond)
+		panic("a bug that takes its time")
 	case "elsewhere":
 		go func() { panic("a bug elsewhere") }()
 		<-ctx.Done()
