@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,14 +20,14 @@ import (
 	"github.com/pipehook/pipehook/core/store"
 )
 
-// What one call of a script may do.
+// What one call of a script or a plugin may do.
 const (
 	maxFetches  = 50
 	maxFetching = 8 // at a time; others wait
 	maxEmits    = 100
 )
 
-// remembers is where scripts keep what they want to find again.
+// remembers is where scripts and plugins keep what they want to find again.
 type remembers interface {
 	KVGet(ctx context.Context, script, key string) (store.KVEntry, bool, error)
 	KVSet(ctx context.Context, script, key string, value []byte, o store.KVSetting) (store.KVEntry, bool, error)
@@ -39,7 +40,7 @@ type router interface {
 	Route(ev *core.Event) (names []string, refused []core.Refusal)
 }
 
-// effects are what scripts may do outside, joined from the parts that do it.
+// effects are what scripts and plugins may do outside, joined from the parts that do it.
 type effects struct {
 	kv     remembers
 	routes router
@@ -51,12 +52,27 @@ func newEffects(kv remembers, routes router, commit core.Committer, log *slog.Lo
 	return &effects{kv: kv, routes: routes, commit: commit, log: log}
 }
 
-// hostSpec is one script and what it may reach.
+// hostSpec is one script or plugin and what it may reach.
 type hostSpec struct {
+	what         string // "plugin"; empty for a script
 	name         string // under which it remembers, and which what it emits names as its cause
 	allowHosts   []string
 	allowPrivate []netip.Prefix
 	emits        bool // it handles events that are stored; what is not may never have happened
+}
+
+// userHost is what scripts and plugins may do alike.
+type userHost struct {
+	*effects
+	spec hostSpec
+
+	mu    sync.Mutex
+	calls map[weak.Pointer[core.Event]]*usage // by the event, of which each call has its own
+}
+
+func (e *effects) user(spec hostSpec) *userHost {
+	spec.what = cmp.Or(spec.what, "script")
+	return &userHost{effects: e, spec: spec, calls: map[weak.Pointer[core.Event]]*usage{}}
 }
 
 // host makes the engine.Host of one script. It is closed when no call can run any more.
@@ -67,17 +83,13 @@ func (e *effects) host(spec hostSpec) (*scriptHost, error) {
 	if err != nil {
 		return nil, fmt.Errorf("allow_hosts: %w", err)
 	}
-	return &scriptHost{effects: e, spec: spec, client: client, calls: map[weak.Pointer[core.Event]]*usage{}}, nil
+	return &scriptHost{userHost: e.user(spec), client: client}, nil
 }
 
 // scriptHost is an engine.Host.
 type scriptHost struct {
-	*effects
-	spec   hostSpec
+	*userHost
 	client *egress.Client
-
-	mu    sync.Mutex
-	calls map[weak.Pointer[core.Event]]*usage // by the event, of which each call has its own
 }
 
 var _ engine.Host = (*scriptHost)(nil)
@@ -94,7 +106,7 @@ type usage struct {
 func (h *scriptHost) Close() { h.client.Close() }
 
 // usage is that of the call. It goes with the call's event, since a host is not told when a call ends.
-func (h *scriptHost) usage(by effect.Caller) (*usage, error) {
+func (h *userHost) usage(by effect.Caller) (*usage, error) {
 	if by.Event == nil {
 		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "nothing outside can be reached while the file is loaded: do it in the exported function"}
 	}
@@ -110,7 +122,7 @@ func (h *scriptHost) usage(by effect.Caller) (*usage, error) {
 	return u, nil
 }
 
-func (h *scriptHost) forget(call weak.Pointer[core.Event]) {
+func (h *userHost) forget(call weak.Pointer[core.Event]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.calls, call)
@@ -153,18 +165,23 @@ func (h *scriptHost) KV(ctx context.Context, by effect.Caller, op *effect.KVOp) 
 	if _, err := h.usage(by); err != nil {
 		return nil, err
 	}
-	script := h.spec.name
+	return h.userHost.KV(ctx, by, op)
+}
+
+// KV does what is asked of what is remembered.
+func (h *userHost) KV(ctx context.Context, _ effect.Caller, op *effect.KVOp) (*effect.KVResult, error) {
+	name := h.spec.name
 	if op.Shared {
-		script = ""
+		name = ""
 	}
-	result, err := h.remember(ctx, script, op)
+	result, err := h.remember(ctx, name, op)
 	if err != nil {
 		return nil, h.hostError(err)
 	}
 	return result, nil
 }
 
-func (h *scriptHost) remember(ctx context.Context, script string, op *effect.KVOp) (*effect.KVResult, error) {
+func (h *userHost) remember(ctx context.Context, script string, op *effect.KVOp) (*effect.KVResult, error) {
 	var entry store.KVEntry
 	result := &effect.KVResult{}
 	var err error
@@ -173,7 +190,7 @@ func (h *scriptHost) remember(ctx context.Context, script string, op *effect.KVO
 		entry, result.OK, err = h.kv.KVGet(ctx, script, op.Key)
 	case "set":
 		entry, result.OK, err = h.kv.KVSet(ctx, script, op.Key, op.Value, store.KVSetting{TTL: op.TTL, IfVersion: op.IfVersion})
-		entry.Value = nil // the script has it
+		entry.Value = nil // who asks has it
 	case "delete":
 		result.OK, err = h.kv.KVDelete(ctx, script, op.Key, op.IfVersion)
 	case "list":
@@ -192,8 +209,8 @@ func (h *scriptHost) remember(ctx context.Context, script string, op *effect.KVO
 	return result, err
 }
 
-// Emit is part of engine.Host.
-func (h *scriptHost) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error) {
+// Emit is part of engine.Host and of plughost.Services.
+func (h *userHost) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error) {
 	u, err := h.usage(by)
 	if err != nil {
 		return nil, err
@@ -218,8 +235,8 @@ func (h *scriptHost) Emit(ctx context.Context, by effect.Caller, e *effect.Emit)
 	return &effect.Emitted{ID: receipt.ID, Duplicate: receipt.Duplicate}, nil
 }
 
-// hostError is what a script may know of an error. Of what is ours it learns that, and the log the rest.
-func (h *scriptHost) hostError(err error) *effect.Error {
+// hostError is what a script or a plugin may know of an error. Of what is ours it learns that, and the log the rest.
+func (h *userHost) hostError(err error) *effect.Error {
 	if e, ok := errors.AsType[*egress.Error](err); ok {
 		return &effect.Error{Code: e.Code, Msg: e.Msg}
 	}
@@ -236,10 +253,13 @@ func (h *scriptHost) hostError(err error) *effect.Error {
 		case core.TooLarge:
 			return &effect.Error{Code: "ETOOLARGE", Msg: e.Msg}
 		case core.Unavailable:
-			h.log.Debug("a script's request could not be met for now", "script", h.spec.name, "err", err)
+			h.log.Debug("a "+h.spec.what+"'s request could not be met for now", h.spec.what, h.spec.name, "err", err)
 			return &effect.Error{Code: "EUNAVAILABLE", Msg: e.Msg}
 		}
 	}
-	h.log.Error("a script's request failed", "script", h.spec.name, "err", err)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &effect.Error{Code: "ETIMEDOUT", Msg: "this was not done when the call's time was over"}
+	}
+	h.log.Error("a "+h.spec.what+"'s request failed", h.spec.what, h.spec.name, "err", err)
 	return &effect.Error{Code: "EINTERNAL", Msg: "this failed for a reason of pipehook's own, which is in its log"}
 }

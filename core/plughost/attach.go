@@ -54,7 +54,7 @@ func ParseReattach(text string) (map[string]*Attachment, error) {
 
 // attach connects to a process that runs, and gives it its configuration.
 func (h *Host) attach(ctx context.Context, spec *Spec, log *slog.Logger) (*instance, error) {
-	sockets, remove, err := h.socketDir()
+	sockets, desk, remove, err := h.openDesk(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (h *Host) attach(ctx context.Context, spec *Spec, log *slog.Logger) (*insta
 	limits.Answer = patience
 	i := &instance{
 		process: &process{ended: make(chan struct{}), sockets: sockets}, attached: &link{},
-		voice: &voice{log: log}, limits: limits, remove: remove,
+		voice: h.voice(spec, log), limits: limits, desk: desk, remove: remove,
 	}
 	i.attached.pid.Store(int64(spec.Attach.PID))
 	if err := i.attached.connect(ctx, i, spec.Attach.Address); err != nil {

@@ -185,5 +185,5 @@ func outcome(i *instance, r wire.Result, began time.Time) core.Outcome {
 	if r.Took == 0 {
 		r.Took = time.Since(began)
 	}
-	return core.Outcome{Err: r.Err, Took: r.Took, Code: i.code}
+	return core.Outcome{Err: i.hidden(r.Err), Took: r.Took, Code: i.code}
 }

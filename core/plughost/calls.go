@@ -16,7 +16,7 @@ import (
 func (p *Plugin) Handle(ctx context.Context, ev core.Event) error {
 	var result wire.Result
 	err := p.call(ctx, &ev, func(ctx context.Context, i *instance, timeout time.Duration, g wire.Given) error {
-		return i.wire.Handle(ctx, timeout, []wire.Given{g}, func(_ int, r wire.Result) { result = r })
+		return i.wire.Handle(ctx, timeout, []wire.Given{g}, func(_ int, r wire.Result) { result = wire.Result{Err: i.hidden(r.Err)} })
 	})
 	if err != nil {
 		return err
@@ -28,7 +28,10 @@ func (p *Plugin) Handle(ctx context.Context, ev core.Event) error {
 // why the plugin did not judge.
 func (p *Plugin) Process(ctx context.Context, ev *core.Event) (j wire.Judgement, err error) {
 	callErr := p.call(ctx, ev, func(ctx context.Context, i *instance, timeout time.Duration, g wire.Given) error {
-		j, err = i.wire.Process(ctx, timeout, g)
+		if j, err = i.wire.Process(ctx, timeout, g); err == nil {
+			j.Reason = i.voice.secrets.Redact(j.Reason)
+		}
+		err = i.hidden(err)
 		return asCall(err)
 	})
 	if callErr != nil {
@@ -42,6 +45,7 @@ func (p *Plugin) Process(ctx context.Context, ev *core.Event) (j wire.Judgement,
 func (p *Plugin) Name(ctx context.Context, ev *core.Event) (named *core.Event, err error) {
 	callErr := p.call(ctx, ev, func(ctx context.Context, i *instance, timeout time.Duration, g wire.Given) error {
 		named, err = i.wire.Name(ctx, timeout, g)
+		err = i.hidden(err)
 		return asCall(err)
 	})
 	if callErr != nil {

@@ -8,11 +8,18 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	goplugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/plughost"
@@ -90,5 +97,236 @@ func TestAFileThatAnybodyMayReplaceIsRunOnlyWhenItIsPinned(t *testing.T) {
 		if _, err := plughost.Check(named, sum); err != nil {
 			t.Errorf("%s, and pinned: %v", test.name, err)
 		}
+	}
+}
+
+// Whatever a plugin prints, pipehook's memory and its log stay small, and the plugin goes on.
+func TestWhatAPluginPrintsCostsLittle(t *testing.T) {
+	for _, object := range []string{"flood", "noise"} {
+		t.Run(object, func(t *testing.T) {
+			b := newBench(t, plughost.Limits{})
+			p := b.lab(t, "")
+			pid := number(t, p, "pid")
+			done := make(chan error, 1)
+			before := heap()
+			go func() { done <- handle(t, p, object) }()
+			most := before
+			for running := true; running; {
+				select {
+				case err := <-done:
+					if running = false; err != nil {
+						t.Error(err)
+					}
+				case <-time.After(5 * time.Millisecond):
+					most = max(most, heap())
+				}
+			}
+			if grew := (int64(most) - int64(before)) >> 20; grew > 64 {
+				t.Errorf("the heap grew by %d MiB", grew)
+			}
+			if now := number(t, p, "pid"); now != pid {
+				t.Error("the process was ended")
+			}
+			if n := len(b.log.String()) >> 20; object == "flood" && n > 0 {
+				t.Errorf("%d MiB were logged", n)
+			}
+		})
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse
+}
+
+// The file is another one every moment. What does not have the checksum never runs.
+func TestAFileThatIsSwappedWhileItIsStartedNeverRuns(t *testing.T) {
+	dir := t.TempDir()
+	path, mark := filepath.Join(dir, "plugin"), filepath.Join(dir, "ran")
+	good, evil := "#!/bin/sh\nexit 3\n", "#!/bin/sh\ntouch "+mark+"\n"
+	put := func(text string) error {
+		next := filepath.Join(dir, "next")
+		return errors.Join(os.WriteFile(next, []byte(text), 0o700), os.Rename(next, path))
+	}
+	if err := put(good); err != nil {
+		t.Fatal(err)
+	}
+	sum, err := plughost.Check(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, swapped := make(chan struct{}), make(chan error, 1)
+	go func() { // ends with stop
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				swapped <- nil
+				return
+			default:
+			}
+			text := evil
+			if n%2 == 0 {
+				text = good
+			}
+			if err := put(text); err != nil {
+				swapped <- err
+				return
+			}
+			if n%8 == 0 { // in place too: half of one, half of the other
+				if err := os.WriteFile(path, []byte(evil), 0o700); err != nil && !errors.Is(err, syscall.ETXTBSY) {
+					swapped <- err
+					return
+				}
+			}
+		}
+	}()
+	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
+	times := 1000
+	if testing.Short() {
+		times = 100
+	}
+	starts, ran, refused := 0, 0, 0
+	for starts < times {
+		p := b.Start(plughost.Spec{Path: path, SHA256: sum, Plain: true})
+		err := p.Ready(t.Context())
+		if bad, ok := errors.AsType[*plughost.BinaryError](err); ok && bad.Checksum {
+			refused++
+		} else if err != nil && strings.Contains(err.Error(), "exit status 3") {
+			ran++
+		}
+		p.Stop(t.Context())
+		starts += 1 + p.State().Restarts
+	}
+	close(stop)
+	if err := <-swapped; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("the other file ran")
+	}
+	if ran == 0 || refused == 0 {
+		t.Errorf("%d ran and %d were refused of %d: the test tests nothing", ran, refused, starts)
+	}
+}
+
+// What a plugin has started goes with it, in whatever group it is.
+func TestNothingOfAProcessOutlivesIt(t *testing.T) {
+	if !onLinux() {
+		t.Skip("what has left its group is not found on this system")
+	}
+	b := newBench(t, plughost.Limits{})
+	p := b.lab(t, "")
+	for _, end := range []string{"exit", "panic", "kill"} {
+		children := []int{number(t, p, "fork"), number(t, p, "fork far")}
+		if err := handle(t, p, end); core.KindOf(err) != core.Crashed {
+			t.Fatal(err)
+		}
+		until(t, "the children are gone", func() bool { return !slices.ContainsFunc(children, alive) })
+	}
+	child := number(t, p, "fork far")
+	p.Stop(t.Context())
+	if alive(child) {
+		t.Errorf("process %d outlived a stop", child)
+	}
+}
+
+func TestAForkBombIsEndedWhole(t *testing.T) {
+	if !onLinux() {
+		t.Skip("processes are not listed on this system")
+	}
+	const mark = "86473.25" // seconds, which nobody else sleeps
+	b := newBench(t, plughost.Limits{Start: 700 * time.Millisecond, FirstPause: time.Hour})
+	p := b.Start(plughost.Spec{Path: script(t, "b() { [ $1 -gt 0 ] && { b $(($1-1)) & b $(($1-1)) & }; sleep "+mark+"; }\nb 6")})
+	if err := p.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "did not start") {
+		t.Errorf("error %v", err)
+	}
+	p.Stop(t.Context())
+	until(t, "all are gone", func() bool { return len(running("cmdline", mark)) == 0 })
+}
+
+// running are the processes with a text in a file of theirs in /proc.
+func running(file, text string) (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*/" + file) // the pattern is good
+	for _, path := range all {
+		if said, err := os.ReadFile(path); err == nil && strings.Contains(string(said), text) {
+			if pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path))); pid != os.Getpid() && alive(pid) {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// A host that is killed leaves no plugin, whenever it was: while one starts, shakes hands, or works.
+func TestNoPluginLivesASecondLongerThanAHostThatIsKilled(t *testing.T) {
+	if !onLinux() {
+		t.Skip("the system does not end children with their parent")
+	}
+	times := 20
+	if testing.Short() {
+		times = 3
+	}
+	for i := range times {
+		dir := filepath.Join(shortDir(t), "plugins") // where its sockets find room
+		cmd := exec.Command(labSpec("").Path)
+		cmd.Env = append(os.Environ(), hostEnv+"="+dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		mine := func() []int { return running("environ", goplugin.EnvUnixSocketDir+"="+dir) }
+		if i%2 == 0 {
+			until(t, "a plugin runs", func() bool { return len(mine()) > 0 })
+		}
+		time.Sleep(time.Duration(i) * 5 * time.Millisecond) // somewhere in its life
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		killed := time.Now()
+		_ = cmd.Wait() // it was killed
+		plugins := func() []int {
+			return slices.DeleteFunc(mine(), func(pid int) bool {
+				command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+				return string(command) == "sleep\n" // what it has started and hidden is the next host's
+			})
+		}
+		until(t, "no plugin is left", func() bool { return len(plugins()) == 0 })
+		if took := time.Since(killed); took > time.Second {
+			t.Errorf("a plugin lived on for %s", took)
+		}
+		for _, pid := range mine() {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // there is no next host here
+		}
+	}
+}
+
+func TestAPluginInheritsNothingButTheLock(t *testing.T) {
+	if !onLinux() {
+		t.Skip("files are not listed on this system")
+	}
+	secret, err := os.Create(filepath.Join(t.TempDir(), "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = secret.Close() }()
+	if _, err := unix.FcntlInt(secret.Fd(), unix.F_SETFD, 0); err != nil { // as if we had inherited it
+		t.Fatal(err)
+	}
+	b := newBench(t, plughost.Limits{})
+	p := b.lab(t, "")
+	locks := 0
+	for line := range strings.Lines(handle(t, p, "descriptors").Error()) {
+		_, to, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case to == filepath.Join(b.dir, "alive"):
+			locks++
+		case strings.HasPrefix(to, "pipe:"), strings.HasPrefix(to, "socket:"), strings.HasPrefix(to, "anon_inode:"), to == os.DevNull, strings.HasPrefix(to, "/proc/"), to == "":
+		case strings.HasPrefix(to, "/sys/"): // Go reads there what its control group allows
+		default:
+			t.Errorf("it has %s", line)
+		}
+	}
+	if locks != 1 {
+		t.Errorf("it has the lock %d times", locks)
 	}
 }

@@ -71,23 +71,11 @@ func environment() (environ []string) {
 func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logger) (_ *instance, err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.Limits.Start)
 	defer cancel()
-	sockets, remove, err := h.socketDir()
+	sockets, desk, remove, err := h.openDesk(spec)
 	if err != nil {
 		return nil, err
 	}
-	desk, err := h.openDesk(spec, sockets)
-	if err != nil {
-		remove()
-		return nil, err
-	}
-	if desk != nil {
-		unlink := remove
-		remove = func() { desk.close(); unlink() }
-	}
-	v := &voice{log: log}
-	if h.opts.Said != nil {
-		v.log = slog.New(h.opts.Said)
-	}
+	v := h.voice(spec, log)
 	said, complained := &output{voice: v, level: slog.LevelInfo}, &output{voice: v, level: slog.LevelWarn}
 	cmd := exec.Command(b.path)
 	cmd.Args[0], cmd.Dir, cmd.SysProcAttr, cmd.ExtraFiles = spec.Path, spec.Dir, attributes(), []*os.File{h.lock}
@@ -138,7 +126,7 @@ func (i *instance) configure(ctx context.Context, spec *Spec) (err error) {
 	if i.manifest, err = i.wire.Configure(context.WithoutCancel(ctx), wire.Setup{
 		Kind: spec.Kind, Name: spec.Name, Config: spec.Config, Secrets: spec.Secrets, Host: i.desk.where(),
 	}); err != nil {
-		return refusal(err)
+		return i.hidden(refusal(err))
 	}
 	if !i.manifest.Can(spec.Kind) {
 		return fmt.Errorf("the plugin is no %s: it says that it does %q", spec.Kind, i.manifest.Does)
@@ -161,6 +149,30 @@ func refusal(err error) error {
 	return r
 }
 
+// hidden is an error of the plugin's without its secrets: people read it.
+func (i *instance) hidden(err error) error {
+	if i.voice.secrets == nil {
+		return err
+	}
+	switch e := err.(type) {
+	case *core.Error:
+		own := *e
+		own.Msg = i.voice.secrets.Redact(e.Msg)
+		return &own
+	case *wire.Rejection:
+		own := *e
+		own.Msg = i.voice.secrets.Redact(e.Msg)
+		return &own
+	case Refused:
+		own := slices.Clone(e)
+		for k := range own {
+			own[k].Msg = i.voice.secrets.Redact(own[k].Msg)
+		}
+		return own
+	}
+	return err
+}
+
 // startError says why a process did not become a plugin, with what it said itself.
 func (i *instance) startError(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[Refused](err); ok || i.ID() == "" {
@@ -176,6 +188,8 @@ func (i *instance) startError(ctx context.Context, err error) error {
 		return versionError(otherVersion(hello))
 	case !i.isOver() || i.wasKilled(): // go-plugin knows more
 		return err
+	case hello == "" && i.voice.toldOfAnother():
+		return errors.New("it is a plugin of another program: one of pipehook is built with its SDK")
 	case hello == "":
 		return fmt.Errorf("it ended before it shook hands: %s", i.lastWords())
 	}
@@ -396,5 +410,6 @@ func (i *instance) end(gently bool) {
 	if i.ID() != "" {
 		<-i.ended
 	}
+	i.endStrays()
 	i.remove()
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -36,6 +37,10 @@ const hostEnv = "PLUGHOST_TEST_HOST"
 
 // The test's own binary is the plugin, when it is started as one.
 func TestMain(m *testing.M) {
+	if guise := guises[filepath.Base(os.Args[0])]; guise != nil {
+		guise()
+		return
+	}
 	switch {
 	case os.Getenv(wire.Handshake.MagicCookieKey) != "" && filepath.Base(os.Args[0]) == oldLab:
 		serveOld()
@@ -74,6 +79,8 @@ func (l *labListener) Start(ctx context.Context, host *sdk.Host) error {
 		panic("no greeting")
 	case "sleep":
 		time.Sleep(time.Hour)
+	case "tell":
+		return sdk.Wrong("greeting", "is not "+host.Secret("word"))
 	case "ask":
 		_, err := host.Emit(ctx, sdk.Emission{Action: "too", Object: "early"})
 		return host.KV().Set(ctx, "started", fmt.Sprint(err), 0)
@@ -142,6 +149,8 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	case "deadline":
 		at, _ := ctx.Deadline()
 		return errors.New(strconv.Itoa(int(time.Until(at).Hours())))
+	case "tell", "tell and die":
+		return l.tell(ev.Object == "tell and die")
 	case "remember", "emit", "count", "abandon", "keep":
 		return l.ask(ctx, ev)
 	case "hoard":
@@ -156,6 +165,37 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 			}
 			hoardedFiles = append(hoardedFiles, f)
 		}
+	case "flood":
+		line := bytes.Repeat([]byte("x"), 1<<20)
+		for range 100 {
+			for _, to := range []io.Writer{realStdout, os.Stdout, realStderr} {
+				if _, err := to.Write(line); err != nil {
+					return err
+				}
+			}
+		}
+	case "noise":
+		noise := rand.NewChaCha8([32]byte{})
+		for range 100 {
+			line := make([]byte, 64<<10)
+			_, _ = noise.Read(line)
+			for _, to := range []io.Writer{realStdout, os.Stdout, realStderr} {
+				if _, err := to.Write(line); err != nil {
+					return err
+				}
+			}
+		}
+	case "descriptors":
+		var all []string
+		names, err := os.ReadDir("/proc/self/fd")
+		for _, name := range names {
+			to, _ := os.Readlink("/proc/self/fd/" + name.Name())
+			all = append(all, name.Name()+" "+to)
+		}
+		return errors.Join(err, errors.New(strings.Join(all, "\n")))
+	case "first environ":
+		text, err := os.ReadFile("/proc/self/environ")
+		return errors.Join(err, errors.New(strings.ReplaceAll(string(text), "\x00", "\n")))
 	case "limits":
 		text, err := os.ReadFile("/proc/self/limits")
 		return errors.Join(err, errors.New(string(text)))
@@ -184,6 +224,18 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 		return errors.New(string(text))
 	}
 	return nil
+}
+
+// tell says the secret in every way there is.
+func (l *labListener) tell(die bool) error {
+	word := l.host.Secret("word")
+	l.host.Log().Warn("log "+word, "attr", word, word, map[string]string{"a": word})
+	fmt.Println("out " + word)
+	fmt.Fprintln(os.Stderr, "err "+word)
+	if die {
+		panic(word)
+	}
+	return sdk.Permanent(errors.New("failed with " + word))
 }
 
 // kept are contexts of calls that have ended.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pipehook/pipehook/core"
 )
 
 const (
@@ -71,7 +73,8 @@ func (o *output) end() {
 
 // voice is all that one plugin says.
 type voice struct {
-	log *slog.Logger
+	log     *slog.Logger
+	secrets *core.Redactor
 
 	mu      sync.Mutex
 	since   time.Time
@@ -79,7 +82,18 @@ type voice struct {
 	left    int // out
 	blame   string
 	blaming bool // blame is why the process ends
+	another bool // it said that it is not for us
 	hungry  bool // it said that there is no more memory, and nothing sensible since
+}
+
+// voice is that of the plugin, without its secrets.
+func (h *Host) voice(spec *Spec, log *slog.Logger) *voice {
+	if h.opts.Said != nil {
+		if said := h.opts.Said(spec); said != nil {
+			log = slog.New(said)
+		}
+	}
+	return &voice{log: log, secrets: core.NewRedactor(spec.Secrets)}
 }
 
 func (v *voice) say(level slog.Level, line []byte) {
@@ -89,7 +103,7 @@ func (v *voice) say(level slog.Level, line []byte) {
 	if v.structured(line) {
 		return
 	}
-	text := clip(strings.ToValidUTF8(string(line), "\ufffd"), maxText)
+	text := clip(v.secrets.Redact(strings.ToValidUTF8(string(line), "\ufffd")), maxText)
 	if level >= slog.LevelWarn {
 		if v.note(text) {
 			level = slog.LevelError
@@ -120,6 +134,7 @@ func (v *voice) note(text string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.hungry = v.hungry || starved(text)
+	v.another = v.another || strings.HasPrefix(text, "This binary is a plugin.") // go-plugin's words for a cookie that is not its own
 	fatal := strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
 	if fatal || !v.blaming {
 		v.blame, v.blaming = clip(text, maxAttr), fatal
@@ -133,6 +148,13 @@ func (v *voice) reason() (text string, hungry bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.blame, v.hungry
+}
+
+// toldOfAnother reports whether it said that it is the plugin of another program.
+func (v *voice) toldOfAnother() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.another
 }
 
 // structured logs a line that the plugin's logger wrote, with its level, time and attributes. Its
@@ -168,33 +190,33 @@ func (v *voice) structured(line []byte) bool {
 	for _, key := range []string{slog.MessageKey, slog.LevelKey, slog.TimeKey} {
 		delete(fields, key)
 	}
-	record := slog.NewRecord(at, level, clip(msg, maxText), 0)
+	record := slog.NewRecord(at, level, clip(v.secrets.Redact(msg), maxText), 0)
 	if event, ok := fields["event"].(string); ok {
-		record.AddAttrs(slog.String("event", clip(event, maxAttr)))
+		record.AddAttrs(slog.String("event", clip(v.secrets.Redact(event), maxAttr)))
 		delete(fields, "event")
 	}
-	if attrs := attrsOf(fields); len(attrs) > 0 {
+	if attrs := v.attrsOf(fields); len(attrs) > 0 {
 		record.AddAttrs(slog.Attr{Key: "data", Value: slog.GroupValue(attrs...)})
 	}
 	_ = v.log.Handler().Handle(context.Background(), record) // as slog itself treats it
 	return true
 }
 
-func attrsOf(fields map[string]any) []slog.Attr {
+func (v *voice) attrsOf(fields map[string]any) []slog.Attr {
 	names := slices.Sorted(maps.Keys(fields))
 	attrs := make([]slog.Attr, 0, len(names))
 	for _, name := range names[:min(len(names), maxAttrs)] {
 		value := slog.AnyValue(fields[name])
 		switch field := fields[name].(type) {
 		case string:
-			value = slog.StringValue(clip(field, maxAttr))
+			value = slog.StringValue(clip(v.secrets.Redact(field), maxAttr))
 		case json.Number:
 			value = number(field)
 		case map[string]any, []any:
 			text, _ := json.Marshal(field) // it came as JSON
-			value = slog.StringValue(clip(string(text), maxAttr))
+			value = slog.StringValue(clip(v.secrets.Redact(string(text)), maxAttr))
 		}
-		attrs = append(attrs, slog.Attr{Key: clip(name, maxAttr), Value: value})
+		attrs = append(attrs, slog.Attr{Key: clip(v.secrets.Redact(name), maxAttr), Value: value})
 	}
 	return attrs
 }

@@ -24,7 +24,8 @@ type Options struct {
 	Log    *slog.Logger
 	Limits Limits
 
-	Said slog.Handler // gets what plugins say, instead of Log; may be nil
+	// Said gives what takes the lines of a plugin instead of Log; it may be nil, and so may what it gives.
+	Said func(s *Spec) slog.Handler
 
 	// Services is what answers a plugin that asks for something; nil: nobody does.
 	Services func(s *Spec) Services
@@ -172,6 +173,7 @@ func (h *Host) take() error {
 	if err := os.MkdirAll(h.opts.Dir, 0o700); err != nil {
 		return err
 	}
+	keepDescriptors()
 	lock, err := os.OpenFile(filepath.Join(h.opts.Dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -182,6 +184,17 @@ func (h *Host) take() error {
 	h.lock = lock
 	h.sweep()
 	return nil
+}
+
+// keepDescriptors marks what we have inherited from whoever started us, and what plugins would inherit from
+// us. All that is opened here is marked.
+func keepDescriptors() {
+	names, _ := os.ReadDir(descriptors) // what is not known can't be marked
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
 }
 
 // outlive takes the lock, and ends those who have it.

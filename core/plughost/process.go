@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	goplugin "github.com/hashicorp/go-plugin"
 )
 
 const (
@@ -215,9 +217,9 @@ func (p *process) PluginToHost(network, address string) (string, string, error) 
 	if network != "unix" || filepath.Clean(address) != address || !strings.HasPrefix(address, p.sockets+"/") { // another's would not end with it
 		return "", "", fmt.Errorf("it serves at %s %s, and must serve at a socket in %s", network, address, p.sockets)
 	}
-	// go-plugin does not survive a certificate that it did not ask for.
-	certificate := certificateOf(p.firstLine()) != ""
+	protocol, certificate := serves(p.firstLine())
 	switch {
+	case protocol != goplugin.ProtocolGRPC: // which is refused next
 	case !certificate && !p.plain:
 		return "", "", errors.New(`it serves without TLS: write tls = "off" for it, or build it with the SDK`)
 	case certificate && p.plain:
@@ -229,13 +231,11 @@ func (p *process) PluginToHost(network, address string) (string, string, error) 
 	return network, address, nil
 }
 
-// certificateOf is the last part of a handshake, if the plugin has one.
-func certificateOf(hello string) string {
-	parts := strings.Split(strings.TrimSpace(hello), "|")
-	if len(parts) < 6 || len(parts[5]) <= 50 { // as go-plugin has it: others have put words there
-		return ""
-	}
-	return parts[5]
+// serves is what a handshake says of the connection. go-plugin does not survive a certificate that it did
+// not ask for, and takes what is that long for one.
+func serves(hello string) (protocol goplugin.Protocol, certificate bool) {
+	parts := append(strings.Split(strings.TrimSpace(hello), "|"), make([]string, 6)...)
+	return goplugin.Protocol(parts[4]), len(parts[5]) > 50
 }
 
 // limit bounds what the process may take, before and after it has shaken hands.

@@ -30,7 +30,7 @@ func (s *Spec) Caller() string {
 	if s.Kind == wire.Listener {
 		return s.Name
 	}
-	return s.Kind + ":" + s.File()
+	return s.Kind + ":" + s.Name
 }
 
 // askWithin is how long a plugin is answered that gave no time itself.
@@ -41,7 +41,6 @@ type desk struct {
 	name     string
 	services Services
 	address  wire.Address
-	close    func() // breaks off what is under way
 
 	mu    sync.Mutex
 	last  uint64
@@ -56,21 +55,23 @@ type visit struct {
 	end   context.CancelFunc
 }
 
-// openDesk serves the process whose sockets are in the folder.
-func (h *Host) openDesk(spec *Spec, sockets string) (*desk, error) {
-	if h.opts.Services == nil {
-		return nil, nil
+// openDesk makes the folder for a process's sockets and serves there what it asks for.
+func (h *Host) openDesk(spec *Spec) (sockets string, d *desk, remove func(), err error) {
+	sockets, unlink, err := h.socketDir()
+	if err != nil || h.opts.Services == nil {
+		return sockets, nil, unlink, err
 	}
-	d := &desk{
+	d = &desk{
 		name: spec.Caller(), services: h.opts.Services(spec), calls: map[uint64]*visit{},
 		address: wire.Address{Path: filepath.Join(sockets, "host"), Token: rand.Text()},
 	}
 	at, err := net.Listen("unix", d.address.Path)
 	if err != nil {
-		return nil, err
+		unlink()
+		return "", nil, nil, err
 	}
-	d.close = wire.ServeHost(at, d.address.Token, d)
-	return d, nil
+	stop := wire.ServeHost(at, d.address.Token, d)
+	return sockets, d, func() { stop(); unlink() }, nil
 }
 
 // where is the address for the process.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"syscall"
 
+	goplugin "github.com/hashicorp/go-plugin"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,6 +28,28 @@ func (p *process) reap() {
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // nobody may be left
 	p.status = p.cmd.Wait()
 	p.gone = true
+}
+
+const descriptors = "/proc/self/fd"
+
+// variable is in the environment of a plugin with a value that no other has.
+const variable = goplugin.EnvUnixSocketDir
+
+// strays are the processes that one which had its sockets in the folder has started, whatever group they
+// are in, as long as they have kept their environment.
+func strays(sockets string) (pids []int) {
+	mark := []byte(variable + "=" + sockets + "/")
+	all, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is good
+	for _, path := range all {
+		environ, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(environ, mark) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // holders are the other processes that hold the file's lock. Who only reads it, as a backup does, is

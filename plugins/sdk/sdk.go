@@ -5,6 +5,7 @@ package sdk
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -101,8 +102,14 @@ func RetryAfter(wait time.Duration, err error) error {
 }
 
 // Reject is a stage's or a source's word that the request is at fault. A stage has the sender answered
-// with the status, one of 400, 401, 403, 409, 413, 415, 422, 429 and 503, and with the message.
-func Reject(status int, msg string) error { return &wire.Rejection{Status: status, Msg: msg} }
+// with the status, one of 400, 401, 403, 409, 413, 415, 422, 429 and 503, and with the message. With any
+// other status it is a failure.
+func Reject(status int, msg string) error {
+	if !wire.IsStatus(status) {
+		return fmt.Errorf("no sender can be answered %d (%s): take 400, 401, 403, 409, 413, 415, 422, 429 or 503", status, msg)
+	}
+	return &wire.Rejection{Status: status, Msg: msg}
+}
 
 // Wrong is a mistake in the configuration, at a key of the config table such as "retry.max". Several
 // may be joined.

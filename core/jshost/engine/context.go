@@ -1,10 +1,8 @@
 package engine
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/dop251/goja"
 )
@@ -123,35 +121,5 @@ func (v *secretsView) Delete(string) bool {
 	return v.rt.readOnly("ctx.secrets", "{ token: ctx.secrets.TOKEN }")
 }
 
-// leastSecret is how long a secret is that is taken out of texts: "1" would be everywhere.
-const leastSecret = 4
-
-func redactor(secrets map[string]string) *strings.Replacer {
-	var hidden []string
-	for _, value := range secrets {
-		if len(value) < leastSecret {
-			continue
-		}
-		hidden = append(hidden, value)
-		if quoted, err := json.Marshal(value); err == nil { // inside an object that is logged
-			hidden = append(hidden, string(quoted[1:len(quoted)-1]))
-		}
-	}
-	if hidden == nil {
-		return nil
-	}
-	slices.SortFunc(hidden, func(a, b string) int { return len(b) - len(a) }) // one may be part of another
-	var pairs []string
-	for _, text := range hidden {
-		pairs = append(pairs, text, "[redacted]")
-	}
-	return strings.NewReplacer(pairs...)
-}
-
 // redact takes the secrets out of what people will read.
-func (rt *runtime) redact(text string) string {
-	if rt.secrets == nil {
-		return text
-	}
-	return rt.secrets.Replace(text)
-}
+func (rt *runtime) redact(text string) string { return rt.secrets.Redact(text) }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +33,7 @@ type runtime struct {
 	global   *global
 	web      *web.World
 	clock    Clock
-	secrets  *strings.Replacer // takes them out of what is said; nil when there are none
+	secrets  *core.Redactor // takes them out of what is said; nil when there are none
 	// background are the operations that still run, those of calls that have ended included.
 	background *sync.WaitGroup
 
@@ -89,7 +88,7 @@ func newRuntime(ctx context.Context, p *Program, opts Options, background *sync.
 			rt.handled(promise)
 		}
 	})
-	rt.secrets = redactor(opts.Secrets)
+	rt.secrets = core.NewRedactor(opts.Secrets)
 	var err error
 	if rt.language, err = newLanguage(rt.vm); err != nil {
 		return nil, err

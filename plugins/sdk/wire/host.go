@@ -28,6 +28,9 @@ type HostServer interface {
 
 const tokenKey = "pipehook-token"
 
+// maxPage is more than the longest page of what a plugin remembers.
+const maxPage = 16 << 20
+
 // maxAsking is how much a plugin may ask for at a time over one connection; more waits.
 const maxAsking = 256
 
@@ -119,13 +122,15 @@ type HostClient struct {
 }
 
 // DialHost makes a client for the address. It connects when it is first asked.
-func DialHost(a Address) (*HostClient, error) {
-	conn, err := grpc.NewClient("unix:"+a.Path,
+func DialHost(a Address) (*HostClient, error) { return dialHost(a) }
+
+func dialHost(a Address, more ...grpc.DialOption) (*HostClient, error) {
+	conn, err := grpc.NewClient("unix:"+a.Path, append(more,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(receives...),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxAnswer), grpc.MaxCallRecvMsgSize(maxPage)),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			return invoke(metadata.AppendToOutgoingContext(ctx, tokenKey, a.Token), method, req, reply, cc, opts...)
-		}))
+		}))...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+
+	"github.com/pipehook/pipehook/core/effect"
+	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/core/telemetry"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+)
+
+// pluginHost is the plughost.Services of one plugin.
+type pluginHost struct {
+	*userHost
+	metrics *telemetry.Plugins
+}
+
+var _ plughost.Services = (*pluginHost)(nil)
+
+// pluginServices is what answers plugins.
+func (a *app) pluginServices() func(s *plughost.Spec) plughost.Services {
+	metrics := a.metrics.Plugins(func() map[string]telemetry.Plugin { return a.plugins.standing() })
+	return func(s *plughost.Spec) plughost.Services {
+		return &pluginHost{a.effects.user(hostSpec{what: "plugin", name: s.Caller(), emits: s.Kind == wire.Listener}), metrics}
+	}
+}
+
+// Measure is part of plughost.Services.
+func (h *pluginHost) Measure(_ context.Context, by effect.Caller, measures []effect.Measure) error {
+	return h.metrics.Measure(by.Name, measures)
+}
+
+// standing is where the plugins stand, by the names that they have for people. One plugin may have several
+// processes, for places that configure it differently.
+func (s *pluginSet) standing() map[string]telemetry.Plugin {
+	all := map[string]telemetry.Plugin{}
+	for _, r := range s.all() {
+		state := r.plugin().State()
+		name := r.spec.Caller()
+		before, several := all[name]
+		all[name] = telemetry.Plugin{
+			Up: state.Word == plughost.Running && (before.Up || !several), Restarts: before.Restarts + state.Restarts,
+		}
+	}
+	return all
+}

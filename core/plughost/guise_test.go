@@ -1,0 +1,149 @@
+//go:build unix
+
+package plughost_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/plugins/sdk"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
+	"github.com/pipehook/pipehook/plugins/sdk/wire/pluginv1"
+)
+
+// guises are what the test's own binary is when it is called so.
+var guises = map[string]func(){
+	"garbled":          func() { garbled(true) },
+	"garbled-at-once":  func() { garbled(false) },
+	"of-another":       ofAnother,
+	"of-the-future":    func() { ofVersion(wire.Version + 1) },
+	"stage-and-source": func() { sdk.Serve(sdk.Plugin{Name: "both", Version: "1", Stage: nothing{}, Source: nothing{}}) },
+}
+
+// guise is a path by which the test's binary is such a plugin.
+func guise(t *testing.T, name string) (path string) {
+	t.Helper()
+	if guises[name] == nil {
+		t.Fatalf("there is no %s", name)
+	}
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(labSpec("").Path, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+type nothing struct{}
+
+func (nothing) Process(context.Context, *sdk.Event) (sdk.Verdict, error) { return sdk.Continue, nil }
+func (nothing) Name(context.Context, *sdk.Event) error                   { return nil }
+
+// garbled answers all that it is asked with bytes that are no message, but for its configuration if it
+// takes one.
+func garbled(configures bool) {
+	socket := filepath.Join(os.Getenv(goplugin.EnvUnixSocketDir), "s")
+	at, err := net.Listen("unix", socket)
+	if err != nil {
+		panic(err)
+	}
+	manifest, err := proto.Marshal(&pluginv1.ConfigureResponse{Name: "garbled", Version: "1", Does: []string{wire.Listener, "listener.batch", wire.Stage, wire.Source}})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("1|%d|unix|%s|grpc|\n", wire.Version, socket)
+	server := grpc.NewServer(grpc.ForceServerCodec(raw{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		var in []byte
+		_ = stream.RecvMsg(&in) // whatever it is
+		out := []byte("\xff\xff\xff\xff no message")
+		if method, _ := grpc.MethodFromServerStream(stream); configures && strings.HasSuffix(method, "/Configure") {
+			out = manifest
+		}
+		return stream.SendMsg(&out)
+	}))
+	_ = server.Serve(at)
+}
+
+// raw sends bytes as they are.
+type raw struct{}
+
+func (raw) Marshal(v any) ([]byte, error) { return *v.(*[]byte), nil }
+func (raw) Unmarshal(data []byte, v any) error {
+	*v.(*[]byte) = append([]byte(nil), data...)
+	return nil
+}
+func (raw) Name() string { return "proto" }
+
+// ofAnother is a plugin of a program that is not pipehook.
+func ofAnother() {
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig: goplugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "OTHER", MagicCookieValue: "x"},
+		Plugins:         goplugin.PluginSet{}, GRPCServer: goplugin.DefaultGRPCServer,
+	})
+}
+
+func ofVersion(v int) {
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig: wire.Handshake, VersionedPlugins: map[int]goplugin.PluginSet{v: wire.Set(nil)}, GRPCServer: goplugin.DefaultGRPCServer,
+	})
+}
+
+func TestAPluginOfAnotherProgramOrVersionIsRefusedWithTheReason(t *testing.T) {
+	for name, want := range map[string]string{
+		"of-another":       "it is a plugin of another program",
+		"of-the-future":    "it speaks version 2 of the plugin protocol, and this pipehook speaks version 1",
+		"stage-and-source": "both is no listener, but a stage and a source",
+		"garbled-at-once":  "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, plughost.Limits{FirstPause: time.Hour})
+			p := b.Start(plughost.Spec{Kind: wire.Listener, Path: guise(t, name), Plain: name == "garbled-at-once"})
+			if err := p.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v, want %s", err, want)
+			}
+		})
+	}
+}
+
+// What makes no sense is a failure of the call, and the process is replaced: what it would do next nobody
+// knows.
+func TestAPluginThatAnswersNonsenseIsReplaced(t *testing.T) {
+	b := newBench(t, plughost.Limits{})
+	for _, kind := range []string{wire.Listener, wire.Stage, wire.Source} {
+		p := b.Start(plughost.Spec{Kind: kind, Name: "x", Path: guise(t, "garbled"), Plain: true})
+		if err := p.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		pid := p.State().PID
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		ev := core.Event{ID: "1"}
+		var err error
+		switch kind {
+		case wire.Listener:
+			err = p.Handle(ctx, ev)
+		case wire.Stage:
+			_, err = p.Process(ctx, &ev)
+		case wire.Source:
+			_, err = p.Name(ctx, &ev)
+		}
+		if err == nil || core.KindOf(err) == core.Crashed || core.KindOf(err) == core.Permanent {
+			t.Errorf("%s, kind %s: %v", kind, core.KindOf(err), err)
+		}
+		until(t, "another process runs", func() bool { s := p.State(); return s.PID != 0 && s.PID != pid })
+		if alive(pid) {
+			t.Errorf("%s: process %d lives on", kind, pid)
+		}
+	}
+}
