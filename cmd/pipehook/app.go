@@ -17,6 +17,7 @@ import (
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/ingress"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/plughost"
 	"github.com/pipehook/pipehook/core/refused"
 	"github.com/pipehook/pipehook/core/seat"
 	"github.com/pipehook/pipehook/core/spool"
@@ -80,7 +81,8 @@ type parts struct {
 	see     watchers
 	from    *inheritance // nil when nothing was passed to the process
 	manager manager
-	again   bool // it served before with this configuration, and must do so again
+	attach  map[string]*plughost.Attachment // plugins that somebody else has started
+	again   bool                            // it served before with this configuration, and must do so again
 }
 
 // newApp opens and joins all parts. When it fails nothing stays open. The store comes last of what
@@ -119,7 +121,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		return nil, err
 	}
 	a.effects.kv = a.store // what plugins ask for at their start
-	if err := a.openPlugins(ctx, conf, bare.plugins, p.again); err != nil {
+	if err := a.openPlugins(ctx, conf, bare.plugins, p); err != nil {
 		return nil, err
 	}
 	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {

@@ -36,7 +36,7 @@ func assemble(conf *config.Config, deps stages.Deps, chain *chainDraft) ([]ingre
 		mistakes = conf.Collect(mistakes, fmt.Sprintf("pipeline[%d].source", i), err)
 		steps, wrong := assembleChain(conf, registry, p, source, chain)
 		mistakes = append(mistakes, wrong...)
-		hooks = append(hooks, ingress.Hook{Path: p.Path, Source: name, Pipeline: &core.Pipeline{
+		hooks = append(hooks, ingress.Hook{Path: p.Path, Source: name, Types: p.SourceOptions.ContentTypes, Pipeline: &core.Pipeline{
 			Name: p.Name, Source: source, Steps: steps, Committer: deps.Committer, Log: deps.Log,
 		}})
 	}

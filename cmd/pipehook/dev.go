@@ -30,6 +30,10 @@ func (c *cli) devCommand() *cobra.Command {
 			if len(conf.Pipelines) == 0 {
 				return usagef("add a [[pipeline]]", "%s describes no pipeline", conf.Path)
 			}
+			attach, err := c.attachments()
+			if err != nil {
+				return err
+			}
 			if example && filepath.Dir(conf.Scripts.Dir) == devFolder {
 				if _, err := writeScripts(conf.Scripts.Dir); err != nil {
 					return err
@@ -46,7 +50,7 @@ func (c *cli) devCommand() *cobra.Command {
 				return err
 			}
 			defer func() { err = joinClose(err, logs.close) }()
-			a, err := newApp(cmd.Context(), conf, parts{logs: logs, see: watchers{
+			a, err := newApp(cmd.Context(), conf, parts{logs: logs, attach: attach, see: watchers{
 				request: view.request, attempt: view.attempt, said: view.said, broken: view.broken, reloaded: saves.add,
 			}})
 			if err != nil {

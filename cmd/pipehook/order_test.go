@@ -27,6 +27,9 @@ func TestAWeakeningOrderIsPutIntoWords(t *testing.T) {
 		{name: "a script first", chain: "script authenticate validate dedupe persist dispatch", want: []string{"script before authenticate: a stranger's body runs", "script before validate"}},
 		{name: "a script after persist", chain: "authenticate validate dedupe persist script dispatch", want: []string{"script after persist: an event that the script drops"}},
 		{name: "a script last", chain: "authenticate validate dedupe persist dispatch script", want: []string{"script after dispatch: listeners are chosen before"}},
+		{name: "a plugin first", chain: "plugin authenticate validate dedupe persist dispatch", want: []string{"plugin before authenticate: a stranger's body runs through your plugin", "plugin before validate"}},
+		{name: "a plugin after persist", chain: "authenticate validate dedupe persist plugin dispatch", want: []string{"plugin after persist: an event that the plugin drops"}},
+		{name: "a plugin last", chain: "authenticate validate dedupe persist dispatch plugin", want: []string{"plugin after dispatch: listeners are chosen before the plugin"}},
 		{name: "repeated stages", chain: "authenticate dedupe dedupe persist persist persist dispatch", want: []string{"dedupe stands more than once", "persist stands more than once"}},
 		{name: "two authenticate stages are both required and cost nothing", chain: "authenticate authenticate dedupe persist dispatch"},
 	}

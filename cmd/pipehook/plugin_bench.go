@@ -53,7 +53,7 @@ func openPluginBench(conf *config.Config, rec *scripttest.Recorder) (*pluginBenc
 	}
 	b := &pluginBench{conf: conf, dir: dir, heard: &heard{}, asked: &recordedServices{Recorder: rec}}
 	b.host, err = plughost.Open(plughost.Options{
-		Dir: filepath.Join(dir, "plugins"), Log: slog.New(slog.DiscardHandler), Said: b.heard,
+		Dir: filepath.Join(dir, "plugins"), Log: slog.New(slog.DiscardHandler), Said: func(*plughost.Spec) slog.Handler { return b.heard },
 		Services: func(*plughost.Spec) plughost.Services { return b.asked },
 	})
 	if err != nil {
@@ -142,19 +142,7 @@ func (h *heard) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle implements slog.Handler.
 func (h *heard) Handle(_ context.Context, r slog.Record) error {
-	l := heardLine{at: r.Time}
-	l.Level, l.Msg = r.Level, r.Message
-	r.Attrs(func(a slog.Attr) bool {
-		switch {
-		case a.Key == "event":
-			l.Event = a.Value.String()
-		case a.Value.Kind() == slog.KindGroup: // its own names
-			l.Attrs = append(l.Attrs, a.Value.Group()...)
-		default:
-			l.Attrs = append(l.Attrs, a)
-		}
-		return true
-	})
+	l := heardLine{Line: pluginLine(r), at: r.Time}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lines = append(h.lines, l)

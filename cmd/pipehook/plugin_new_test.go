@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 // madePlugin is what plugin new --json prints.
@@ -35,28 +39,76 @@ func shell(t *testing.T, line string) string {
 	return string(out)
 }
 
-func TestANewPluginHasATestThatPassesAndCanBeBuilt(t *testing.T) {
+// What is printed for a new plugin is typed, and then it does what it is there for.
+func TestANewPluginWorks(t *testing.T) {
 	for _, kind := range pluginKinds {
 		t.Run(kind, func(t *testing.T) {
-			inFolder(t)
+			p := newProject(t, testdb.SQLite(t), fullChain, nil)
+			t.Chdir(p.dir)
 			made := makePlugin(t, "deal-audit", "--kind", kind)
 			want := []string{"plugins/deal-audit/go.mod", "plugins/deal-audit/main.go", "plugins/deal-audit/main_test.go", "plugins/deal-audit/.gitignore"}
-			if !slices.Equal(made.Files, want) || made.Kind != kind || !strings.Contains(made.TOML, `plugin = "deal-audit"`) {
+			if !slices.Equal(made.Files, want) || made.Kind != kind {
 				t.Errorf("%+v", made)
 			}
 			if text := shell(t, "gofmt -l plugins && go -C plugins/deal-audit vet . && go -C plugins/deal-audit mod tidy -diff"); text != "" {
 				t.Errorf("it is not as Go likes it: %s", text)
 			}
+			name(t, p, kind, made.TOML)
 			for _, next := range made.Next {
-				if strings.Contains(next, "go -C") {
+				if words := strings.Fields(next); words[0] != "pipehook" {
 					shell(t, next)
+				} else if words[1] != "dev" {
+					says(t, exitDone, words[1:], "✓ "+kind+" deal-audit  deal-audit 0.1.0, a "+kind)
 				}
 			}
-			if info, err := os.Stat("plugins/bin/deal-audit"); err != nil || info.Mode().Perm()&0o111 == 0 {
-				t.Errorf("what was built: %v", err)
-			}
+			says(t, exitDone, []string{"check"})
+			newPluginWorks[kind](t, p)
 		})
 	}
+}
+
+// name puts the table of a new plugin where people are told to.
+func name(t *testing.T, p *project, kind, table string) {
+	t.Helper()
+	p.write(t, ".env", "DEAL_AUDIT_SECRET=a secret of good length\n")
+	if kind == wire.Stage {
+		const before = "  [[pipeline.stage]]\n  use = \"dedupe\"\n"
+		edit(t, p.config, before, table+before)
+		return
+	}
+	p.write(t, "pipeline.toml", readFile(t, p.config)+table)
+}
+
+// newPluginWorks has an event go through each kind of new plugin.
+var newPluginWorks = map[string]func(t *testing.T, p *project){
+	wire.Listener: func(t *testing.T, p *project) {
+		says(t, exitDone, []string{"plugin", "test", "deal-audit"}, "info  good morning")
+		p.serve(t)
+		says(t, exitDone, []string{"trigger", "updated.deal"}, "accepted")
+		eventually(t, "it has handled the event", func() bool {
+			events := p.events(t)
+			return len(events) == 1 && len(events[0].Deliveries) == 1 && events[0].Deliveries[0].State == core.Done
+		})
+	},
+	wire.Stage: func(t *testing.T, p *project) {
+		says(t, exitDone, []string{"plugin", "test", "deal-audit"}, `returned {"labels":{"kind":"deal/updated"}}`)
+		p.serve(t)
+		says(t, exitDone, []string{"trigger", "updated.deal"}, "accepted")
+		if events := p.events(t); len(events) != 1 || core.ParseLabels(events[0].Labels)["kind"] != "deal/updated" {
+			t.Errorf("stored: %+v", events)
+		}
+	},
+	wire.Source: func(t *testing.T, p *project) {
+		p.write(t, "body.json", `{"id":"e-1","type":"invoice.added","data":{"id":7}}`)
+		says(t, exitDone, []string{"plugin", "test", "deal-audit", "--event", "body.json"}, `"objectId":"7"`)
+		p.serve(t)
+		for _, answer := range []string{"accepted", "duplicate"} {
+			says(t, exitDone, []string{"trigger", "--pipeline", "deal-audit", "--file", "body.json"}, answer)
+		}
+		if events := p.events(t); len(events) != 1 || events[0].Action != "added" || events[0].Object != "invoice" || events[0].Source != "deal-audit" {
+			t.Errorf("stored: %+v", events)
+		}
+	},
 }
 
 func TestANewPluginGoesWhereItIsToldAndWhereTheConfigurationSays(t *testing.T) {

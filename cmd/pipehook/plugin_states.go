@@ -45,7 +45,7 @@ func (s *pluginSet) states() []pluginStateJSON {
 	for _, r := range s.all() {
 		is := r.plugin().State()
 		all = append(all, pluginStateJSON{
-			Key: r.at.place(), Kind: is.Kind, Name: is.Name, File: is.Path, SHA256: is.SHA256, Plugin: is.Plugin, Version: is.Version, Contract: is.Contract,
+			Key: r.stands().place(), Kind: is.Kind, Name: is.Name, File: is.Path, SHA256: is.SHA256, Plugin: is.Plugin, Version: is.Version, Contract: is.Contract,
 			Does: kindsAmong(is.Does), State: is.Word, PID: is.PID, Since: is.Since, Restarts: is.Restarts, Error: is.Err, Again: is.Again,
 		})
 	}

@@ -22,7 +22,7 @@ type placedPlugin struct {
 }
 
 // place is the key of what names the plugin, such as listener[0]; empty for a binary.
-func (p *pluginPlace) place() string { return strings.TrimSuffix(p.plugin, ".plugin") }
+func (p pluginPlace) place() string { return strings.TrimSuffix(p.plugin, ".plugin") }
 
 func (u *placedPlugin) place() string { return u.at.place() }
 

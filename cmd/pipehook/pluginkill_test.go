@@ -137,6 +137,27 @@ func (l *ledgerFile) count(what string) (n int) {
 	return n
 }
 
+// lonely is in how many processes that were killed the event was the only one that had begun and not ended.
+func (l *ledgerFile) lonely(event string) (n int) {
+	open := map[int]map[string]bool{}
+	for _, line := range l.lines() {
+		switch line.what {
+		case "start":
+			open[line.pid] = map[string]bool{}
+		case "begin":
+			open[line.pid][line.event] = true
+		case "end":
+			delete(open[line.pid], line.event)
+		}
+	}
+	for _, left := range open {
+		if len(left) == 1 && left[event] {
+			n++
+		}
+	}
+	return n
+}
+
 // orderly sends the events of each record one after another.
 type orderly struct {
 	*pressure
@@ -174,9 +195,13 @@ func (s *orderly) press(t *testing.T, p *project, perSecond int) (stop func()) {
 // one before it of its record.
 func (s *orderly) check(t *testing.T, p *project, l *ledgerFile) {
 	t.Helper()
+	guilty := map[string]bool{}
 	for _, ev := range p.events(t) {
 		for _, d := range ev.Deliveries {
-			if d.State != core.Done {
+			switch {
+			case d.State == core.Quarantined && l.lonely(ev.ID) >= 3: // it was hit alone each time, and nobody can know better
+				guilty[ev.ID] = true
+			case d.State != core.Done:
 				t.Errorf("event %s is %s: %+v", ev.ID, d.State, d)
 			}
 		}
@@ -190,7 +215,7 @@ func (s *orderly) check(t *testing.T, p *project, l *ledgerFile) {
 	}
 	for record, ids := range s.records {
 		for i, id := range ids {
-			if _, ok := ended[id]; !ok {
+			if _, ok := ended[id]; !ok && !guilty[id] {
 				t.Errorf("event %s of record %d was not handled", id, record)
 			}
 			if i > 0 && began[id] < ended[ids[i-1]] {

@@ -33,10 +33,11 @@ type term struct {
 	calls sync.WaitGroup
 }
 
-// begin starts the plugin from its file as it is now.
-func (u *pluginUse) begin(host *plughost.Host) *runningPlugin {
-	file := stampOf(u.spec.Path) // before it is read, so that no change is missed
-	return &runningPlugin{pluginUse: *u, slots: make(chan struct{}, max(u.size, 1)), file: file, term: &term{Plugin: host.Start(u.spec)}}
+// begin starts the plugin from its file as it is now, or attaches to the process that it is.
+func (s *pluginSet) begin(use pluginUse) *runningPlugin {
+	file := stampOf(use.spec.Path) // before it is read, so that no change is missed
+	use.spec.Attach = s.attach[use.spec.File()]
+	return &runningPlugin{pluginUse: use, slots: make(chan struct{}, max(use.size, 1)), file: file, term: &term{Plugin: s.host.Start(use.spec)}}
 }
 
 // enter is the term that a call is made in; nil when there is none any more. The call is over when calls
@@ -59,6 +60,19 @@ func (r *runningPlugin) plugin() *plughost.Plugin {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.term.Plugin
+}
+
+// move notes that the plugin stands at another place of the configuration.
+func (r *runningPlugin) move(at pluginPlace) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = at
+}
+
+func (r *runningPlugin) stands() pluginPlace {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
 }
 
 // swap gives all calls from now on to another. It returns the term that is over, and false when the

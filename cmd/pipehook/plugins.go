@@ -26,6 +26,8 @@ type pluginSet struct {
 	host *plughost.Host
 	told func(listeners []string) // hears which run another binary
 
+	attach map[string]*plughost.Attachment // what somebody else has started, by the name of its binary
+
 	mu      sync.Mutex
 	running pluginMap
 	leaving sync.WaitGroup // those that were replaced and still have calls
@@ -39,19 +41,21 @@ type pluginMap map[string]*runningPlugin
 
 // openPlugins starts the plugins of listeners and those of chains. One that does not run is no reason not to serve; one that
 // refuses its configuration is, like any other mistake in it.
-func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []pluginUse, again bool) error {
-	host, err := plughost.Open(plughost.Options{Dir: filepath.Join(a.seat.Dir, "plugins"), Log: a.log, Services: a.pluginServices()})
+func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []pluginUse, p parts) error {
+	host, err := plughost.Open(plughost.Options{
+		Dir: filepath.Join(a.seat.Dir, "plugins"), Log: a.log, Said: a.pluginEars(p.see.said), Services: a.pluginServices(),
+	})
 	if err != nil {
 		return err
 	}
-	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}, closed: make(chan struct{}), told: a.reloaded}
+	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}, closed: make(chan struct{}), told: a.reloaded, attach: p.attach}
 	uses, mistakes := listenerPlugins(conf)
 	if err := mistakes.Err(); err != nil {
 		return &usageError{err: err}
 	}
 	for _, use := range append(uses, chains...) {
 		if key := use.key(); a.plugins.running[key] == nil {
-			a.plugins.running[key] = use.begin(host)
+			a.plugins.running[key] = a.plugins.begin(use)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, firstStarts)
@@ -65,7 +69,7 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []plu
 			err = fmt.Errorf("it was not ready within %s", firstStarts)
 		}
 		wrong := r.mistakes(conf, err)
-		if _, ok := errors.AsType[plughost.Refused](err); ok && !again {
+		if _, ok := errors.AsType[plughost.Refused](err); ok && !p.again {
 			mistakes = append(mistakes, wrong...)
 			continue
 		}
@@ -100,20 +104,20 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []p
 		if next[key] != nil {
 			continue
 		}
-		sum, err := plughost.Check(use.spec.Path, use.spec.SHA256)
-		if err != nil {
-			mistakes = append(mistakes, use.mistakes(conf, err)...)
-			continue
-		}
 		s.mu.Lock()
 		before := s.running[key]
 		s.mu.Unlock()
-		if before != nil && before.plugin().SHA256() == sum {
+		same, err := s.isCurrent(&use, before)
+		switch {
+		case err != nil:
+			mistakes = append(mistakes, use.mistakes(conf, err)...)
+		case same:
+			before.move(use.at)
 			next[key] = before
-			continue
+		default:
+			next[key] = s.begin(use)
+			fresh[key] = next[key]
 		}
-		next[key] = use.begin(s.host)
-		fresh[key] = next[key]
 	}
 	for _, r := range fresh {
 		if err := r.plugin().Ready(ctx); err != nil {
@@ -125,6 +129,15 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []p
 		return nil, err
 	}
 	return next, nil
+}
+
+// isCurrent reports whether what runs is what a start would run. The error is why nothing could be started.
+func (s *pluginSet) isCurrent(use *pluginUse, r *runningPlugin) (bool, error) {
+	if s.attach[use.spec.File()] != nil {
+		return r != nil, nil
+	}
+	sum, err := plughost.Check(use.spec.Path, use.spec.SHA256)
+	return err == nil && r != nil && r.plugin().SHA256() == sum, err
 }
 
 // forget drops what was prepared and is not to be used.

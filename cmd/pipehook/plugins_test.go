@@ -6,12 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 
-	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/plughost"
 )
@@ -106,7 +104,7 @@ func TestAReloadSwapsThePluginsThatChanged(t *testing.T) {
 
 	edit(t, p.config, two, `config = { path = "", pth = 1 }`)
 	refused := pr.says(t, "the configuration was not reloaded", 1)
-	if refused.Key != "listener[1].config.pth" || refused.Line == 0 {
+	if refused.Key != "listener[1].config.path" || refused.Line == 0 {
 		t.Errorf("the reload was refused with %+v", refused)
 	}
 	p.post(t, sampleOf(t, 3))
@@ -131,25 +129,4 @@ func TestAPluginThatIsNotThereKeepsNobodyFromServing(t *testing.T) {
 	want(t, p.post(t, sampleBody(t)), 200, "accepted")
 	buildPlugin(t, filepath.Join(p.dir, "plugins", "bin", "audit"), "plugins/examples/audit", "")
 	eventually(t, "the event is noted", func() bool { return auditLines(p, "audit.log") == 1 })
-}
-
-var goExample = regexp.MustCompile("(?s)```go\n(.*?)```")
-
-func TestThePluginInTheDocumentsWorks(t *testing.T) {
-	text := page(t, "docs/plugins.md")
-	var config string
-	for _, m := range tomlExample.FindAllStringSubmatch(text, -1) {
-		config += m[1]
-	}
-	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": config})
-	buildPlugin(t, filepath.Join(p.dir, "plugins", "bin", "greeter"), "plugins/examples/from_the_documents", goExample.FindStringSubmatch(text)[1])
-	pr := launch(t, p, exec.Command(buildBinary(t), "serve", "--config", p.config))
-	p.post(t, sampleOf(t, 4))
-	pr.says(t, "good morning", 1)
-	eventually(t, "the delivery is done", func() bool {
-		events := p.events(t)
-		return len(events) == 1 && len(events[0].Deliveries) == 1 && events[0].Deliveries[0].State == core.Done
-	})
-	pr.signal(t, pr.cmd.Process.Pid, syscall.SIGTERM) // a kill would leave a socket for the next start to remove
-	<-pr.exit
 }

@@ -120,6 +120,22 @@ func (u *pluginUse) mistakes(conf *config.Config, err error) config.Mistakes {
 	return config.Mistakes{conf.Mistake(u.at.plugin, "does not start: "+err.Error(), "")}
 }
 
+// reattachEnv is where somebody who has started plugins in a debugger says so.
+const reattachEnv = "PIPEHOOK_REATTACH"
+
+// attachments are the plugins that somebody else has started, by the names of their binaries.
+func (c *cli) attachments() (map[string]*plughost.Attachment, error) {
+	text := lookup(c.environ, reattachEnv)
+	if text == "" {
+		return nil, nil
+	}
+	all, err := plughost.ParseReattach(text)
+	if err != nil {
+		return nil, usagef("copy the line that the plugin prints when it is started with --debug", "%s: %w", reattachEnv, err)
+	}
+	return all, nil
+}
+
 // checkPlugins looks at the binaries, for check. It starts none.
 func checkPlugins(conf *config.Config) (listeners []string, errs []error) {
 	uses, mistakes := listenerPlugins(conf)

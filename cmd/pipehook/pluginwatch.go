@@ -85,7 +85,9 @@ func (s *pluginSet) watch(ctx context.Context) {
 func (s *pluginSet) byPath() map[string][]*runningPlugin {
 	all := map[string][]*runningPlugin{}
 	for _, r := range s.all() {
-		all[r.spec.Path] = append(all[r.spec.Path], r)
+		if r.spec.Attach == nil { // else the file is not what runs
+			all[r.spec.Path] = append(all[r.spec.Path], r)
+		}
 	}
 	return all
 }

@@ -201,6 +201,7 @@ func (pr *process) text(t *testing.T) string {
 type logLine struct {
 	Level, Msg, Err, File, Key, Hint string
 	Line, Successor                  int
+	Data                             struct{ Pid int } // what a plugin has said
 }
 
 func (pr *process) lines(t *testing.T) (all []logLine) {

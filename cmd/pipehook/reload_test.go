@@ -33,6 +33,16 @@ func (p *project) replace(t testing.TB, text string) {
 
 func (p *project) metric(t *testing.T, series string) string {
 	t.Helper()
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(p.metrics(t))
+	if m == nil {
+		t.Fatalf("there is no %s", series)
+	}
+	return m[1]
+}
+
+// metrics is all that /metrics shows.
+func (p *project) metrics(t *testing.T) string {
+	t.Helper()
 	resp, err := http.Get("http://" + p.admin + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -42,11 +52,7 @@ func (p *project) metric(t *testing.T, series string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(string(text))
-	if m == nil {
-		t.Fatalf("there is no %s", series)
-	}
-	return m[1]
+	return string(text)
 }
 
 // credentials are those that the sender uses at the moment. They change when no request is on its

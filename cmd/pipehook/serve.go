@@ -78,6 +78,10 @@ func (c *cli) serve(ctx context.Context, flags map[string]any, signals <-chan os
 	if err != nil {
 		return err
 	}
+	attach, err := c.attachments()
+	if err != nil {
+		return err
+	}
 	logs, err := openLogs(c.stderr, conf)
 	if err != nil {
 		return err
@@ -88,7 +92,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any, signals <-chan os
 	}
 	for again := false; ; again = true {
 		k := &keeper{path: c.path, taken: taken, signals: signals, load: func() (*config.Config, error) { return c.loadServing(flags) }}
-		next, err := c.serveOnce(ctx, conf, parts{logs: logs, from: in, manager: managerOf(c.environ), again: again}, k)
+		next, err := c.serveOnce(ctx, conf, parts{logs: logs, from: in, manager: managerOf(c.environ), attach: attach, again: again}, k)
 		if next == nil {
 			return err
 		}

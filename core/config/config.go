@@ -112,6 +112,8 @@ type SourceOptions struct {
 	AllowHosts  []string               `koanf:"allow_hosts" validate:"dive,required"`
 	Secrets     map[string]core.Secret `koanf:"secrets"`
 
+	ContentTypes []string `koanf:"content_types"` // that it reads besides JSON
+
 	// These are for a plugin.
 	SHA256 string             `koanf:"sha256" validate:"omitempty,len=64,hexadecimal"`
 	Config map[string]any     `koanf:"config"`

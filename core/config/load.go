@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"mime"
 	"os"
 	"reflect"
 	"regexp"
@@ -151,8 +152,19 @@ func (l *loader) checkSource(key string, p *Pipeline, longest time.Duration) {
 		l.refuse(options, `is for source = "script" and source = "plugin"`)
 	default:
 		l.othersKeys(options, p.Source == PluginSource)
+		l.contentTypes(options+".content_types", p.SourceOptions.ContentTypes)
 		if p.SourceOptions.Timeout > longest && longest > 0 && !l.reported(options+".timeout") && !l.bad["server.ack_within"] {
 			l.wrong(options+".timeout", "must be at most "+strict.DurationText(longest)+", a quarter of server.ack_within", "the sender waits for the whole chain")
+		}
+	}
+}
+
+// contentTypes refuses what no header could be.
+func (l *loader) contentTypes(key string, types []string) {
+	for i, name := range types {
+		media, params, err := mime.ParseMediaType(name)
+		if err != nil || media != name || len(params) > 0 || !strings.Contains(name, "/") || strings.Contains(name, "*") {
+			l.wrong(index(key, i), "is no media type", "write it in lower case and without parameters, such as application/xml")
 		}
 	}
 }

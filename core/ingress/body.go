@@ -7,15 +7,16 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/pipehook/pipehook/core"
 )
 
-// checkContent takes JSON in UTF-8 that is not compressed. A header given twice is refused: nobody
-// can say which of the two the sender meant.
-func checkContent(header http.Header) error {
+// checkContent takes JSON in UTF-8, and what else the hook's source reads, that is not compressed. A
+// header given twice is refused: nobody can say which of the two the sender meant.
+func checkContent(header http.Header, more []string) error {
 	for _, encoding := range header["Content-Encoding"] {
 		if !strings.EqualFold(encoding, "identity") {
 			return &core.Error{Kind: core.UnsupportedMediaType, Msg: "send the body without a Content-Encoding"}
@@ -25,10 +26,20 @@ func checkContent(header http.Header) error {
 	if len(given) == 1 && (given[0] == "application/json" || given[0] == "application/json; charset=utf-8") {
 		return nil // what almost everybody sends
 	}
-	if len(given) != 1 || !isJSON(given[0]) {
-		return &core.Error{Kind: core.UnsupportedMediaType, Msg: "send the body as Content-Type: application/json, in UTF-8"}
+	if len(given) == 1 && (isJSON(given[0]) || isOneOf(given[0], more)) {
+		return nil
 	}
-	return nil
+	msg := "send the body as Content-Type: application/json, in UTF-8"
+	if len(more) > 0 {
+		msg += ", or as " + strings.Join(more, " or ")
+	}
+	return &core.Error{Kind: core.UnsupportedMediaType, Msg: msg}
+}
+
+// isOneOf leaves the charset and other parameters to whoever reads the body.
+func isOneOf(contentType string, types []string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && slices.Contains(types, media)
 }
 
 func isJSON(contentType string) bool {

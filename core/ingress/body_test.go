@@ -56,6 +56,32 @@ func TestOnlyJSONInUTF8IsTaken(t *testing.T) {
 	}
 }
 
+func TestASourceMayReadMoreThanJSON(t *testing.T) {
+	for _, test := range []struct {
+		given  string
+		status int
+	}{
+		{"application/xml", 200},
+		{"Application/XML; charset=iso-8859-1", 200},
+		{"text/xml", 200},
+		{"application/json", 200},
+		{"text/plain", 415},
+		{"application/xml, text/xml", 415},
+		{"application/xml; charset", 415},
+		{"", 415},
+	} {
+		h := storing(Options{}, &shelf{})
+		hook := *h.rules.Load().hooks[crmPath]
+		hook.Types = []string{"application/xml", "text/xml"}
+		h.SetHooks([]Hook{hook})
+		r := crmPost("{}")
+		r.Header.Set("Content-Type", test.given)
+		if a := ask(t, h, r); a.Code != test.status || test.status == 415 && !strings.Contains(a.Body.String(), "or as application/xml or text/xml") {
+			t.Errorf("%q: answer %d %s", test.given, a.Code, a.Body)
+		}
+	}
+}
+
 func TestABodyIsTakenWholeOrNotAtAll(t *testing.T) {
 	broken := func(text string) io.Reader {
 		return io.MultiReader(strings.NewReader(text), readerFunc(func([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }))

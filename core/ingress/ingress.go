@@ -23,7 +23,8 @@ import (
 // Hook is a pipeline at its path.
 type Hook struct {
 	Path     string
-	Source   string // the name of its source, for its events
+	Source   string   // the name of its source, for its events
+	Types    []string // of content that its source reads besides JSON: media types in lower case
 	Pipeline *core.Pipeline
 }
 
@@ -142,7 +143,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, now *rules, ho
 		ID: newID(), Pipeline: hook.Pipeline.Name, Source: hook.Source, ReceivedAt: start,
 		Remote: clientAddr(r, now.TrustedProxies), Header: r.Header,
 	}
-	receipt, err := take(r, now, ev, hook.Pipeline)
+	receipt, err := take(r, now, ev, hook)
 	failpoint.Pass(failpoint.BeforeReply)
 	o := Outcome{Event: ev, Err: err, Status: http.StatusOK}
 	switch {
@@ -173,13 +174,13 @@ func receiptCode(r core.Receipt) string {
 // take asks for admission, reads the body within its bounds and runs the pipeline. The context
 // outlives the client: one that hangs up must not tear a commit that others share. Its time runs
 // from the request's beginning, because the sender's does.
-func take(r *http.Request, now *rules, ev *core.Event, pipeline *core.Pipeline) (receipt core.Receipt, err error) {
+func take(r *http.Request, now *rules, ev *core.Event, hook *Hook) (receipt core.Receipt, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicError{value: p, stack: debug.Stack()}
 		}
 	}()
-	if err := checkContent(r.Header); err != nil {
+	if err := checkContent(r.Header, hook.Types); err != nil {
 		return core.Receipt{}, err
 	}
 	if r.ContentLength > now.MaxBody {
@@ -188,7 +189,7 @@ func take(r *http.Request, now *rules, ev *core.Event, pipeline *core.Pipeline) 
 	// The timer starts before the body is read, which the server's own time-outs bound.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), now.AckWithin)
 	defer cancel()
-	if err := pipeline.Admit(ctx, ev); err != nil {
+	if err := hook.Pipeline.Admit(ctx, ev); err != nil {
 		return core.Receipt{}, err
 	}
 	share := share{of: now.budget}
@@ -200,7 +201,7 @@ func take(r *http.Request, now *rules, ev *core.Event, pipeline *core.Pipeline) 
 	if err := ctx.Err(); err != nil {
 		return core.Receipt{}, fmt.Errorf("the body took too long: %w", err)
 	}
-	return pipeline.Run(ctx, ev)
+	return hook.Pipeline.Run(ctx, ev)
 }
 
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) {

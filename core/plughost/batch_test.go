@@ -151,6 +151,33 @@ func TestWhoHasEndedTheProcessIsAloneTheNextTime(t *testing.T) {
 	}
 }
 
+// Who was there when the process ended, and did not end it, is not blamed: not even once.
+func TestACrashInCompanyIsBlamedOnWhoDoesItAlone(t *testing.T) {
+	p := newBench(t, plughost.Limits{}).lab(t, "")
+	begun := make(chan struct{})
+	var other sync.WaitGroup
+	other.Go(func() {
+		slow := core.Delivery{Event: core.Event{ID: "slow", Object: "slow"}}
+		p.HandleBatch(t.Context(), 3*time.Second, []core.Delivery{slow}, func(int) bool {
+			close(begun)
+			return true
+		}, func(_ int, out core.Outcome) {
+			if core.KindOf(out.Err) != core.Failed {
+				t.Errorf("who was beside it: %v", out.Err)
+			}
+		})
+	})
+	<-begun
+	outs, _ := handleAll(t, t.Context(), p, 10*time.Second, deliveries("panic later"), 1)
+	if got := words(outs); got != "crashed" {
+		t.Errorf("it ended %s, want crashed (%v)", got, outs[0].Err)
+	}
+	other.Wait()
+	if n := p.State().Restarts; n != 2 {
+		t.Errorf("the process was started again %d times, want twice: after the crash in company, and after that alone", n)
+	}
+}
+
 func TestOfABatchOnlyWhatMayBeginRuns(t *testing.T) {
 	p := newBench(t, plughost.Limits{}).lab(t, "")
 	for _, test := range []struct{ given, may int }{{100, 100}, {100, 41}, {3, 1}, {3, 0}} {
@@ -253,4 +280,58 @@ func TestEachResultIsToldOnceThoughTheProcessIsKilledAgainAndAgain(t *testing.T)
 		t.Errorf("few ended well: %v", kinds)
 	}
 	t.Log(kinds)
+}
+
+// BenchmarkABatch reports the time that both processes spend for an event, which says more than the rate
+// where others work beside.
+func BenchmarkABatch(b *testing.B) {
+	h, err := plughost.Open(plughost.Options{Dir: filepath.Join(b.TempDir(), "p"), Log: discard()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = h.Close() }()
+	p := h.Start(labSpec(b.TempDir()))
+	if err := p.Ready(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for _, size := range []int{1, 8, 64} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			all := make([]core.Delivery, size)
+			for i := range all {
+				all[i].Event = core.Event{ID: strconv.Itoa(i), Object: "nothing", Body: []byte(fmt.Sprintf(`{"a":%q}`, strings.Repeat("x", 2000)))}
+				all[i].Event.Current = all[i].Event.Body[5:]
+			}
+			here, there := spent(b, os.Getpid()), spent(b, p.State().PID)
+			b.ReportAllocs()
+			for b.Loop() {
+				p.HandleBatch(b.Context(), time.Minute, all, func(int) bool { return true }, func(_ int, out core.Outcome) {
+					if out.Err != nil {
+						b.Error(out.Err)
+					}
+				})
+			}
+			n := float64(b.N * size)
+			b.ReportMetric(float64(spent(b, os.Getpid())-here)/n, "µs-here/event")
+			b.ReportMetric(float64(spent(b, p.State().PID)-there)/n, "µs-there/event")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/n, "ns/event")
+		})
+	}
+}
+
+// spent is the processor time of a process in microseconds, as exactly as the system counts it.
+func spent(b *testing.B, pid int) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Skip("the system does not tell")
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	var ticks int64
+	for _, field := range strings.Fields(rest)[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ticks += n
+	}
+	return ticks * 10_000
 }

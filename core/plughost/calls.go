@@ -73,7 +73,7 @@ func (p *Plugin) call(ctx context.Context, ev *core.Event, do func(ctx context.C
 		return do(ctx, i, timeout, g)
 	})
 	i.desk.done(g)
-	p.exit(core.KindOf(err) == core.Crashed, ev.ID)
+	p.exit(i, core.KindOf(err) == core.Crashed, ev.ID)
 	return err
 }
 
@@ -141,10 +141,14 @@ func (p *Plugin) suspected(event string) bool {
 }
 
 // exit takes back what enter gave, after a call about the events. Those that it did not answer when the
-// process crashed may be the cause.
-func (p *Plugin) exit(crashed bool, events ...string) {
+// process crashed may be the cause. company reports that there were other calls then, so that it may
+// just as well be one of those.
+func (p *Plugin) exit(i *instance, crashed bool, events ...string) (company bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if crashed && p.calls > 1 { // the first of them to be here counts them all
+		i.company = true
+	}
 	p.calls--
 	p.alone = false
 	for _, event := range events {
@@ -161,4 +165,5 @@ func (p *Plugin) exit(crashed bool, events ...string) {
 		p.suspects[event] = true
 	}
 	p.tell()
+	return crashed && i.company
 }

@@ -35,6 +35,7 @@ type instance struct {
 	code     string // which binary it is
 	desk     *desk
 	remove   func() // of its sockets
+	company  bool   // it crashed in several calls; belongs to who holds the Plugin's mu
 
 	mu       sync.Mutex
 	why      string // we have killed it; empty when we have not
@@ -81,6 +82,7 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 			return p, nil
 		},
 		AutoMTLS: !spec.Plain, SkipHostEnv: true, StartTimeout: h.opts.Limits.Start,
+		GRPCDialOptions:  wire.DialOptions(),
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: sockets},
 		Logger:           hclog.NewNullLogger(), SyncStdout: said, SyncStderr: complained,
 	})

@@ -79,6 +79,8 @@ func (l *labListener) Start(ctx context.Context, host *sdk.Host) error {
 		panic("no greeting")
 	case "sleep":
 		time.Sleep(time.Hour)
+	case "tell":
+		return sdk.Wrong("greeting", "is not "+host.Secret("word"))
 	case "ask":
 		_, err := host.Emit(ctx, sdk.Emission{Action: "too", Object: "early"})
 		return host.KV().Set(ctx, "started", fmt.Sprint(err), 0)
@@ -102,6 +104,9 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	switch ev.Object {
 	case "panic":
 		panic("the plugin has a bug")
+	case "panic later":
+		time.Sleep(500 * time.Millisecond)
+		panic("a bug that takes its time")
 	case "elsewhere":
 		go func() { panic("a bug elsewhere") }()
 		<-ctx.Done()
@@ -144,6 +149,8 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	case "deadline":
 		at, _ := ctx.Deadline()
 		return errors.New(strconv.Itoa(int(time.Until(at).Hours())))
+	case "tell", "tell and die":
+		return l.tell(ev.Object == "tell and die")
 	case "remember", "emit", "count", "abandon", "keep":
 		return l.ask(ctx, ev)
 	case "hoard":
@@ -217,6 +224,18 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 		return errors.New(string(text))
 	}
 	return nil
+}
+
+// tell says the secret in every way there is.
+func (l *labListener) tell(die bool) error {
+	word := l.host.Secret("word")
+	l.host.Log().Warn("log "+word, "attr", word, word, map[string]string{"a": word})
+	fmt.Println("out " + word)
+	fmt.Fprintln(os.Stderr, "err "+word)
+	if die {
+		panic(word)
+	}
+	return sdk.Permanent(errors.New("failed with " + word))
 }
 
 // kept are contexts of calls that have ended.

@@ -89,7 +89,9 @@ type voice struct {
 // voice is that of the plugin, without its secrets.
 func (h *Host) voice(spec *Spec, log *slog.Logger) *voice {
 	if h.opts.Said != nil {
-		log = slog.New(h.opts.Said)
+		if said := h.opts.Said(spec); said != nil {
+			log = slog.New(said)
+		}
 	}
 	return &voice{log: log, secrets: core.NewRedactor(spec.Secrets)}
 }

@@ -24,7 +24,8 @@ type Options struct {
 	Log    *slog.Logger
 	Limits Limits
 
-	Said slog.Handler // gets what plugins say, instead of Log; may be nil
+	// Said gives what takes the lines of a plugin instead of Log; it may be nil, and so may what it gives.
+	Said func(s *Spec) slog.Handler
 
 	// Services is what answers a plugin that asks for something; nil: nobody does.
 	Services func(s *Spec) Services

@@ -211,3 +211,29 @@ func TestWhoDoesNotKnowTheTokenIsNotAnswered(t *testing.T) {
 		t.Errorf("left behind: %v (%v)", left, err)
 	}
 }
+
+// What a plugin says is read by people, who are not to read its secrets.
+func TestASecretIsTakenOutOfAllThatAPluginSays(t *testing.T) {
+	b := newBench(t, plughost.Limits{})
+	spec := labSpec(filepath.Dir(b.dir))
+	spec.Secrets = map[string]string{"word": "c4n4ry \"quoted\"", "short": "log"}
+	p := b.Start(spec)
+	for _, object := range []string{"tell", "tell and die"} {
+		err := handle(t, p, object)
+		if err == nil || strings.Contains(err.Error(), "c4n4ry") || !strings.Contains(err.Error(), "[redacted]") {
+			t.Errorf("%s: error %v", object, err)
+		}
+		outs, _ := handleAll(t, t.Context(), p, 20*time.Second, deliveries("nothing", object, "nothing"), 3)
+		if err := outs[1].Err; err == nil || strings.Contains(err.Error(), "c4n4ry") || !strings.Contains(err.Error(), "[redacted]") {
+			t.Errorf("%s, in a batch: error %v", object, err)
+		}
+	}
+	spec.Config = []byte(`{"greeting": "tell"}`)
+	if err := b.Start(spec).Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "greeting: is not [redacted]") {
+		t.Errorf("error %v", err)
+	}
+	until(t, "all is logged", func() bool { return strings.Count(b.log.String(), "log [redacted]") >= 4 })
+	if text := b.log.String(); strings.Contains(text, "c4n4ry") {
+		t.Errorf("the log has it:\n%s", text)
+	}
+}

@@ -1,7 +1,6 @@
 package conformance_test
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"testing"
@@ -13,7 +12,8 @@ import (
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/plughost"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
-	stage "github.com/pipehook/pipehook/stages/script"
+	pluginstage "github.com/pipehook/pipehook/stages/plugin"
+	scriptstage "github.com/pipehook/pipehook/stages/script"
 )
 
 func TestAStageInGo(t *testing.T) {
@@ -24,9 +24,9 @@ func TestAScriptIsAStage(t *testing.T) {
 	eachScript(t, func(t *testing.T, isolated bool) {
 		coretest.Stage(t, script, func(t *testing.T) core.Stage {
 			s := startScript(t, "testdata/stage.js", isolated)
-			factory := stage.Factory(stage.Deps{Open: func(stage.Spec) (stage.Runner, error) { return scriptRunner{s}, nil }})
+			factory := scriptstage.Factory(scriptstage.Deps{Open: func(scriptstage.Spec) (scriptstage.Runner, error) { return scriptRunner{s}, nil }})
 			return made(t, factory, func(into any) {
-				conf := into.(*stage.Config)
+				conf := into.(*scriptstage.Config)
 				conf.Script, conf.Timeout, conf.OnFailure = "testdata/stage.js", 10*time.Second, "reject"
 			})
 		})
@@ -35,33 +35,35 @@ func TestAScriptIsAStage(t *testing.T) {
 
 func TestAPluginIsAStage(t *testing.T) {
 	eachPlugin(t, func(t *testing.T, path string) {
-		coretest.Stage(t, plugin, func(t *testing.T) core.Stage { return judge{startPlugin(t, wire.Stage, path)} })
+		coretest.Stage(t, plugin, func(t *testing.T) core.Stage {
+			p := startPlugin(t, wire.Stage, path)
+			factory := pluginstage.Factory(pluginstage.Deps{Open: func(pluginstage.Config) (pluginstage.Runner, error) { return pluginRunner{p}, nil }})
+			return made(t, factory, func(into any) {
+				conf := into.(*pluginstage.Config)
+				conf.Plugin, conf.Timeout, conf.OnFailure = "obedient", 10*time.Second, "reject"
+			})
+		})
 	})
 }
 
-// judge does to an event what a plugin says of it.
-type judge struct{ *plughost.Plugin }
+// pluginRunner runs a plugin as the program does for a chain.
+type pluginRunner struct{ *plughost.Plugin }
 
-func (s judge) Process(ctx context.Context, ev *core.Event) (core.Verdict, error) {
-	j, err := s.Plugin.Process(ctx, ev)
-	if r, ok := errors.AsType[*wire.Rejection](err); ok && coretest.Kinds[r.Status] != core.Internal {
-		e := &core.Error{Kind: coretest.Kinds[r.Status], Msg: cmp.Or(r.Msg, "turned away")[:min(len(cmp.Or(r.Msg, "turned away")), 1<<10)]}
-		if r.Status == 401 {
-			e.Challenge = "Custom"
-		}
-		return core.Continue, e
+func (pluginRunner) Name() string { return "obedient" }
+
+func (p pluginRunner) Run(ctx context.Context, ev *core.Event, timeout time.Duration) pluginstage.Result {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	own := *ev
+	said, err := p.Plugin.Process(ctx, &own)
+	rejected, isReject := errors.AsType[*wire.Rejection](err)
+	switch {
+	case isReject:
+		return pluginstage.Result{Reject: &pluginstage.Reject{Status: rejected.Status, Msg: rejected.Msg, RetryAfter: rejected.RetryAfter}}
+	case err == nil && said.Dropped:
+		return pluginstage.Result{Drop: &said.Reason}
 	}
-	if err == nil && j.Dropped {
-		ev.Remark(j.Reason)
-		return core.Dropped, nil
-	}
-	if err == nil {
-		_, err = ev.Amend(j.Amendment)
-	}
-	if err != nil {
-		return core.Continue, &core.Error{Kind: core.Unavailable, Msg: "not now", Err: err}
-	}
-	return core.Continue, nil
+	return pluginstage.Result{Err: err, Amendment: said.Amendment}
 }
 
 // made is a factory's stage, with a configuration that set fills in.
@@ -82,7 +84,7 @@ type scriptRunner struct{ *jshost.Script }
 
 func (scriptRunner) Name() string { return "obedient" }
 
-func (s scriptRunner) Run(ctx context.Context, ev *core.Event, timeout time.Duration) (out stage.Result) {
+func (s scriptRunner) Run(ctx context.Context, ev *core.Event, timeout time.Duration) (out scriptstage.Result) {
 	own := *ev
 	s.Script.Run(ctx, []engine.Call{{Kind: engine.Stage, Event: &own, Timeout: timeout}}, func(_ int, r engine.Result) {
 		dropped, isDrop := errors.AsType[*engine.Dropped](r.Err)
@@ -91,7 +93,7 @@ func (s scriptRunner) Run(ctx context.Context, ev *core.Event, timeout time.Dura
 		case isDrop:
 			out.Drop = &dropped.Reason
 		case isReject:
-			out.Reject = &stage.Reject{Status: rejected.Status, Msg: rejected.Msg}
+			out.Reject = &scriptstage.Reject{Status: rejected.Status, Msg: rejected.Msg}
 		default:
 			out.Err, out.Value = r.Err, r.Value
 		}

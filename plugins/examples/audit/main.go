@@ -22,7 +22,7 @@ func main() {
 
 // audit is the configuration and the listener in one.
 type audit struct {
-	Path string `json:"path"` // relative to the folder of pipeline.toml
+	Path string `json:"path" validate:"required"` // relative to the folder of pipeline.toml
 
 	host *sdk.Host
 	mu   sync.Mutex // Handle is called by several at once
@@ -32,9 +32,6 @@ type audit struct {
 // Start opens the file before the first event, so that a path that is wrong shows at once.
 func (a *audit) Start(_ context.Context, host *sdk.Host) (err error) {
 	a.host = host
-	if a.Path == "" {
-		return sdk.Wrong("path", "must not be empty")
-	}
 	if a.file, err = os.OpenFile(a.Path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
 		return sdk.Wrong("path", err.Error())
 	}

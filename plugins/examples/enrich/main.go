@@ -20,10 +20,10 @@ func main() {
 
 // enrich is the configuration and the stage in one.
 type enrich struct {
-	Owners    string   `json:"owners"`     // a CSV file of user_id, team and tier; relative to the folder of pipeline.toml
-	Required  []string `json:"required"`   // fields without which a deal is answered 422
-	TestUsers []string `json:"test_users"` // users whose events nobody wants
-	Closed    bool     `json:"closed"`     // a deal that is won or lost is won.deal or lost.deal, not updated.deal
+	Owners    string   `json:"owners" validate:"required"` // a CSV file of user_id, team and tier; relative to the folder of pipeline.toml
+	Required  []string `json:"required"`                   // fields without which a deal is answered 422
+	TestUsers []string `json:"test_users"`                 // users whose events nobody wants
+	Closed    bool     `json:"closed"`                     // a deal that is won or lost is won.deal or lost.deal, not updated.deal
 
 	host   *sdk.Host
 	owners *table

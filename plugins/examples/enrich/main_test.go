@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -11,27 +9,21 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/plugins/sdk"
-	"github.com/pipehook/pipehook/plugins/sdk/wire"
+	"github.com/pipehook/pipehook/plugins/sdk/sdktest"
 )
 
 const owners = "user_id,team,tier\n12415231,north,gold\n14542087,south,silver\n"
 
 // start runs the stage over a table of owners, which it returns the path of.
-func start(t *testing.T, table string, config map[string]any) (*sdk.Server, string, error) {
+func start(t *testing.T, table string, config map[string]any) (*sdktest.Plugin, string, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "owners.csv")
 	write(t, path, table)
 	all := map[string]any{"owners": path}
 	maps.Copy(all, config)
-	text, err := json.Marshal(all)
-	if err != nil {
-		t.Fatal(err)
-	}
 	e := &enrich{}
-	s := sdk.NewServer(sdk.Plugin{Name: "enrich", Version: "0", Config: e, Stage: e})
-	t.Cleanup(s.Stop)
-	_, err = s.Configure(t.Context(), wire.Setup{Kind: wire.Stage, Name: "enrich", Config: text})
-	return s, path, err
+	p, err := sdktest.TryStart(t, sdk.Plugin{Name: "enrich", Version: "0", Config: e, Stage: e}, sdktest.Options{Config: all})
+	return p, path, err
 }
 
 func write(t *testing.T, path, text string) {
@@ -105,12 +97,12 @@ func TestAnEventOfADealIsJudged(t *testing.T) {
 			if test.verdict == sdk.Drop {
 				ev.Facts.UserID = "666"
 			}
-			verdict, err := stage.Process(t.Context(), wire.Call{}, &ev)
-			rejection, _ := errors.AsType[*wire.Rejection](err)
+			verdict, err := stage.Process(t.Context(), &ev)
+			status, rejected := sdktest.Status(err)
 			switch {
-			case test.status != 0 && (rejection == nil || rejection.Status != test.status || rejection.Msg != test.message):
-				t.Errorf("error %v, want %d: %s", err, test.status, test.message)
-			case test.status == 0 && (err != nil || verdict != test.verdict):
+			case test.status != 0 && (status != test.status || err.Error() != test.message):
+				t.Errorf("%d: %v, want %d: %s", status, err, test.status, test.message)
+			case test.status == 0 && (rejected || err != nil || verdict != test.verdict):
 				t.Errorf("verdict %s, error %v, want %s", verdict, err, test.verdict)
 			}
 			if ev.Type() != test.typ || !maps.Equal(ev.Labels, test.labels) {
@@ -123,6 +115,21 @@ func TestAnEventOfADealIsJudged(t *testing.T) {
 	}
 }
 
+func TestARecordedDealIsLabelled(t *testing.T) {
+	stage, _, err := start(t, owners, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev := sdktest.Event(t, "added.deal")
+	if _, err := stage.Process(t.Context(), &ev); err != nil || ev.Labels["team"] != "north" {
+		t.Errorf("labels %v, %v", ev.Labels, err)
+	}
+	ev = sdk.Event{Action: "added", Object: "deal", Current: []byte(`{"owner_id":1}`)}
+	if _, err := stage.Process(t.Context(), &ev); err != nil || stage.Count("unknown_owners") != 1 {
+		t.Errorf("it counted %v, %v", stage.Count("unknown_owners"), err)
+	}
+}
+
 func TestTheTableIsReadAgainWhenItChanges(t *testing.T) {
 	stage, path, err := start(t, owners, nil)
 	if err != nil {
@@ -130,7 +137,7 @@ func TestTheTableIsReadAgainWhenItChanges(t *testing.T) {
 	}
 	team := func() string {
 		ev := sdk.Event{Action: "added", Object: "deal", Current: []byte(`{"owner_id":12415231}`)}
-		if _, err := stage.Process(t.Context(), wire.Call{}, &ev); err != nil {
+		if _, err := stage.Process(t.Context(), &ev); err != nil {
 			t.Fatal(err)
 		}
 		return ev.Labels["team"]
@@ -164,13 +171,13 @@ func TestATableThatIsWrongIsAMistakeOfTheConfiguration(t *testing.T) {
 		config map[string]any
 		want   string
 	}{
-		"no file":     {owners, map[string]any{"owners": ""}, "owners: must name a CSV file"},
+		"no file":     {owners, map[string]any{"owners": ""}, "owners: must not be empty"},
 		"not there":   {owners, map[string]any{"owners": "/nowhere"}, "owners: stat /nowhere: no such file"},
 		"other heads": {"id,team,tier\n", nil, `the first line must be ["user_id" "team" "tier"]`},
 		"short lines": {"user_id,team,tier\n1,north\n", nil, "wrong number of fields"},
 	} {
 		_, _, err := start(t, test.table, test.config)
-		if wrong, ok := errors.AsType[*wire.ConfigError](err); !ok || wrong.Key != "owners" || !strings.Contains(err.Error(), test.want) {
+		if err == nil || !strings.HasPrefix(err.Error(), "owners: ") || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %s", name, err, test.want)
 		}
 	}

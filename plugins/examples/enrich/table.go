@@ -33,9 +33,6 @@ type stamp struct {
 }
 
 func open(path string) (*table, error) {
-	if path == "" {
-		return nil, errors.New("must name a CSV file")
-	}
 	t := &table{path: path}
 	return t, t.refresh()
 }

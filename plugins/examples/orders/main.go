@@ -23,16 +23,13 @@ func main() {
 // orders is the configuration and the source in one.
 type orders struct {
 	// Shops are those that may send, each with the time zone that its times are in: they say none.
-	Shops map[string]string `json:"shops"`
+	Shops map[string]string `json:"shops" validate:"required,min=1"`
 
 	zones map[string]*time.Location
 }
 
 // Start looks at the configuration before the first request.
 func (o *orders) Start(context.Context, *sdk.Host) error {
-	if len(o.Shops) == 0 {
-		return sdk.Wrong("shops", `must name a shop, as in { berlin = "Europe/Berlin" }`)
-	}
 	var wrong []error
 	o.zones = map[string]*time.Location{}
 	for shop, name := range o.Shops {

@@ -2,37 +2,29 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pipehook/pipehook/plugins/sdk"
-	"github.com/pipehook/pipehook/plugins/sdk/wire"
+	"github.com/pipehook/pipehook/plugins/sdk/sdktest"
 )
 
 // start runs the source.
-func start(t testing.TB, shops map[string]string) (*sdk.Server, error) {
+func start(t testing.TB, config map[string]any) (*sdktest.Plugin, error) {
 	t.Helper()
-	config, err := json.Marshal(map[string]any{"shops": shops})
-	if err != nil {
-		t.Fatal(err)
-	}
 	o := &orders{}
-	s := sdk.NewServer(sdk.Plugin{Name: "orders", Version: "0", Config: o, Source: o})
-	t.Cleanup(s.Stop)
-	_, err = s.Configure(t.Context(), wire.Setup{Kind: wire.Source, Name: "orders", Config: config})
-	return s, err
+	return sdktest.TryStart(t, sdk.Plugin{Name: "orders", Version: "0", Config: o, Source: o}, sdktest.Options{Config: config})
 }
 
-func berlin(t testing.TB) *sdk.Server {
+func started(t testing.TB) *sdktest.Plugin {
 	t.Helper()
-	s, err := start(t, map[string]string{"berlin": "Europe/Berlin", "quito": "America/Guayaquil"})
+	p, err := start(t, map[string]any{"shops": map[string]string{"berlin": "Europe/Berlin", "quito": "America/Guayaquil"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return p
 }
 
 // paid is a body of the sender's documentation, with parts replaced.
@@ -46,7 +38,7 @@ func paid(t testing.TB, replace ...string) []byte {
 }
 
 func TestANotificationIsAnEvent(t *testing.T) {
-	source := berlin(t)
+	source := started(t)
 	const order = `{"number":"A-1001","currency":"EUR","total":32.00,"customer":{"id":"77","name":"Ada \u0026 Söhne"},` +
 		`"lines":[{"sku":"MUG-1","quantity":2,"price":9.95,"text":"Mug"},{"sku":"TEA-3","quantity":1,"price":12.10,"text":"Tea \u003cgreen\u003e"}]}`
 	for name, test := range map[string]struct {
@@ -56,38 +48,38 @@ func TestANotificationIsAnEvent(t *testing.T) {
 	}{
 		"a word of the shops' own": {
 			body: paid(t), typ: "paid.order", id: "berlin/A-1001", current: order,
-			occurredAt: "2026-11-20T08:30:00Z", key: "berlin/8f0c-77", shop: "berlin",
+			occurredAt: "2026-11-20T08:30:00Z", shop: "berlin",
 		},
 		"a word that pipehook has its own for": {
 			body: paid(t, `kind="paid"`, `kind="placed"`), typ: "added.order", id: "berlin/A-1001", current: order,
-			occurredAt: "2026-11-20T08:30:00Z", key: "berlin/8f0c-77", shop: "berlin",
+			occurredAt: "2026-11-20T08:30:00Z", shop: "berlin",
 		},
 		"an order that is gone": {
 			body: paid(t, `kind="paid"`, `kind="cancelled"`), typ: "deleted.order", id: "berlin/A-1001", previous: order,
-			occurredAt: "2026-11-20T08:30:00Z", key: "berlin/8f0c-77", shop: "berlin",
+			occurredAt: "2026-11-20T08:30:00Z", shop: "berlin",
 		},
 		"another shop, with other clocks": {
 			body: paid(t, `shop="berlin"`, `shop="quito"`), typ: "paid.order", id: "quito/A-1001", current: order,
-			occurredAt: "2026-11-20T14:30:00Z", key: "quito/8f0c-77", shop: "quito",
+			occurredAt: "2026-11-20T14:30:00Z", shop: "quito",
 		},
 		"other prefixes": {
 			body: paid(t, "<s:", "<n:", "</s:", "</n:", "xmlns:s=", "xmlns:n="), typ: "paid.order", id: "berlin/A-1001", current: order,
-			occurredAt: "2026-11-20T08:30:00Z", key: "berlin/8f0c-77", shop: "berlin",
+			occurredAt: "2026-11-20T08:30:00Z", shop: "berlin",
 		},
 		"another encoding": {
 			body: paid(t, "UTF-8", "ISO-8859-1", "ö", "\xf6"), typ: "paid.order", id: "berlin/A-1001", current: order,
-			occurredAt: "2026-11-20T08:30:00Z", key: "berlin/8f0c-77", shop: "berlin",
+			occurredAt: "2026-11-20T08:30:00Z", shop: "berlin",
 		},
 	} {
 		ev := sdk.Event{Body: test.body}
-		if err := source.Name(t.Context(), wire.Call{}, &ev); err != nil {
+		if err := source.Name(t.Context(), &ev); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		for _, part := range [][3]string{
 			{"type", ev.Type(), test.typ}, {"object id", ev.ObjectID, test.id}, {"current", string(ev.Current), test.current},
 			{"previous", string(ev.Previous), test.previous}, {"time", ev.OccurredAt.UTC().Format(time.RFC3339), test.occurredAt},
-			{"key", string(ev.Key), test.key}, {"company", ev.Facts.CompanyID, test.shop},
+			{"company", ev.Facts.CompanyID, test.shop},
 		} {
 			if part[1] != part[2] {
 				t.Errorf("%s: %s %s, want %s", name, part[0], part[1], part[2])
@@ -99,8 +91,26 @@ func TestANotificationIsAnEvent(t *testing.T) {
 	}
 }
 
+func TestARepetitionIsKnownByItsShopAndID(t *testing.T) {
+	source := started(t)
+	key := func(body []byte) string {
+		ev := sdk.Event{Body: body}
+		if err := source.Name(t.Context(), &ev); err != nil || len(ev.Key) == 0 {
+			t.Fatalf("key %q, %v", ev.Key, err)
+		}
+		return string(ev.Key)
+	}
+	first := key(paid(t))
+	if key(paid(t, `attempt="2"`, `attempt="3"`)) != first {
+		t.Error("another attempt has another key")
+	}
+	if key(paid(t, `shop="berlin"`, `shop="quito"`)) == first || key(paid(t, `id="8f0c-77"`, `id="8f0c-78"`)) == first {
+		t.Error("another notification has the same key")
+	}
+}
+
 func TestWhatIsNotAsDocumentedIsRejected(t *testing.T) {
-	source := berlin(t)
+	source := started(t)
 	laughs := `<!DOCTYPE n [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>`
 	for name, test := range map[string]struct {
 		body []byte
@@ -133,8 +143,8 @@ func TestWhatIsNotAsDocumentedIsRejected(t *testing.T) {
 	} {
 		ev := sdk.Event{Body: test.body}
 		began := time.Now()
-		err := source.Name(t.Context(), wire.Call{}, &ev)
-		if _, ok := errors.AsType[*wire.Rejection](err); !ok || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 512 {
+		err := source.Name(t.Context(), &ev)
+		if _, ok := sdktest.Status(err); !ok || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 512 {
 			t.Errorf("%s: %T %.600v, want %s", name, err, err, test.want)
 		}
 		if took := time.Since(began); took > 5*time.Second {
@@ -144,12 +154,12 @@ func TestWhatIsNotAsDocumentedIsRejected(t *testing.T) {
 }
 
 func TestShopsMustHaveAZone(t *testing.T) {
-	for want, shops := range map[string]map[string]string{
-		"shops: must name a shop":                    {},
-		`shops.paris: "Europe/Pari" is no time zone`: {"berlin": "UTC", "paris": "Europe/Pari"},
-		`shops.rome: "" is no time zone`:             {"rome": ""},
+	for want, config := range map[string]map[string]any{
+		"shops: is required":                         nil,
+		`shops.paris: "Europe/Pari" is no time zone`: {"shops": map[string]string{"berlin": "UTC", "paris": "Europe/Pari"}},
+		`shops.rome: "" is no time zone`:             {"shops": map[string]string{"rome": ""}},
 	} {
-		if _, err := start(t, shops); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := start(t, config); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}
@@ -161,11 +171,14 @@ func FuzzName(f *testing.F) {
 	f.Add(paid(f, "UTF-8", "ISO-8859-1", "ö", "\xf6"))
 	f.Add(paid(f, `kind="paid"`, `kind="cancelled"`))
 	f.Add([]byte(`<a xmlns="b"><![CDATA[]]></a>`))
-	source := berlin(f)
+	o := &orders{Shops: map[string]string{"berlin": "Europe/Berlin"}}
+	if err := o.Start(f.Context(), nil); err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		ev := sdk.Event{Body: body}
-		err := source.Name(t.Context(), wire.Call{}, &ev)
-		if _, ok := errors.AsType[*wire.Rejection](err); err != nil && !ok {
+		err := o.Name(t.Context(), &ev) // without a connection, for the sake of speed
+		if _, ok := sdktest.Status(err); err != nil && !ok {
 			t.Fatalf("it is to blame itself: %v", err)
 		}
 		if err != nil {

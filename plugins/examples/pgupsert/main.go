@@ -24,9 +24,9 @@ func main() {
 // upsert is the configuration and the listener in one. The server's address, with the password in it,
 // is the secret dsn.
 type upsert struct {
-	Table       string `json:"table"`       // its name, or schema.name
-	Create      bool   `json:"create"`      // the table, when it is not there
-	Connections int    `json:"connections"` // at most; more than the listener's concurrency are of no use
+	Table       string `json:"table"`                                // its name, or schema.name
+	Create      bool   `json:"create"`                               // the table, when it is not there
+	Connections int    `json:"connections" validate:"min=1,max=100"` // at most; more than the listener's concurrency are of no use
 
 	host      *sdk.Host
 	db        *sql.DB
@@ -37,8 +37,8 @@ type upsert struct {
 // the start is tried again, and events wait.
 func (u *upsert) Start(ctx context.Context, host *sdk.Host) error {
 	u.host = host
-	if err := u.check(); err != nil {
-		return err
+	if !isTable.MatchString(u.Table) {
+		return sdk.Wrong("table", "must be a name of a-z, 0-9 and _, or schema.name")
 	}
 	connector, err := connector(host.Secret("dsn"))
 	if err != nil {

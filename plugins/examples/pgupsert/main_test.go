@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/rand"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -16,8 +15,8 @@ import (
 
 	"github.com/uptrace/bun/driver/pgdriver"
 
-	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/plugins/sdk"
+	"github.com/pipehook/pipehook/plugins/sdk/sdktest"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
@@ -50,26 +49,20 @@ func database(t *testing.T) (dsn string, db *sql.DB) {
 }
 
 // start runs the listener.
-func start(t *testing.T, dsn string, config map[string]any) (func(ev sdk.Event) error, error) {
+func start(t *testing.T, dsn string, config map[string]any) (*sdktest.Plugin, error) {
 	t.Helper()
-	text, err := json.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	u := &upsert{Table: "records", Connections: 4}
-	s := sdk.NewServer(sdk.Plugin{Name: "pgupsert", Version: "0", Config: u, Listener: u})
-	t.Cleanup(s.Stop)
-	_, err = s.Configure(t.Context(), wire.Setup{Kind: wire.Listener, Name: "crm", Config: text, Secrets: map[string]string{"dsn": dsn}})
-	return func(ev sdk.Event) error { return s.Handle(t.Context(), wire.Call{}, ev) }, err
+	p := sdk.Plugin{Name: "pgupsert", Version: "0", Config: u, Listener: u}
+	return sdktest.TryStart(t, p, sdktest.Options{Config: config, Secrets: map[string]string{"dsn": dsn}})
 }
 
-func started(t *testing.T, dsn string) func(ev sdk.Event) error {
+func started(t *testing.T, dsn string) *sdktest.Plugin {
 	t.Helper()
-	handle, err := start(t, dsn, map[string]any{"create": true})
+	p, err := start(t, dsn, map[string]any{"create": true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return handle
+	return p
 }
 
 // deal is an event of the deal 7 that occurred at a second.
@@ -100,7 +93,7 @@ func row(t *testing.T, db *sql.DB) string {
 
 func TestARowIsWhatTheNewestEventSays(t *testing.T) {
 	dsn, db := database(t)
-	handle := started(t, dsn)
+	p := started(t, dsn)
 	for _, step := range []struct {
 		name string
 		ev   sdk.Event
@@ -115,7 +108,7 @@ func TestARowIsWhatTheNewestEventSays(t *testing.T) {
 		{"an older one after the deletion", deal("updated", 25, `{"title":"c"}`), `nothing true id-030`},
 		{"a record that is back", deal("added", 40, `{"title":"d"}`), `{"title": "d"} false id-040`},
 	} {
-		if err := handle(step.ev); err != nil {
+		if err := p.Handle(t.Context(), step.ev); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
 		if got := row(t, db); got != step.want {
@@ -124,7 +117,7 @@ func TestARowIsWhatTheNewestEventSays(t *testing.T) {
 	}
 	same := deal("updated", 40, `{"title":"e"}`)
 	same.ID = "id-041" // received later, in the same second of the sender's
-	if err := handle(same); err != nil {
+	if err := p.Handle(t.Context(), same); err != nil {
 		t.Fatal(err)
 	}
 	if got := row(t, db); got != `{"title": "e"} false id-041` {
@@ -134,24 +127,25 @@ func TestARowIsWhatTheNewestEventSays(t *testing.T) {
 
 func TestAnyOrderAtOnceEndsWithTheNewest(t *testing.T) {
 	dsn, db := database(t)
-	handle := started(t, dsn)
+	p := started(t, dsn)
 	var all sync.WaitGroup
-	for _, second := range mathrand.Perm(100) {
+	for _, n := range mathrand.Perm(100) {
+		second := n + 1
 		all.Go(func() {
-			if err := handle(deal("updated", second, fmt.Sprintf(`{"n":%d}`, second))); err != nil {
+			if err := p.Handle(t.Context(), deal("updated", second, fmt.Sprintf(`{"n":%d}`, second))); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	if got := row(t, db); got != `{"n": 99} false id-099` {
+	if got := row(t, db); got != `{"n": 100} false id-100` {
 		t.Error(got)
 	}
 }
 
 func TestWhatCanNotWorkIsGivenUpAndTheRestIsTriedAgain(t *testing.T) {
 	dsn, db := database(t)
-	handle := started(t, dsn)
+	p := started(t, dsn)
 	for name, test := range map[string]struct {
 		ev        sdk.Event
 		before    string
@@ -168,9 +162,9 @@ func TestWhatCanNotWorkIsGivenUpAndTheRestIsTriedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		err := handle(test.ev)
-		if err == nil || !strings.Contains(err.Error(), test.want) || (core.KindOf(err) == core.Permanent) != test.permanent {
-			t.Errorf("%s: %s: %v", name, core.KindOf(err), err)
+		err := p.Handle(t.Context(), test.ev)
+		if err == nil || !strings.Contains(err.Error(), test.want) || sdktest.IsPermanent(err) != test.permanent {
+			t.Errorf("%s: permanent is %v: %v", name, !test.permanent, err)
 		}
 		if strings.HasPrefix(test.before, "ALTER TABLE records RENAME") {
 			if _, err := db.Exec("ALTER TABLE elsewhere RENAME TO records"); err != nil {
@@ -209,7 +203,7 @@ func TestMistakesAreSaidWithoutTheSecret(t *testing.T) {
 		"an odd mode":         {dsn: "postgres://u:hunter2@h/d?sslmode=hunter2", want: "secrets.dsn has an option that can't be used"},
 		"a certificate":       {dsn: "postgres://u:hunter2@h/d?sslmode=verify-full&sslrootcert=/nowhere/hunter2", want: "secrets.dsn has an option that can't be used"},
 		"an odd table":        {dsn: "x", config: map[string]any{"table": "a; DROP TABLE b"}, want: "table: must be a name"},
-		"too few connections": {dsn: "x", config: map[string]any{"connections": 0}, want: "connections: must be from 1 to 100"},
+		"too few connections": {dsn: "x", config: map[string]any{"connections": 0}, want: "connections: must be at least 1"},
 		"nobody there":        {dsn: "postgres://u:hunter2@127.0.0.1:1/d?sslmode=disable", want: "connection refused", again: true},
 	} {
 		_, err := start(t, test.dsn, test.config)

@@ -6,8 +6,6 @@ import (
 	"regexp"
 
 	"github.com/uptrace/bun/driver/pgdriver"
-
-	"github.com/pipehook/pipehook/plugins/sdk"
 )
 
 // table is what create = true makes. A record that was deleted keeps a row, without which an older event
@@ -32,18 +30,6 @@ WHERE (r.occurred_at, r.event) <= (excluded.occurred_at, excluded.event)`
 
 // isTable keeps what stands in the statements as it is from being more than a name.
 var isTable = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?$`)
-
-// check finds all mistakes at once.
-func (u *upsert) check() error {
-	var wrong []error
-	if !isTable.MatchString(u.Table) {
-		wrong = append(wrong, sdk.Wrong("table", "must be a name of a-z, 0-9 and _, or schema.name"))
-	}
-	if u.Connections < 1 || u.Connections > 100 {
-		wrong = append(wrong, sdk.Wrong("connections", "must be from 1 to 100"))
-	}
-	return errors.Join(wrong...)
-}
 
 // connector reads the address of the server. Its errors, which are logged, hold nothing of it.
 func connector(dsn string) (c *pgdriver.Connector, err error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
@@ -40,9 +41,22 @@ var errAnswer = errors.New("the plugin broke the protocol")
 
 var receives = []grpc.CallOption{grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxAnswer)}
 
+// answers lets a stage or a source say again what is in a long body.
+func answers(ev *core.Event) []grpc.CallOption {
+	if len(ev.Body) < maxAnswer/4 {
+		return receives
+	}
+	return []grpc.CallOption{grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxAnswer + 3*len(ev.Body))}
+}
+
 // Configure hands over what the plugin is started with. What it finds wrong with the configuration
 // comes as ConfigErrors, joined; any other error is one of the call.
 func (c *Client) Configure(ctx context.Context, s Setup) (Manifest, error) {
+	for name, value := range s.Secrets {
+		if !utf8.ValidString(value) {
+			return Manifest{}, fmt.Errorf("the secret %s can't be handed over: it is not UTF-8", name)
+		}
+	}
 	answer, err := c.plugin.Configure(ctx, &pluginv1.ConfigureRequest{
 		Config: s.Config, Kind: s.Kind, Name: s.Name, Secrets: s.Secrets, Minor: Minor,
 		Host: &pluginv1.Host{Address: s.Host.Path, Token: s.Host.Token},
@@ -52,9 +66,9 @@ func (c *Client) Configure(ctx context.Context, s Setup) (Manifest, error) {
 	}
 	var wrong []error
 	for _, m := range answer.GetMistakes() {
-		wrong = append(wrong, &ConfigError{Key: m.GetKey(), Msg: m.GetMessage()})
+		wrong = append(wrong, &ConfigError{Key: short(m.GetKey()), Msg: short(m.GetMessage())})
 	}
-	c.manifest = Manifest{Name: answer.GetName(), Version: answer.GetVersion(), Does: answer.GetDoes(), Minor: int(answer.GetMinor())}
+	c.manifest = Manifest{Name: short(answer.GetName()), Version: short(answer.GetVersion()), Does: answer.GetDoes(), Minor: int(max(answer.GetMinor(), 0))}
 	return c.manifest, errors.Join(wrong...)
 }
 
@@ -108,9 +122,11 @@ func handleRequest(timeout time.Duration, events []Given) *pluginv1.HandleReques
 	req := &pluginv1.HandleRequest{
 		TimeoutMs: millis(timeout), Events: make([]*pluginv1.Event, len(events)), Calls: make([]*pluginv1.Call, len(events)),
 	}
+	packets := make([]packet, len(events))
 	for i, g := range events {
-		req.Events[i] = sent(g.Event)
-		req.Calls[i] = &pluginv1.Call{Id: g.Call.ID, Attempt: int64(g.Call.Attempt)}
+		p := &packets[i]
+		p.call.Id, p.call.Attempt = g.Call.ID, int64(g.Call.Attempt)
+		req.Events[i], req.Calls[i] = p.fill(g.Event), &p.call
 	}
 	return req
 }

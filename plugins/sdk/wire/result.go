@@ -52,10 +52,11 @@ func wait(ms int64) time.Duration {
 
 // errorOf is a result as the delivery engine judges it.
 func errorOf(r *pluginv1.Result) error {
-	e := &core.Error{Kind: core.Failed, Msg: r.GetMessage()}
-	switch r.GetOutcome() {
-	case pluginv1.Outcome_OUTCOME_DONE:
+	if r.GetOutcome() == pluginv1.Outcome_OUTCOME_DONE {
 		return nil
+	}
+	e := &core.Error{Kind: core.Failed, Msg: short(r.GetMessage())}
+	switch r.GetOutcome() {
 	case pluginv1.Outcome_OUTCOME_PERMANENT:
 		e.Kind = core.Permanent
 	case pluginv1.Outcome_OUTCOME_FAILED:

@@ -36,7 +36,7 @@ func (s *serverEnd) Configure(ctx context.Context, req *pluginv1.ConfigureReques
 	if m.Can(Listener) {
 		m.Does = append(m.Does, batch)
 	}
-	return &pluginv1.ConfigureResponse{Name: m.Name, Version: m.Version, Does: m.Does, Mistakes: mistakesOf(err), Minor: Minor}, nil
+	return &pluginv1.ConfigureResponse{Name: text(m.Name), Version: text(m.Version), Does: m.Does, Mistakes: mistakesOf(err), Minor: Minor}, nil
 }
 
 func mistakesOf(err error) []*pluginv1.Mistake {
@@ -44,7 +44,7 @@ func mistakesOf(err error) []*pluginv1.Mistake {
 	case nil:
 		return nil
 	case *ConfigError:
-		return []*pluginv1.Mistake{{Key: e.Key, Message: e.Msg}}
+		return []*pluginv1.Mistake{{Key: text(e.Key), Message: short(e.Msg)}}
 	case interface{ Unwrap() []error }:
 		var all []*pluginv1.Mistake
 		for _, one := range e.Unwrap() {
@@ -52,7 +52,7 @@ func mistakesOf(err error) []*pluginv1.Mistake {
 		}
 		return all
 	default:
-		return []*pluginv1.Mistake{{Message: err.Error()}}
+		return []*pluginv1.Mistake{{Message: short(err.Error())}}
 	}
 }
 
@@ -84,35 +84,39 @@ func (s *serverEnd) HandleBatch(req *pluginv1.HandleRequest, stream pluginv1.Lis
 	results := make(chan *pluginv1.Result, len(req.GetEvents()))
 	sent := make(chan error, 1)
 	go func() { sent <- sendResults(stream, results) }() // ends with results
-	for i := range req.GetEvents() {
-		var r *pluginv1.Result
-		if r, err = s.handleWithin(stream.Context(), timeout, req, i); err != nil {
-			break
-		}
-		results <- r
-		if err = stream.Context().Err(); err != nil { // nobody waits any more
-			break
-		}
-	}
+	err = s.handleEach(stream.Context(), timeout, req, results)
 	close(results)
-	return errors.Join(err, <-sent)
+	if sendErr := <-sent; err == nil {
+		err = sendErr
+	}
+	return err
 }
 
+// handleEach stops when nobody waits any more.
+func (s *serverEnd) handleEach(ctx context.Context, timeout time.Duration, req *pluginv1.HandleRequest, results chan<- *pluginv1.Result) error {
+	for i := range req.GetEvents() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r, err := s.handleWithin(ctx, timeout, req, i)
+		if err != nil {
+			return err
+		}
+		results <- r
+	}
+	return nil
+}
+
+// sendResults sends what there is, several at once when they are quick. After an error it goes on taking
+// results, and drops them.
 func sendResults(stream pluginv1.ListenerService_HandleBatchServer, results <-chan *pluginv1.Result) (err error) {
 	for r := range results {
-		answer := &pluginv1.HandleResponse{Results: []*pluginv1.Result{r}}
-		for more := true; more; {
-			select {
-			case r, ok := <-results:
-				if more = ok; ok {
-					answer.Results = append(answer.Results, r)
-				}
-			default:
-				more = false
-			}
+		all := append(make([]*pluginv1.Result, 0, 1+len(results)), r)
+		for range len(results) { // there is no other reader
+			all = append(all, <-results)
 		}
 		if err == nil {
-			err = stream.Send(answer)
+			err = stream.Send(&pluginv1.HandleResponse{Results: all})
 		}
 	}
 	return err
@@ -143,5 +147,5 @@ func timeoutOf(req interface{ GetTimeoutMs() int64 }) (time.Duration, error) {
 	if req.GetTimeoutMs() <= 0 {
 		return 0, status.Error(codes.InvalidArgument, "the call has no time-out")
 	}
-	return time.Duration(req.GetTimeoutMs()) * time.Millisecond, nil
+	return min(time.Duration(req.GetTimeoutMs()), longestWait/time.Millisecond) * time.Millisecond, nil
 }

@@ -1,12 +1,9 @@
 package wire
 
 import (
-	"bytes"
 	"context"
-	stdjson "encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -36,35 +33,42 @@ type Judgement struct {
 // Process hands an event to the stage. The error is a Rejection, or says that the stage failed; one of
 // the call is a CallError.
 func (c *Client) Process(ctx context.Context, timeout time.Duration, g Given) (Judgement, error) {
-	answer, err := c.stage.Process(ctx, &pluginv1.ProcessRequest{Event: sent(g.Event), TimeoutMs: millis(timeout), Call: g.Call.ID}, receives...)
+	answer, err := c.stage.Process(ctx, &pluginv1.ProcessRequest{Event: sent(g.Event), TimeoutMs: millis(timeout), Call: g.Call.ID}, answers(g.Event)...)
 	if err != nil {
 		return Judgement{}, &CallError{callError(err)}
 	}
+	return judged(answer)
+}
+
+func judged(answer *pluginv1.ProcessResponse) (Judgement, error) {
 	switch answer.GetVerdict() {
 	case pluginv1.Verdict_VERDICT_CONTINUE:
 		return Judgement{Amendment: amendmentOf(answer.GetAmendment())}, nil
 	case pluginv1.Verdict_VERDICT_DROPPED:
-		return Judgement{Dropped: true, Reason: answer.GetMessage()}, nil
+		return Judgement{Dropped: true, Reason: short(answer.GetMessage())}, nil
 	case pluginv1.Verdict_VERDICT_REJECTED:
-		return Judgement{}, &Rejection{Status: int(answer.GetStatus()), Msg: answer.GetMessage(), RetryAfter: wait(answer.GetRetryAfterMs())}
+		return Judgement{}, &Rejection{Status: int(answer.GetStatus()), Msg: short(answer.GetMessage()), RetryAfter: wait(answer.GetRetryAfterMs())}
 	}
 	return Judgement{}, verdictError(answer.GetVerdict(), answer.GetMessage(), answer.GetRetryAfterMs())
 }
 
-// Name hands a request to the source and returns an event with what it says of it and nothing else. The error is a Rejection when the
-// request is not as its sender documents, or says that the source failed; one of the call is a
-// CallError.
+// Name hands a request to the source and returns an event with what it says of it and nothing else. The
+// error is a Rejection when the request is not as its sender documents, or says that the source failed;
+// one of the call is a CallError.
 func (c *Client) Name(ctx context.Context, timeout time.Duration, g Given) (*core.Event, error) {
-	answer, err := c.source.Name(ctx, &pluginv1.NameRequest{Event: sent(g.Event), TimeoutMs: millis(timeout), Call: g.Call.ID}, receives...)
+	answer, err := c.source.Name(ctx, &pluginv1.NameRequest{Event: sent(g.Event), TimeoutMs: millis(timeout), Call: g.Call.ID}, answers(g.Event)...)
 	if err != nil {
 		return nil, &CallError{callError(err)}
 	}
+	return naming(answer)
+}
+
+func naming(answer *pluginv1.NameResponse) (*core.Event, error) {
 	switch answer.GetVerdict() {
 	case pluginv1.Verdict_VERDICT_CONTINUE:
-		ev, err := received(answer.GetEvent())
-		return &ev, err
+		return named(answer.GetEvent()), nil
 	case pluginv1.Verdict_VERDICT_REJECTED:
-		return nil, &Rejection{Msg: answer.GetMessage()}
+		return nil, &Rejection{Msg: short(answer.GetMessage())}
 	}
 	return nil, verdictError(answer.GetVerdict(), answer.GetMessage(), 0)
 }
@@ -76,7 +80,7 @@ func (e *CallError) Error() string { return e.Err.Error() }
 func (e *CallError) Unwrap() error { return e.Err }
 
 func verdictError(v pluginv1.Verdict, msg string, retryAfter int64) error {
-	e := &core.Error{Kind: core.Failed, Msg: msg, RetryAfter: wait(retryAfter)}
+	e := &core.Error{Kind: core.Failed, Msg: short(msg), RetryAfter: wait(retryAfter)}
 	if v != pluginv1.Verdict_VERDICT_FAILED {
 		e.Err = errAnswer
 	}
@@ -97,17 +101,18 @@ func (s *serverEnd) Process(ctx context.Context, req *pluginv1.ProcessRequest) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	was := ev
-	was.Labels = maps.Clone(ev.Labels) // what the author does to the map itself counts too
+	was := look(&ev)
 	verdict, err := s.server.Process(ctx, Call{ID: req.GetCall()}, &ev)
 	answer := &pluginv1.ProcessResponse{}
-	switch {
+	switch changed := was.changed(&ev); {
 	case err != nil:
 		answer.Verdict, answer.Message, answer.Status, answer.RetryAfterMs = blame(err)
 	case verdict == core.Dropped:
 		answer.Verdict, answer.Message = pluginv1.Verdict_VERDICT_DROPPED, short(ev.TakeRemark())
+	case verdict == core.Continue && changed != "":
+		answer.Verdict, answer.Message = pluginv1.Verdict_VERDICT_FAILED, fmt.Sprintf("the stage changed the event's %s: it may label the event, or give it another action, object, object id, current or previous", changed)
 	case verdict == core.Continue:
-		answer.Verdict, answer.Amendment = pluginv1.Verdict_VERDICT_CONTINUE, changes(&was, &ev)
+		answer.Verdict, answer.Amendment = pluginv1.Verdict_VERDICT_CONTINUE, was.amendment(&ev)
 	default:
 		answer.Verdict, answer.Message = pluginv1.Verdict_VERDICT_FAILED, fmt.Sprintf("the stage answered %q; only continue and dropped can be answered", verdict)
 	}
@@ -125,9 +130,14 @@ func (s *serverEnd) Name(ctx context.Context, req *pluginv1.NameRequest) (*plugi
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	was := look(&ev)
 	answer := &pluginv1.NameResponse{}
 	if err := s.server.Name(ctx, Call{ID: req.GetCall()}, &ev); err != nil {
 		answer.Verdict, answer.Message, _, _ = blame(err)
+		return answer, nil
+	}
+	if changed := was.given(&ev); changed != "" {
+		answer.Verdict, answer.Message = pluginv1.Verdict_VERDICT_FAILED, fmt.Sprintf("the source changed the event's %s, which is not its to say", changed)
 		return answer, nil
 	}
 	answer.Verdict, answer.Event = pluginv1.Verdict_VERDICT_CONTINUE, sent(&core.Event{
@@ -144,6 +154,16 @@ var statuses = map[core.Kind]int{
 	core.UnsupportedMediaType: 415, core.Invalid: 422, core.RateLimited: 429, core.Unavailable: 503,
 }
 
+// IsStatus reports whether a sender can be answered with the status by a stage that rejects its request.
+func IsStatus(status int) bool {
+	for _, one := range statuses {
+		if one == status {
+			return true
+		}
+	}
+	return false
+}
+
 func blame(err error) (v pluginv1.Verdict, msg string, status int32, retryAfter int64) {
 	msg = short(err.Error())
 	if r, ok := errors.AsType[*Rejection](err); ok {
@@ -154,40 +174,6 @@ func blame(err error) (v pluginv1.Verdict, msg string, status int32, retryAfter 
 		return pluginv1.Verdict_VERDICT_REJECTED, msg, int32(status), retryAfter
 	}
 	return pluginv1.Verdict_VERDICT_FAILED, msg, 0, retryAfter
-}
-
-// changes is what is another in an event than it was.
-func changes(was, is *core.Event) *pluginv1.Amendment {
-	a := &pluginv1.Amendment{}
-	if !maps.Equal(was.Labels, is.Labels) {
-		a.Labels = map[string]string{}
-		for key := range was.Labels {
-			a.Labels[key] = ""
-		}
-		maps.Copy(a.Labels, is.Labels)
-	}
-	for _, word := range []struct {
-		was, is string
-		into    **string
-	}{{was.Action, is.Action, &a.Action}, {was.Object, is.Object, &a.Object}, {was.ObjectID, is.ObjectID, &a.ObjectId}} {
-		if word.was != word.is {
-			said := text(word.is)
-			*word.into = &said
-		}
-	}
-	for _, doc := range []struct {
-		was, is stdjson.RawMessage
-		into    *[]byte
-	}{{was.Current, is.Current, &a.Current}, {was.Previous, is.Previous, &a.Previous}} {
-		switch {
-		case bytes.Equal(doc.was, doc.is):
-		case len(doc.is) == 0:
-			*doc.into = []byte("null")
-		default:
-			*doc.into = doc.is
-		}
-	}
-	return a
 }
 
 func amendmentOf(a *pluginv1.Amendment) core.Amendment {

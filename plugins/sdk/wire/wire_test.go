@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	goplugin "github.com/hashicorp/go-plugin"
+	"go.uber.org/goleak"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
@@ -35,14 +35,15 @@ func (f fake) Name(_ context.Context, _ wire.Call, ev *core.Event) error { retur
 
 func connect(t *testing.T, s wire.Server) *wire.Client {
 	t.Helper()
-	conn, _ := goplugin.TestPluginGRPCConn(t, false, wire.Set(s))
-	t.Cleanup(func() { _ = conn.Close() }) // which stops the server, too
-	client, err := wire.Dispense(conn)
+	client, stop, err := wire.Loop(s)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(stop)
 	return client
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // handle hands events over and returns what came of each.
 func handle(t *testing.T, client *wire.Client, events ...core.Event) []error {

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
+	labProject(t, moody("good", "good", "")+moody("bad", "bad", "")+moody("broken", "broken", "")+moody("ended", "ended", "")+
+		moody("other", "good", `sha256 = "`+strings.Repeat("0", 64)+`"`)+moody("slip", "good", `sha = "x"`)+
+		"[[listener]]\nname = \"gone\"\nplugin = \"gone\"\n")
+	sum := sumOf(t, "plugins/bin/lab")
+	for name, test := range map[string]struct {
+		code int
+		args []string
+		want []string
+	}{
+		"it is good":                {exitDone, []string{"good"}, []string{"✓ listener good  lab 1.2.3, a listener, contract 1.1, started in ", "plugins/bin/lab  its configuration is taken", `  info  starting  mood=good`, `sha256 = "` + sum + `"`}},
+		"its configuration is not":  {exitUsage, []string{"bad"}, []string{"✗ listener bad", `sha256 = "` + sum + `"`, "pipeline.toml:", "listener[1].config.mood: must not be bad"}},
+		"it fails":                  {exitFailed, []string{"broken"}, []string{"✗ listener broken", "listener broken does not start: ", "the database is away"}},
+		"it ends":                   {exitFailed, []string{"ended"}, []string{"✗ listener ended", "exit status 3"}},
+		"it is another":             {exitUsage, []string{"other"}, []string{"✗ listener other", "listener[4].sha256: ", "has the SHA-256 " + sum}},
+		"its table is wrong":        {exitUsage, []string{"slip"}, []string{"✗ listener slip", "listener[5].sha: unknown key"}},
+		"it is not there":           {exitUsage, []string{"gone"}, []string{"✗ listener gone", "listener[6].plugin: there is no ", "pipehook: hint: build the plugin"}},
+		"only one of two is good":   {exitUsage, []string{"good", "bad"}, []string{"✓ listener good", "✗ listener bad"}},
+		"one fails, one is refused": {exitFailed, []string{"bad", "broken"}, []string{"✗ listener bad", "✗ listener broken", "must not be bad", "is away"}},
+		"a stage that nobody uses":  {exitDone, []string{"labstage"}, []string{"✓ labstage  lab 1.2.3, a stage, contract 1.1", "no place of the configuration names it"}},
+		"a source by its path":      {exitDone, []string{"./plugins/bin/labsources"}, []string{"✓ labsources  lab 1.2.3, a source"}},
+		"a slip":                    {exitUsage, []string{"borken"}, []string{"there is no plugin borken", `pipehook: hint: did you mean "broken"?`}},
+		"a binary by its name":      {exitFailed, []string{"lab"}, []string{"✓ listener good", "✗ listener broken", "✗ listener other"}},
+		"all":                       {exitFailed, nil, []string{"✓ listener good", "✗ listener gone"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			says(t, test.code, append([]string{"plugin", "check"}, test.args...), test.want...)
+		})
+	}
+	var checked []checkedPlugin
+	if err := json.Unmarshal([]byte(says(t, exitUsage, []string{"plugin", "check", "good", "bad", "--json"}, "1 of 2 plugins failed")), &checked); err != nil {
+		t.Fatal(err)
+	}
+	good, bad := checked[0], checked[1]
+	if !good.OK || good.SHA256 != sum || good.Version != "1.2.3" || good.Contract != "1.1" || !slices.Equal(good.Does, []string{"listener"}) || good.StartUS == 0 || len(good.Logs) != 1 || good.Key != "listener[0]" {
+		t.Errorf("%+v", good)
+	}
+	if bad.OK || len(bad.Mistakes) != 1 || bad.Mistakes[0].Key != "listener[1].config.mood" || bad.Mistakes[0].Line == 0 {
+		t.Errorf("%+v", bad)
+	}
+	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "pipehook-plugins-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestNoPluginIsNothingWrong(t *testing.T) {
+	inFolder(t)
+	says(t, exitDone, []string{"plugin", "check"}, "no plugins: pipeline.toml names none")
+	says(t, exitDone, []string{"plugin", "list"}, "no plugins")
+	says(t, exitUsage, []string{"plugin", "check", "audit"}, "there is no plugin audit", "pipehook: hint: pipehook plugin new audit")
+}
