@@ -53,7 +53,7 @@ func debuggedAs(t *testing.T, cache, path, name string) (*exec.Cmd, *plughost.At
 		if text == nil {
 			continue
 		}
-		go func() { _, _ = io.Copy(io.Discard, lines) }() // ends with the process
+		go func() { _, _ = io.Copy(os.Stderr, lines) }() // ends with the process
 		all, err := plughost.ParseReattach(text[1])
 		if err != nil || all[name] == nil {
 			t.Fatalf("%s: %v", line, err)

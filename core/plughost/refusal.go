@@ -77,7 +77,7 @@ func (i *instance) startError(ctx context.Context, err error) error {
 		return fmt.Errorf("it is no plugin of pipehook, or prints before it calls sdk.Serve: the first it says is %q", clip(strings.TrimSpace(hello), 200))
 	case otherVersion(hello) != "":
 		return versionError(otherVersion(hello))
-	case strings.Contains(err.Error(), "server preface"), strings.Contains(err.Error(), "tls: "):
+	case !i.isOver() && hungUp(err):
 		return fmt.Errorf(`it does not serve as it said: with tls = "off" without TLS, else with the certificate of its handshake: %w`, err)
 	case !i.isOver() || i.wasKilled(): // go-plugin knows more
 		return err
@@ -100,4 +100,11 @@ func otherVersion(hello string) string {
 
 func versionError(theirs string) error {
 	return fmt.Errorf("it speaks version %s of the plugin protocol, and this pipehook speaks version %d: build it with an SDK of this pipehook, or run a pipehook of its own time", theirs, wire.Version)
+}
+
+// hungUp reports whether a call failed as it does when only one of the two ends speaks TLS.
+func hungUp(err error) bool {
+	return slices.ContainsFunc([]string{"server preface", "tls: ", "broken pipe", "connection reset"}, func(words string) bool {
+		return strings.Contains(err.Error(), words)
+	})
 }
