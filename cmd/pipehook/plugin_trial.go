@@ -26,6 +26,7 @@ type pluginEvents struct {
 	named []string
 	last  limit
 	match string
+	binaryFlags
 }
 
 func (c *cli) pluginTestCommand() *cobra.Command {
@@ -43,6 +44,7 @@ func (c *cli) pluginTestCommand() *cobra.Command {
 		},
 	}
 	e.last = 20
+	e.add(cmd)
 	cmd.Flags().StringArrayVar(&e.named, "event", nil, "a type such as updated.deal, a file, an object in JSON, or the id of a stored event; may be given again (default a type that it matches)")
 	cmd.Flags().Var(&e.last, "last", "the newest stored events, so many")
 	cmd.Flags().StringVar(&e.match, "match", "", "the newest stored events that fit a pattern, such as updated.deal")
@@ -63,6 +65,9 @@ func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored
 		return err
 	}
 	chosen, err := choosePlugins(conf, uses, []string{name})
+	if err == nil {
+		err = e.set(chosen)
+	}
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 
 func TestAPluginIsTriedWithEvents(t *testing.T) {
 	p := labProject(t, moody("told", "good", "match = [\"*.deal\"]\nsecrets = { api = \"c4n4ry\" }"))
-	says(t, exitDone, []string{"plugin", "test", "told"}, "✓ told  updated.deal trial-1", "info  handling", "object=8", "secret=[secret api]", "info  printed",
+	says(t, exitDone, []string{"plugin", "test", "told"}, "✓ told  updated.deal trial-1", "info  handling", "object=8", "secret=[redacted]", "info  printed",
 		`→ kv set last "8"`, "→ emit added.notice 8", "→ count deals +1", "1 event, 0 failed. Nothing was stored")
 	p.write(t, "body.json", string(sampleBody(t)))
 	out := says(t, exitFailed, []string{"plugin", "test", "told", "--event", "body.json", "--event", "added.person", "--event", `{"action":"added","object":"organization"}`, "--json"}, "2 of 3 events failed")
