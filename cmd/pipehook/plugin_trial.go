@@ -158,8 +158,11 @@ func (u *placedPlugin) stored(ctx context.Context, e pluginEvents, r *store.Read
 	return events, nil
 }
 
-// settle is how long after a call a line that was printed in it may come.
-const settle = 5 * time.Millisecond
+// What is printed, and not logged, comes by another way than the answer.
+const (
+	settle    = 5 * time.Millisecond   // after a call, for what was printed in it
+	lastWords = 100 * time.Millisecond // after all of them: what is under way when the plugin ends is lost
+)
 
 // try sends the events one after another, and stops the plugin: then all that it has said is known.
 func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlugin, events []core.Event) (tried []triedEvent, measured []string) {
@@ -181,6 +184,7 @@ func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlug
 		calls = append(calls, one)
 		time.Sleep(settle)
 	}
+	time.Sleep(lastWords)
 	stopPlugin(p)
 	for _, l := range b.heard.take() {
 		if l.at.Before(began) { // of the start, as plugin check shows it
