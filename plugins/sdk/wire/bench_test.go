@@ -102,14 +102,28 @@ func BenchmarkHandleBatchOf64(b *testing.B) {
 	for i := range given {
 		given[i] = wire.Given{Event: usual(b), Call: wire.Call{ID: uint64(i), Attempt: 1}}
 	}
-	b.ReportAllocs()
-	processor(b, len(given))
-	for b.Loop() {
+	all := func() {
 		if err := client.Handle(b.Context(), time.Second, given, func(int, wire.Result) {}); err != nil {
-			b.Fatal(err)
+			b.Error(err)
 		}
 	}
-	b.ReportMetric(float64(b.N*len(given))/b.Elapsed().Seconds(), "events/s")
+	b.Run("one by one", func(b *testing.B) {
+		b.ReportAllocs()
+		processor(b, len(given))
+		for b.Loop() {
+			all()
+		}
+		b.ReportMetric(float64(b.N*len(given))/b.Elapsed().Seconds(), "events/s")
+	})
+	b.Run("two at once", func(b *testing.B) {
+		processor(b, len(given))
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				all()
+			}
+		})
+		b.ReportMetric(float64(b.N*len(given))/b.Elapsed().Seconds(), "events/s")
+	})
 }
 
 func BenchmarkProcess(b *testing.B) {
