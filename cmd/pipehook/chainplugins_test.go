@@ -18,18 +18,20 @@ import (
 )
 
 // testPlugin is the binary of the plugin in testdata, built once.
-var testPlugin = sync.OnceValues(func() ([]byte, error) {
+var testPlugin = sync.OnceValues(func() ([]byte, error) { return buildTestPlugin("") })
+
+func buildTestPlugin(ldflags string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "pipehook-test-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	bin := filepath.Join(dir, "plugin")
-	if out, err := exec.Command("go", "build", "-o", bin, "./testdata/plugin").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags", ldflags, "-o", bin, "./testdata/plugin").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build: %w\n%s", err, out)
 	}
 	return os.ReadFile(bin)
-})
+}
 
 // install puts the plugin of the tests into the folder of plugins, at once. What is behind a binary makes
 // it another file, and the same program.

@@ -181,6 +181,9 @@ func ask[T any](ctx context.Context, r *runningPlugin, ev *core.Event, timeout t
 	case a := <-came: // both at once
 		return a.answer, a.err
 	default:
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return none, errors.New("the sender did not wait for the plugin's answer")
+		}
 		return none, fmt.Errorf("the plugin did not answer within %s", time.Since(began).Round(time.Millisecond))
 	}
 }

@@ -39,8 +39,8 @@ type pluginSet struct {
 // the configuration is one process.
 type pluginMap map[string]*runningPlugin
 
-// openPlugins starts the plugins of listeners and those of chains. One that does not run is no reason not to serve; one that
-// refuses its configuration is, like any other mistake in it.
+// openPlugins starts the plugins of listeners and those of chains. One that does not run is no reason
+// not to serve; one that refuses its configuration is, like any other mistake in it.
 func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []pluginUse, p parts) error {
 	host, err := plughost.Open(plughost.Options{
 		Dir: filepath.Join(a.seat.Dir, "plugins"), Log: a.log, Said: a.pluginEars(p.see.said), Services: a.pluginServices(),
@@ -131,7 +131,8 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []p
 	return next, nil
 }
 
-// isCurrent reports whether what runs is what a start would run. The error is why nothing could be started.
+// isCurrent reports whether what runs is what a start would run. The error is why nothing could be
+// started.
 func (s *pluginSet) isCurrent(use *pluginUse, r *runningPlugin) (bool, error) {
 	if s.attach[use.spec.File()] != nil {
 		return r != nil, nil

@@ -40,8 +40,8 @@ type seenFile struct {
 	alike int // so often in a row
 }
 
-// watch replaces plugins whose binaries are replaced, until ctx ends. It looks as the keeper of the configuration does, and for the
-// same reason.
+// watch replaces plugins whose binaries are replaced, until ctx ends. It looks as the keeper of the
+// configuration does, and for the same reason.
 func (s *pluginSet) watch(ctx context.Context) {
 	var working sync.WaitGroup
 	defer working.Wait()

@@ -136,12 +136,24 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 	if got := label(); got != "on" {
 		t.Errorf("without a file the mark is %q", got)
 	}
+	picky, err := buildTestPlugin("-X main.picky=yes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.installText(t, "all", string(picky)) // its listener has no objection
+	if line := pr.says(t, unused, 4); !strings.Contains(line.Err, "the plugin refuses its configuration: bad: must not be true") {
+		t.Errorf("it is said that %s", line.Err)
+	}
+	pr.says(t, "plugin replaced", 2)
+	if got := label(); got != "on" {
+		t.Errorf("beside one that refuses its configuration the mark is %q", got)
+	}
 	p.install(t, "all", "good")
-	pr.says(t, "plugin replaced", 3)
+	pr.says(t, "plugin replaced", 5)
 	if got := label(); got != "on" {
 		t.Errorf("after a good one the mark is %q", got)
 	}
-	if n := len(pr.said(t, unused)); n != 3 {
+	if n := len(pr.said(t, unused)); n != 4 {
 		t.Errorf("it is said %d times", n)
 	}
 	pr.stop(t, p, pr.cmd.Process.Pid)

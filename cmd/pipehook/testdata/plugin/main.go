@@ -22,10 +22,13 @@ type config struct {
 	Bad  bool   `json:"bad"`
 }
 
+// picky is set in a binary whose stage refuses every configuration.
+var picky string
+
 type stage struct{ config *config }
 
 func (s stage) Start(context.Context, *sdk.Host) error {
-	if s.config.Bad {
+	if s.config.Bad || picky != "" {
 		return sdk.Wrong("bad", "must not be true")
 	}
 	slog.Info("the stage has begun", "pid", os.Getpid())
