@@ -88,7 +88,7 @@ func TestTheExamplesInTheDocumentsAreGood(t *testing.T) {
 var link = regexp.MustCompile(`\]\(([^)#:]+)\)`)
 
 func TestEveryLinkLeadsSomewhere(t *testing.T) {
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "scripts/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "scripts/*.md", "plugins/*/*.md"} {
 		names, err := filepath.Glob(filepath.Join("..", "..", pattern))
 		if err != nil {
 			t.Fatal(err)

@@ -104,7 +104,7 @@ func TestAReloadSwapsThePluginsThatChanged(t *testing.T) {
 
 	edit(t, p.config, two, `config = { path = "", pth = 1 }`)
 	refused := pr.says(t, "the configuration was not reloaded", 1)
-	if refused.Key != "listener[1].config.pth" || refused.Line == 0 {
+	if refused.Key != "listener[1].config.path" || refused.Line == 0 {
 		t.Errorf("the reload was refused with %+v", refused)
 	}
 	p.post(t, sampleOf(t, 3))

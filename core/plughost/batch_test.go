@@ -281,3 +281,57 @@ func TestEachResultIsToldOnceThoughTheProcessIsKilledAgainAndAgain(t *testing.T)
 	}
 	t.Log(kinds)
 }
+
+// BenchmarkABatch reports the time that both processes spend for an event, which says more than the rate
+// where others work beside.
+func BenchmarkABatch(b *testing.B) {
+	h, err := plughost.Open(plughost.Options{Dir: filepath.Join(b.TempDir(), "p"), Log: discard()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = h.Close() }()
+	p := h.Start(labSpec(b.TempDir()))
+	if err := p.Ready(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for _, size := range []int{1, 8, 64} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			all := make([]core.Delivery, size)
+			for i := range all {
+				all[i].Event = core.Event{ID: strconv.Itoa(i), Object: "nothing", Body: []byte(fmt.Sprintf(`{"a":%q}`, strings.Repeat("x", 2000)))}
+				all[i].Event.Current = all[i].Event.Body[5:]
+			}
+			here, there := spent(b, os.Getpid()), spent(b, p.State().PID)
+			b.ReportAllocs()
+			for b.Loop() {
+				p.HandleBatch(b.Context(), time.Minute, all, func(int) bool { return true }, func(_ int, out core.Outcome) {
+					if out.Err != nil {
+						b.Error(out.Err)
+					}
+				})
+			}
+			n := float64(b.N * size)
+			b.ReportMetric(float64(spent(b, os.Getpid())-here)/n, "µs-here/event")
+			b.ReportMetric(float64(spent(b, p.State().PID)-there)/n, "µs-there/event")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/n, "ns/event")
+		})
+	}
+}
+
+// spent is the processor time of a process in microseconds, as exactly as the system counts it.
+func spent(b *testing.B, pid int) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Skip("the system does not tell")
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	var ticks int64
+	for _, field := range strings.Fields(rest)[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ticks += n
+	}
+	return ticks * 10_000
+}

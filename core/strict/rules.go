@@ -117,9 +117,12 @@ func ruleText(f validator.FieldError) string {
 	case "unique":
 		return "must not name one twice"
 	case "eq":
+		if f.Kind() == reflect.String {
+			return "must be " + f.Param()
+		}
 		return must + "exactly " + limit
 	case "ne":
-		return "must not be " + limit
+		return "must not be " + f.Param()
 	case "len":
 		return "must have exactly " + limit
 	case "startswith":

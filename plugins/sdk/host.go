@@ -20,8 +20,9 @@ type Host struct {
 	measures measures
 }
 
-// Error is an effect that failed. Its Code is one of those that scripts know, such as "EINVAL",
-// "ETOOLARGE", "EFULL", "ELIMIT", "ELOOP" or "EUNAVAILABLE".
+// Error is why pipehook did not do what it was asked for. Its Code is one of those that scripts know:
+// "EINVAL", "ETOOLARGE", "EFULL", "ELIMIT", "ELOOP" (events that cause each other), "ENOTAVAILABLE" (not here),
+// "ETIMEDOUT", "EUNAVAILABLE" (another time) or "EINTERNAL".
 type Error = effect.Error
 
 func newHost(s wire.Setup, log *slog.Logger) (*Host, error) {

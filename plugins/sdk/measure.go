@@ -21,8 +21,8 @@ type measures struct {
 }
 
 // Count adds n, which is not negative, to a counter of the plugin's own, which /metrics shows as
-// pipehook_plugin_count_total with the name as a label. Names are a-z, 0-9 and _, and a plugin has at most 64.
-// It never blocks.
+// pipehook_plugin_count_total with the name as a label. Names are a-z, 0-9 and _, beginning with a letter,
+// and a plugin has at most 64. It never blocks.
 func (h *Host) Count(name string, n float64) {
 	h.measure(func(m *measures) { m.counts[name] += n })
 }

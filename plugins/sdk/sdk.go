@@ -1,10 +1,15 @@
 // Package sdk is what the author of a compiled plugin imports, and all of it: a main describes its
 // Plugin and calls Serve. It knows nothing of what pipehook is made of but the vocabulary of events
 // and errors, so that a plugin stays small.
+//
+// A plugin is a Listener that handles events, a Stage that judges them on their way in, a Source that
+// says which event a request is, or several of these. Its configuration is a struct, see Plugin. What it can
+// ask pipehook for is Host, which it gets when it has a method Start. Package sdktest runs it in a test.
 package sdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,8 +32,8 @@ type ListenerFunc = core.ListenerFunc
 // Stage judges events on their way in, or changes them; it is the same as a built-in one. Process is
 // called from several goroutines at once, and a sender waits for it: it has until its context's
 // deadline, half a second unless pipeline.toml says otherwise. It may label the event, give it another
-// action, object, object id, current or previous, as Event.Amend does; other changes are lost. Continue
-// has the event go on. Drop ends its way: the sender is answered success, and what Event.Remark was told
+// action, object, object id, current or previous, as Event.Amend does; any other change is a failure.
+// Continue has the event go on. Drop ends its way: the sender is answered success, and what Event.Remark was told
 // is kept as the reason. An error made by Reject is answered to the sender; any other is a failure of the
 // stage, for which on_failure says what becomes of the event.
 type Stage = core.Stage
@@ -53,21 +58,17 @@ type Source interface {
 }
 
 // Plugin is what Serve serves: a Listener, a Stage or a Source, or several of them. pipehook starts a
-// process for each place where pipeline.toml names the plugin, and each does one of them.
-//
-// Two methods of the Listener, Stage or Source are called when they are there. Start(context.Context,
-// *Host) error comes once, after Config was filled and before the first event. What it returns is shown
-// as a mistake in the configuration when it was made by Wrong; any other error is a start that failed,
-// and is tried again. Stop(context.Context) error comes when no event is being handled any more; it has
-// two seconds.
+// process for each place where pipeline.toml names the plugin, and each does one of them. What is a Starter
+// or a Stopper as well is told when it begins and ends.
 type Plugin struct {
 	Name    string // lower case, as in pipeline.toml
 	Version string
 
-	// Config points to a struct that the config table is read into, by the names of its json tags. What
-	// the table does not name keeps its value; what the struct does not have is a mistake, and so is
-	// what its validate tags refuse (see github.com/go-playground/validator). It may be nil, and it may
-	// be the Listener itself.
+	// Config points to a struct that the config table is read into, by the names of its json tags; it may
+	// be the Listener itself. What the table does not name keeps its value. A time.Duration is written as
+	// "5s" or "30d", and so is as text what reads itself from text; structs, lists and maps nest, and a
+	// number in an any is a json.Number. What the struct does not have is a mistake, and so is what its validate
+	// tags refuse (see github.com/go-playground/validator). nil takes no configuration.
 	Config any
 
 	Listener Listener
@@ -75,12 +76,15 @@ type Plugin struct {
 	Source   Source
 }
 
-// Starter is a Listener, Stage or Source that has something to do before the first event.
+// Starter is a Listener, Stage or Source that has something to do before the first event, when Config was
+// filled. What Start returns is shown as a mistake in the configuration when it was made by Wrong; any
+// other error is a start that failed, and is tried again. Start may also be without the host, as it was in
+// 1.0.
 type Starter interface {
 	Start(ctx context.Context, host *Host) error
 }
 
-// Stopper is a Listener, Stage or Source that has something to do after the last event.
+// Stopper is a Listener, Stage or Source that has something to do after the last event. It has two seconds.
 type Stopper interface {
 	Stop(ctx context.Context) error
 }
@@ -93,10 +97,14 @@ func Permanent(err error) error {
 	return &core.Error{Kind: core.Permanent, Msg: err.Error()}
 }
 
-// RetryAfter says when to try again, at most 30 days from now.
+// RetryAfter says when to try again, at most 30 days from now. Of an error that Reject made it is what the
+// sender is told.
 func RetryAfter(wait time.Duration, err error) error {
 	if err == nil {
 		return nil
+	}
+	if r, ok := errors.AsType[*wire.Rejection](err); ok {
+		return &wire.Rejection{Status: r.Status, Msg: r.Msg, RetryAfter: wait}
 	}
 	return &core.Error{Kind: core.Failed, Msg: err.Error(), RetryAfter: wait}
 }

@@ -1,9 +1,7 @@
 package sdk_test
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,19 +26,4 @@ func TestAPluginThatIsRunByHandSaysWhatItIs(t *testing.T) {
 	if _, ended := errors.AsType[*exec.ExitError](err); !ended || !strings.Contains(string(out), "greeter 1.2.3 is a plugin of pipehook") || !strings.Contains(string(out), `plugin = "greeter"`) {
 		t.Errorf("%v: %s", err, out)
 	}
-}
-
-// A plugin that only looks needs no configuration and no type of its own.
-func ExampleServe() {
-	if os.Getenv("PIPEHOOK_PLUGIN") == "" {
-		return // it is not pipehook that runs this example
-	}
-	sdk.Serve(sdk.Plugin{
-		Name: "looker", Version: "1.0.0",
-		Listener: sdk.ListenerFunc(func(_ context.Context, ev sdk.Event) error {
-			slog.Info("seen", "event", ev.ID, "type", ev.Type())
-			return nil
-		}),
-	})
-	// Output:
 }

@@ -43,13 +43,21 @@ func (s *Server) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest
 		return m, err
 	}
 	part := s.part(setup.Kind)
-	if starter, ok := part.(Starter); ok {
-		if err := starter.Start(ctx, s.host); err != nil {
-			return m, err
-		}
+	if err := start(ctx, part, s.host); err != nil {
+		return m, err
 	}
 	s.begun = part
 	return m, nil
+}
+
+func start(ctx context.Context, part any, host *Host) error {
+	switch p := part.(type) {
+	case Starter:
+		return p.Start(ctx, host)
+	case interface{ Start(context.Context) error }: // of 1.0
+		return p.Start(ctx)
+	}
+	return nil
 }
 
 func (s *Server) does() (kinds []string) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -159,7 +160,7 @@ func pluginHangs(ctx context.Context, r *round) error {
 	r.load.begin(ctx, p)
 	slowest := time.Duration(0)
 	for range stops {
-		took, err := g.freeze(ctx)
+		took, err := g.freeze(ctx, 10*time.Second)
 		if err != nil {
 			return err
 		}
@@ -168,13 +169,20 @@ func pluginHangs(ctx context.Context, r *round) error {
 			return err
 		}
 	}
-	poisoned, err := r.sendLoops(ctx, p, loops)
+	poisoned, err := r.sendMarked(ctx, p, slices.Repeat([]string{`"torture_loop":true`}, loops)...)
 	if err != nil {
 		return err
 	}
 	r.load.finish(20 * time.Second)
 	if err := r.drain(ctx, 40*time.Second+time.Duration(loops*attempts)*2*time.Second); err != nil {
 		return err
+	}
+	if !r.short { // nobody calls it, and it is noticed all the same
+		took, err := g.freeze(ctx, time.Minute)
+		if err != nil {
+			return err
+		}
+		r.count("idle and frozen, running again after %s", took.Round(time.Second))
 	}
 	starts, err := g.started()
 	if err != nil {
@@ -197,7 +205,7 @@ func pluginHangs(ctx context.Context, r *round) error {
 }
 
 // freeze stops the plugin's process and waits for the next one.
-func (g *plugging) freeze(ctx context.Context) (took time.Duration, err error) {
+func (g *plugging) freeze(ctx context.Context, within time.Duration) (took time.Duration, err error) {
 	last, err := g.again(ctx, 0, 10*time.Second)
 	if err != nil {
 		return 0, err
@@ -210,7 +218,7 @@ func (g *plugging) freeze(ctx context.Context) (took time.Duration, err error) {
 	if err := syscall.Kill(last.pid, syscall.SIGSTOP); err != nil {
 		return 0, err
 	}
-	if _, err := g.again(ctx, len(starts), 10*time.Second); err != nil {
+	if _, err := g.again(ctx, len(starts), within); err != nil {
 		return 0, err
 	}
 	if lives(last.pid) {
@@ -219,14 +227,17 @@ func (g *plugging) freeze(ctx context.Context) (took time.Duration, err error) {
 	return time.Since(began), nil
 }
 
-// sendLoops sends events on which the plugin loops, each followed by another of its record.
-func (r *round) sendLoops(ctx context.Context, p *project, n int) (poisoned []string, err error) {
-	b := &bodies{rng: r.rng, now: time.Now().Add(-time.Hour)}
-	for i := range n {
-		bad := b.make(80+i%3, 0)
-		bad.body = bytes.Replace(bad.body, []byte(`"torture_ms"`), []byte(`"torture_loop":true,"torture_ms"`), 1)
+// sendMarked sends an event for each mark, such as "torture_loop":true, which the plugin obeys. Each is
+// followed by another of its record.
+func (r *round) sendMarked(ctx context.Context, p *project, marks ...string) (ids []string, err error) {
+	if r.marked == nil {
+		r.marked = &bodies{rng: r.rng, now: time.Now().Add(-time.Hour)}
+	}
+	for i, mark := range marks {
+		bad := r.marked.make(80+i%3, 0)
+		bad.body = bytes.Replace(bad.body, []byte(`"torture_ms"`), []byte(mark+`,"torture_ms"`), 1)
 		bad.sum = sha256.Sum256(bad.body)
-		for _, e := range []*entry{bad, b.make(bad.record, 0)} {
+		for _, e := range []*entry{bad, r.marked.make(bad.record, 0)} {
 			r.load.add(e)
 			for !r.load.send(ctx, e, p) {
 				if err := pause(ctx, 10*time.Millisecond); err != nil {
@@ -234,9 +245,9 @@ func (r *round) sendLoops(ctx context.Context, p *project, n int) (poisoned []st
 				}
 			}
 		}
-		poisoned = append(poisoned, bad.id)
+		ids = append(ids, bad.id)
 	}
-	return poisoned, nil
+	return ids, nil
 }
 
 // checkHangs holds what hanging cost against what it may cost.

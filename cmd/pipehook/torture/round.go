@@ -55,6 +55,7 @@ type round struct {
 	projects []*project
 	victims  []*victim // every process there was
 	load     *load
+	marked   *bodies // of events that a plugin treats in its own way; nil before the first
 	runs     runs
 	rules    rules
 	counts   []string

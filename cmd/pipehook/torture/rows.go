@@ -26,7 +26,9 @@ var rows = []row{
 	{name: "F17", title: "a process that was given up goes on", stores: []string{postgres}, run: zombies},
 	{name: "F18", title: "the process that deletes for all dies", stores: []string{postgres}, run: dutyDies},
 	{name: "F12", title: "the database is restarted", stores: []string{postgres}, run: databaseRestarts},
+	{name: "F20", title: "events that end a plugin", run: pluginCrashes},
 	{name: "F21", title: "a plugin hangs", run: pluginHangs},
+	{name: "F22", title: "a plugin babbles and is late, and files that are none", run: pluginBabbles},
 	{name: "F24", title: "the host dies, its plugin stays", run: hostDies},
 }
 

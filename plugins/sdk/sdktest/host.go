@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -143,20 +144,34 @@ func effectError(err error) error {
 	}
 }
 
-var measureName = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+var measureName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
-// Measure is part of wire.HostServer.
+// maxMeasures is how many names one plugin may measure something under.
+const maxMeasures = 64
+
+// Measure is part of wire.HostServer. What pipehook would not take fails the test: a plugin is not told.
 func (h *host) Measure(_ context.Context, measures []effect.Measure) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range measures {
-		if !measureName.MatchString(m.Name) {
-			h.t.Errorf("%q can't be the name of a metric: take a-z, 0-9 and _", m.Name)
-		}
+		into := h.counts
 		if m.Gauge {
-			h.gauges[m.Name] = m.Value
-		} else {
-			h.counts[m.Name] += m.Value
+			into = h.gauges
+		}
+		_, known := into[m.Name]
+		switch {
+		case !measureName.MatchString(m.Name):
+			h.t.Errorf("%q is no name for a metric: take a-z, 0-9 and _, beginning with a letter, at most 64", m.Name)
+		case math.IsNaN(m.Value) || math.IsInf(m.Value, 0):
+			h.t.Errorf("%s is not a number", m.Name)
+		case !m.Gauge && m.Value < 0:
+			h.t.Errorf("%s is a counter, which only grows: use a gauge for what falls", m.Name)
+		case !known && len(h.counts)+len(h.gauges) == maxMeasures:
+			h.t.Errorf("%s is one name too many: a plugin has %d", m.Name, maxMeasures)
+		case m.Gauge:
+			into[m.Name] = m.Value
+		default:
+			into[m.Name] += m.Value
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,5 +219,27 @@ func TestALargeBodyReachesThePlugin(t *testing.T) {
 	})}, sdktest.Options{})
 	if err := p.Handle(t.Context(), sdk.Event{ID: "1", Body: make([]byte, 20<<20)}); err == nil || err.Error() != "20971520 bytes" {
 		t.Error(err)
+	}
+}
+
+// strict is a test that may fail.
+type strict struct {
+	testing.TB
+	failures []string
+}
+
+func (s *strict) Errorf(format string, args ...any) {
+	s.failures = append(s.failures, fmt.Sprintf(format, args...))
+}
+
+func TestWhatPipehookWouldNotCountFailsTheTest(t *testing.T) {
+	s := &strict{TB: t}
+	p := sdktest.Start(s, sdk.Plugin{Name: "p", Listener: sdk.ListenerFunc(nil)}, sdktest.Options{})
+	p.Host().Count("Orders", 1)
+	p.Host().Count("left", -1)
+	p.Host().Gauge("ratio", math.NaN())
+	p.Host().Count("fine", 1)
+	if got := p.Count("fine"); got != 1 || len(s.failures) != 3 {
+		t.Errorf("%g, %q", got, s.failures)
 	}
 }

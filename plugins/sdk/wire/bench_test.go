@@ -4,23 +4,22 @@ package wire_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/samples"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
+	"github.com/pipehook/pipehook/plugins/sdk/wire/pluginv1"
 )
 
 // usual is an event as most are: 2.3 kB as it is sent.
@@ -103,14 +102,28 @@ func BenchmarkHandleBatchOf64(b *testing.B) {
 	for i := range given {
 		given[i] = wire.Given{Event: usual(b), Call: wire.Call{ID: uint64(i), Attempt: 1}}
 	}
-	b.ReportAllocs()
-	processor(b, len(given))
-	for b.Loop() {
+	all := func() {
 		if err := client.Handle(b.Context(), time.Second, given, func(int, wire.Result) {}); err != nil {
-			b.Fatal(err)
+			b.Error(err)
 		}
 	}
-	b.ReportMetric(float64(b.N*len(given))/b.Elapsed().Seconds(), "events/s")
+	b.Run("one by one", func(b *testing.B) {
+		b.ReportAllocs()
+		processor(b, len(given))
+		for b.Loop() {
+			all()
+		}
+		b.ReportMetric(float64(b.N*len(given))/b.Elapsed().Seconds(), "events/s")
+	})
+	b.Run("two at once", func(b *testing.B) {
+		processor(b, len(given))
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				all()
+			}
+		})
+		b.ReportMetric(float64(b.N*len(given))/b.Elapsed().Seconds(), "events/s")
+	})
 }
 
 func BenchmarkProcess(b *testing.B) {
@@ -125,57 +138,39 @@ func BenchmarkProcess(b *testing.B) {
 	}
 }
 
-// What gRPC alone takes to carry as many bytes there, and as few back.
+// What gRPC alone takes to carry the same message there, or as many bytes, and as little back.
 func BenchmarkGRPCAlone(b *testing.B) {
-	conn := alone(b)
-	request, answer := wrapperspb.Bytes(make([]byte, 2300)), &wrapperspb.BytesValue{}
-	one := func() {
-		ctx, cancel := context.WithTimeout(b.Context(), time.Second)
-		defer cancel()
-		if err := conn.Invoke(ctx, "/alone/Say", request, answer); err != nil {
-			b.Error(err)
-		}
-	}
-	b.Run("one by one", func(b *testing.B) {
-		b.ReportAllocs()
-		processor(b, 1)
-		for b.Loop() {
-			one()
-		}
-	})
-	b.Run("four at once", func(b *testing.B) {
-		b.SetParallelism(2)
-		b.RunParallel(func(pb *testing.PB) {
-			answer := &wrapperspb.BytesValue{}
-			for pb.Next() {
-				if err := conn.Invoke(b.Context(), "/alone/Say", request, answer); err != nil {
+	message := &pluginv1.HandleRequest{TimeoutMs: 1000, Events: []*pluginv1.Event{wire.Sent(usual(b))}, Calls: []*pluginv1.Call{{Id: 1, Attempt: 1}}}
+	for name, test := range map[string]struct {
+		request  proto.Message
+		received func() proto.Message
+	}{
+		"the same message": {message, func() proto.Message { return &pluginv1.HandleRequest{} }},
+		"as many bytes":    {wrapperspb.Bytes(make([]byte, proto.Size(message))), func() proto.Message { return &wrapperspb.BytesValue{} }},
+	} {
+		conn := alone(b, test.received)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			processor(b, 1)
+			for b.Loop() {
+				ctx, cancel := context.WithTimeout(b.Context(), time.Second)
+				if err := conn.Invoke(ctx, "/alone/Say", test.request, &pluginv1.HandleResponse{}); err != nil {
 					b.Error(err)
 				}
+				cancel()
 			}
 		})
-	})
+	}
 }
 
-func alone(b *testing.B) *grpc.ClientConn {
+func alone(b *testing.B, received func() proto.Message) *grpc.ClientConn {
 	b.Helper()
-	path := filepath.Join(b.TempDir(), "s")
-	at, err := net.Listen("unix", path)
-	if err != nil {
-		b.Fatal(err)
-	}
 	server := grpc.NewServer()
-	little := wrapperspb.Bytes(make([]byte, 12))
+	answer := &pluginv1.HandleResponse{Results: []*pluginv1.Result{{Outcome: pluginv1.Outcome_OUTCOME_DONE, TookNs: 12345}}}
 	server.RegisterService(&grpc.ServiceDesc{ServiceName: "alone", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{
 		MethodName: "Say", Handler: func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-			return little, decode(&wrapperspb.BytesValue{})
+			return answer, decode(received())
 		},
 	}}}, nil)
-	go func() { _ = server.Serve(at) }()
-	b.Cleanup(server.Stop)
-	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = conn.Close() })
-	return conn
+	return dial(b, server)
 }

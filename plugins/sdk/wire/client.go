@@ -66,9 +66,9 @@ func (c *Client) Configure(ctx context.Context, s Setup) (Manifest, error) {
 	}
 	var wrong []error
 	for _, m := range answer.GetMistakes() {
-		wrong = append(wrong, &ConfigError{Key: m.GetKey(), Msg: m.GetMessage()})
+		wrong = append(wrong, &ConfigError{Key: short(m.GetKey()), Msg: short(m.GetMessage())})
 	}
-	c.manifest = Manifest{Name: answer.GetName(), Version: answer.GetVersion(), Does: answer.GetDoes(), Minor: int(answer.GetMinor())}
+	c.manifest = Manifest{Name: short(answer.GetName()), Version: short(answer.GetVersion()), Does: answer.GetDoes(), Minor: int(max(answer.GetMinor(), 0))}
 	return c.manifest, errors.Join(wrong...)
 }
 

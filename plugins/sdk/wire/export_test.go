@@ -11,6 +11,9 @@ var (
 	NewClient = newClient
 	Register  = register
 	HostAt    = dialHost
+	ResultOf  = result
+	Judged    = judged
+	Naming    = naming
 	Sent      = sent
 	Received  = received
 )
@@ -19,3 +22,9 @@ var (
 func NewHostClient(conn *grpc.ClientConn) *HostClient {
 	return &HostClient{conn: conn, host: pluginv1.NewHostServiceClient(conn)}
 }
+
+// HostEnd answers requests as they come over the wire.
+func HostEnd(s HostServer) pluginv1.HostServiceServer { return &hostEnd{server: s} }
+
+// ServerEnd does so in the plugin.
+func ServerEnd(s Server) pluginv1.StageServiceServer { return &serverEnd{server: s} }

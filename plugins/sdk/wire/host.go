@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"math"
 	"net"
 	"time"
 
@@ -69,7 +70,7 @@ type hostEnd struct {
 
 func (h *hostEnd) KV(ctx context.Context, req *pluginv1.KVRequest) (*pluginv1.KVResponse, error) {
 	r, err := h.server.KV(ctx, req.GetCall(), &effect.KVOp{
-		Op: req.GetOp(), Shared: req.GetShared(), Key: req.GetKey(), Value: req.GetValue(), TTL: time.Duration(req.GetTtlMs()) * time.Millisecond,
+		Op: req.GetOp(), Shared: req.GetShared(), Key: req.GetKey(), Value: req.GetValue(), TTL: ttl(req.GetTtlMs()),
 		IfVersion: req.IfVersion, Prefix: req.GetPrefix(), After: req.GetAfter(), Limit: int(req.GetLimit()),
 	})
 	if err != nil {
@@ -80,6 +81,22 @@ func (h *hostEnd) KV(ctx context.Context, req *pluginv1.KVRequest) (*pluginv1.KV
 		answer.Entries = append(answer.Entries, sentEntry(&r.Entries[i]))
 	}
 	return answer, nil
+}
+
+// ttl is for ever when it is longer than any time.
+func ttl(ms int64) time.Duration {
+	if ms > int64(math.MaxInt64/time.Millisecond) {
+		return 0
+	}
+	return time.Duration(max(ms, -1)) * time.Millisecond
+}
+
+// millisOf does not make for ever of a short time.
+func millisOf(ttl time.Duration) int64 {
+	if ttl > 0 {
+		return millis(ttl)
+	}
+	return max(int64(ttl), -1)
 }
 
 func (h *hostEnd) Emit(ctx context.Context, req *pluginv1.EmitRequest) (*pluginv1.EmitResponse, error) {
@@ -143,7 +160,7 @@ func (c *HostClient) Close() error { return c.conn.Close() }
 // KV is part of HostServer.
 func (c *HostClient) KV(ctx context.Context, call uint64, op *effect.KVOp) (*effect.KVResult, error) {
 	answer, err := c.host.KV(ctx, &pluginv1.KVRequest{
-		Call: call, Op: op.Op, Shared: op.Shared, Key: text(op.Key), Value: op.Value, TtlMs: op.TTL.Milliseconds(), IfVersion: op.IfVersion,
+		Call: call, Op: op.Op, Shared: op.Shared, Key: text(op.Key), Value: op.Value, TtlMs: millisOf(op.TTL), IfVersion: op.IfVersion,
 		Prefix: text(op.Prefix), After: text(op.After), Limit: int32(op.Limit),
 	})
 	if err := effectError(ctx, err, answer.GetFailure()); err != nil {

@@ -29,7 +29,7 @@ func Loop(s Server) (c *Client, stop func(), err error) {
 		defer close(served)
 		_ = server.Serve(at) // a listener that breaks is seen by who calls
 	}()
-	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix:"+path, append(DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil { // the name of a socket can't be wrong
 		panic(err)
 	}

@@ -37,6 +37,10 @@ func (c *Client) Process(ctx context.Context, timeout time.Duration, g Given) (J
 	if err != nil {
 		return Judgement{}, &CallError{callError(err)}
 	}
+	return judged(answer)
+}
+
+func judged(answer *pluginv1.ProcessResponse) (Judgement, error) {
 	switch answer.GetVerdict() {
 	case pluginv1.Verdict_VERDICT_CONTINUE:
 		return Judgement{Amendment: amendmentOf(answer.GetAmendment())}, nil
@@ -56,6 +60,10 @@ func (c *Client) Name(ctx context.Context, timeout time.Duration, g Given) (*cor
 	if err != nil {
 		return nil, &CallError{callError(err)}
 	}
+	return naming(answer)
+}
+
+func naming(answer *pluginv1.NameResponse) (*core.Event, error) {
 	switch answer.GetVerdict() {
 	case pluginv1.Verdict_VERDICT_CONTINUE:
 		return named(answer.GetEvent()), nil

@@ -32,6 +32,14 @@ const maxMessage = 192 << 20
 // maxAnswer is the most that a plugin may answer. go-plugin allows all that memory holds.
 const maxAnswer = 4 << 20
 
+// What is on its way at once between the two, which are on one machine. gRPC's own values are for networks: it
+// would let 64 KiB go before it waits for the other side, less than a batch, and measure how long the way is
+// all the time.
+const (
+	window = 4 << 20
+	buffer = 128 << 10
+)
+
 const name = "pipehook"
 
 // Handshake is how the two know that they were made for each other. It keeps nobody out.
@@ -118,7 +126,15 @@ func Serve(s Server, config goplugin.ServeConfig) {
 }
 
 func newServer(opts []grpc.ServerOption) *grpc.Server {
-	return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxMessage))...)
+	return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxMessage),
+		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window), grpc.ReadBufferSize(buffer), grpc.WriteBufferSize(buffer))...)
+}
+
+// DialOptions are those of pipehook's end of the connection.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window), grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer),
+	}
 }
 
 // Dispense is the host's end of a connection.

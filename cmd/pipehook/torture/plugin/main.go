@@ -1,8 +1,9 @@
 // Command plugin is the compiled plugin that the torture program has pipehook run. It keeps a ledger
-// of what it did, which outlives it, and hangs when an event says so.
+// of what it did, which outlives it, and hangs, ends, babbles or is late when an event says so.
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -34,7 +35,7 @@ type listener struct {
 }
 
 // Start is part of what sdk.Plugin asks for.
-func (l *listener) Start(context.Context) error {
+func (l *listener) Start(context.Context, *sdk.Host) error {
 	l.note("start", fmt.Sprint(os.Getppid()))
 	if !l.Child {
 		return nil
@@ -49,15 +50,40 @@ func (l *listener) Start(context.Context) error {
 	return child.Start()
 }
 
+// asked is what an event wants done with it.
+type asked struct {
+	MS   int    `json:"torture_ms"`
+	Loop bool   `json:"torture_loop"`
+	End  string `json:"torture_end"`  // of the process, and how
+	Say  int    `json:"torture_say"`  // a line of so many megabytes, on stdout
+	Late bool   `json:"torture_late"` // answer after the deadline
+}
+
 // Handle is part of sdk.Listener.
-func (l *listener) Handle(_ context.Context, ev sdk.Event) error {
+func (l *listener) Handle(ctx context.Context, ev sdk.Event) error {
 	l.note("torture begin", ev.ID)
-	var asked struct {
-		MS   int  `json:"torture_ms"`
-		Loop bool `json:"torture_loop"`
-	}
+	var asked asked
 	if err := json.Unmarshal(ev.Current, &asked); err != nil {
 		return sdk.Permanent(err)
+	}
+	switch asked.End {
+	case "panic":
+		panic("torture")
+	case "exit":
+		os.Exit(7)
+	case "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+	if asked.Say > 0 {
+		for part := bytes.Repeat([]byte("x"), 1<<20); asked.Say > 0; asked.Say-- {
+			_, _ = os.Stdout.Write(part)
+		}
+		fmt.Println()
+	}
+	if asked.Late {
+		<-ctx.Done()
+		time.Sleep(300 * time.Millisecond)
 	}
 	for end := time.Now().Add(time.Duration(asked.MS) * time.Millisecond); asked.Loop || time.Now().Before(end); {
 	}
