@@ -50,7 +50,7 @@ Start with:  pipehook dev`,
 		c.typesCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
-		case "events", "deliveries", "listeners", "kv", "migrate", "script", "plugin", "test":
+		case "events", "deliveries", "listeners", "kv", "migrate", "script", "test":
 			c.takesStore(cmd)
 		}
 		usageArgs(cmd)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,28 +132,7 @@ func (c *cli) printPlugins(all []listedPlugin, unknown error) error {
 	fmt.Fprintln(w, "PLUGIN\tUSED BY\tSTATE\tPID\tSINCE\tRESTARTS\tVERSION\tCONTRACT\tSHA-256\tLAST ERROR")
 	for i := range all {
 		l := &all[i]
-		user := "nobody"
-		if l.Kind != "" {
-			user = l.Kind + " " + l.Name
-		}
-		state, pid, since, restarts, version, contract, failure := "–", "–", "–", "–", "–", "–", l.Error
-		if s := l.Running; s != nil {
-			state, restarts = s.State, fmt.Sprint(s.Restarts)
-			if s.PID != 0 {
-				pid = fmt.Sprint(s.PID)
-			}
-			if !s.Since.IsZero() {
-				since = s.Since.Local().Format(time.DateTime)
-			}
-			if s.Version != "" {
-				version, contract = s.Version, s.Contract
-			}
-			if s.Error != "" {
-				failure = s.Error
-			}
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plain(filepath.Base(l.File)), user, state, pid, since, restarts,
-			plain(version), contract, l.sums(), shortened(plain(failure), 80))
+		fmt.Fprintln(w, strings.Join(l.row(), "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -161,6 +141,29 @@ func (c *cli) printPlugins(all []listedPlugin, unknown error) error {
 		fmt.Fprintf(c.stderr, "state is not known: %v\n", unknown)
 	}
 	return nil
+}
+
+// row is the line of the table.
+func (l *listedPlugin) row() []string {
+	user := "nobody"
+	if l.Kind != "" {
+		user = l.Kind + " " + l.Name
+	}
+	state, pid, since, restarts, version, contract, failure := "–", "–", "–", "–", "–", "–", l.Error
+	if s := l.Running; s != nil {
+		state, restarts = s.State, fmt.Sprint(s.Restarts)
+		if s.PID != 0 {
+			pid = fmt.Sprint(s.PID)
+		}
+		if !s.Since.IsZero() {
+			since = s.Since.Local().Format(time.DateTime)
+		}
+		if s.Version != "" {
+			version, contract = s.Version, s.Contract
+		}
+		failure = cmp.Or(s.Error, failure)
+	}
+	return []string{plain(filepath.Base(l.File)), user, state, pid, since, restarts, plain(version), contract, l.sums(), shortened(plain(failure), 80)}
 }
 
 // sums says which file there is, whether it is the one that it must be, and whether that one runs.

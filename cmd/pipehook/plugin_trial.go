@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -49,14 +48,6 @@ func (c *cli) pluginTestCommand() *cobra.Command {
 	cmd.Flags().Var(&e.last, "last", "the newest stored events, so many")
 	cmd.Flags().StringVar(&e.match, "match", "", "the newest stored events that fit a pattern, such as updated.deal")
 	return cmd
-}
-
-// triedEvent is what came of one event.
-type triedEvent struct {
-	Event  string `json:"event"` // its id
-	Type   string `json:"type"`
-	TookUS int64  `json:"tookUs"`
-	scripttest.Result
 }
 
 func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored bool) error {
@@ -164,42 +155,30 @@ const (
 	lastWords = 100 * time.Millisecond // after all of them: what is under way when the plugin ends is lost
 )
 
+// triedCall is one event's call.
+type triedCall struct {
+	result  engine.Result
+	effects []scripttest.Effect
+	ended   time.Time
+	lines   []heardLine
+}
+
 // try sends the events one after another, and stops the plugin: then all that it has said is known.
 func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlugin, events []core.Event) (tried []triedEvent, measured []string) {
-	type call struct {
-		result  engine.Result
-		effects []scripttest.Effect
-		ended   time.Time
-		lines   []heardLine
-	}
-	var calls []call
+	var calls []triedCall
 	began := time.Now()
 	for i := range events {
 		if ctx.Err() != nil {
 			break
 		}
-		var one call
-		one.result = u.call(ctx, p, events[i])
+		one := triedCall{result: u.call(ctx, p, events[i])}
 		one.effects, one.ended = b.asked.Take(), time.Now()
 		calls = append(calls, one)
 		time.Sleep(settle)
 	}
 	time.Sleep(lastWords)
 	stopPlugin(p)
-	for _, l := range b.heard.take() {
-		if l.at.Before(began) { // of the start, as plugin check shows it
-			continue
-		}
-		at := slices.IndexFunc(events[:len(calls)], func(ev core.Event) bool { return l.Event != "" && ev.ID == l.Event })
-		for i := 0; at < 0 && i < len(calls); i++ {
-			if i == len(calls)-1 || l.at.Before(calls[i].ended.Add(settle)) {
-				at = i
-			}
-		}
-		if at >= 0 {
-			calls[at].lines = append(calls[at].lines, l)
-		}
-	}
+	b.attribute(calls, events, began)
 	for i, one := range calls {
 		result := pluginResult(&one.result, one.lines, one.effects, u.spec.Secrets)
 		tried = append(tried, triedEvent{events[i].ID, events[i].Type(), one.result.Took.Microseconds(), result})
@@ -214,16 +193,24 @@ func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlug
 	return tried, measured
 }
 
-// pluginResult shows what came of a call as it is shown of scripts, without secrets.
-func pluginResult(r *engine.Result, heard []heardLine, effects []scripttest.Effect, secrets map[string]string) scripttest.Result {
-	lines := make([]engine.Line, len(heard))
-	for i, l := range heard {
-		lines[i] = l.Line
+// attribute gives each call what was said in it: about its event, or before it ended. What was said at
+// the start is left out, since plugin check shows that.
+func (b *pluginBench) attribute(calls []triedCall, events []core.Event, began time.Time) {
+	for _, l := range b.heard.take() {
+		if l.at.Before(began) {
+			continue
+		}
+		at := slices.IndexFunc(events[:len(calls)], func(ev core.Event) bool { return l.Event != "" && ev.ID == l.Event })
+		if at < 0 {
+			at = slices.IndexFunc(calls, func(c triedCall) bool { return l.at.Before(c.ended.Add(settle)) })
+		}
+		if at < 0 {
+			at = len(calls) - 1
+		}
+		if at >= 0 {
+			calls[at].lines = append(calls[at].lines, l)
+		}
 	}
-	if r == nil {
-		r = &engine.Result{}
-	}
-	return scripttest.ResultOf(*r, lines, effects, secrets)
 }
 
 // call makes one call, and gives what came of it the form that scripts give it.
@@ -254,93 +241,4 @@ func (u *placedPlugin) call(ctx context.Context, p *plughost.Plugin, ev core.Eve
 		return engine.Result{Value: namedText(named)}
 	}
 	return engine.Result{Err: p.Handle(ctx, ev)}
-}
-
-// changedText is what a stage changed, as a script would return it; nil for nothing.
-func changedText(a *core.Amendment) json.RawMessage {
-	said := map[string]any{}
-	for name, word := range map[string]*string{"action": a.Action, "object": a.Object, "objectId": a.ObjectID} {
-		if word != nil {
-			said[name] = *word
-		}
-	}
-	for name, value := range map[string]json.RawMessage{"current": a.Current, "previous": a.Previous} {
-		if value != nil {
-			said[name] = value
-		}
-	}
-	if len(a.Labels) > 0 {
-		said["labels"] = a.Labels
-	}
-	return jsonText(said)
-}
-
-// namedText is what a source said of a request, as a script would return it.
-func namedText(ev *core.Event) json.RawMessage {
-	said := map[string]any{}
-	for name, word := range map[string]string{"action": ev.Action, "object": ev.Object, "objectId": ev.ObjectID, "version": ev.Version, "key": string(ev.Key), "flaw": ev.Flaw} {
-		if word != "" {
-			said[name] = word
-		}
-	}
-	for name, value := range map[string]json.RawMessage{"current": ev.Current, "previous": ev.Previous, "meta": ev.Meta} {
-		if value != nil {
-			said[name] = value
-		}
-	}
-	if !ev.OccurredAt.IsZero() {
-		said["occurredAt"] = ev.OccurredAt
-	}
-	return jsonText(said)
-}
-
-func jsonText(said map[string]any) json.RawMessage {
-	if len(said) == 0 {
-		return nil
-	}
-	text, err := json.Marshal(said)
-	if err != nil { // the plugin's own JSON is none
-		text, _ = json.Marshal(fmt.Sprint(err))
-	}
-	return text
-}
-
-func (c *cli) printTried(u *placedPlugin, tried []triedEvent, measured []string) error {
-	failed := 0
-	for _, one := range tried {
-		if !one.OK {
-			failed++
-		}
-	}
-	if c.json {
-		err := c.printJSON(map[string]any{"kind": u.spec.Kind, "name": u.spec.Name, "events": orEmpty(tried), "failed": failed, "measured": orEmpty(measured)})
-		return errors.Join(err, failedOf(failed, len(tried)))
-	}
-	v := newTestView(c.stdout)
-	for _, one := range tried {
-		showRan(v, ran{Name: u.spec.Name, Event: one.Event, Type: one.Type, TookUS: one.TookUS, Result: one.Result}, "")
-		if one.Error != nil {
-			fmt.Fprintf(v.w, "  failed: %s\n", plain(one.Error.Message))
-		}
-	}
-	for _, m := range measured {
-		fmt.Fprintf(v.w, "%s %s\n", v.paint(yellow, "→"), plain(m))
-	}
-	fmt.Fprintf(v.w, "\n%s, %d failed. Nothing was stored, remembered or emitted.\n", counted(len(tried), "event"), failed)
-	return failedOf(failed, len(tried))
-}
-
-func failedOf(failed, all int) error {
-	if failed == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d of %s failed", failed, counted(all, "event"))
-}
-
-// orEmpty is the list as JSON shall have it when there is nothing in it.
-func orEmpty[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
 }

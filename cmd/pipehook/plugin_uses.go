@@ -134,6 +134,9 @@ func unusedPlugin(conf *config.Config, uses []placedPlugin, name string) (placed
 }
 
 func pluginHint(uses []placedPlugin, name string) string {
+	if strings.ContainsRune(name, filepath.Separator) {
+		return "build it there, or see which there are with  pipehook plugin list"
+	}
 	var known []string
 	for _, u := range uses {
 		known = append(known, u.spec.Name, u.spec.File())
