@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
@@ -40,19 +41,23 @@ func debug(p Plugin) error {
 	defer again()
 	defer context.AfterFunc(stop, again)() // the second one ends the process at once
 	defaults, _ := json.Marshal(p.Config)  // one that can't be written as JSON keeps what it was given
+	turn := &sync.Mutex{}
 	return wire.ServeEach(stop, at,
-		func() wire.Server { return &debugged{Server: NewServer(p), defaults: defaults} },
+		func() wire.Server { return &debugged{Server: NewServer(p), defaults: defaults, turn: turn} },
 		func(s wire.Server) { s.(*debugged).Stop() })
 }
 
 // debugged is a Server that is not the first to be configured in its process.
 type debugged struct {
 	*Server
-	defaults []byte // of the configuration
+	defaults []byte      // of the configuration
+	turn     *sync.Mutex // of all: they fill the same Config
 }
 
 // Configure is part of wire.Server.
 func (d *debugged) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest, error) {
+	d.turn.Lock()
+	defer d.turn.Unlock()
 	if d.defaults != nil && d.plugin.Config != nil {
 		_ = json.Unmarshal(d.defaults, d.plugin.Config) // what it was made from
 	}
