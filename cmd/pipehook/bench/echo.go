@@ -54,23 +54,23 @@ func serveEcho(socket, pair string) error {
 }
 
 // echo starts the process and connects to it.
-func (b *bench) echo(ctx context.Context) (_ *grpc.ClientConn, stop func(), err error) {
+func (b *bench) echo(ctx context.Context) (_ *grpc.ClientConn, pid int, stop func(), err error) {
 	socket, pair := filepath.Join(b.dir, "echo.sock"), filepath.Join(b.dir, "echo.pem")
 	if err := writePair(pair); err != nil {
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
 	cmd := exec.CommandContext(ctx, self, "echo", socket, pair)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
 	end := func() {
 		_ = cmd.Process.Kill() // it has nothing to lose
@@ -78,19 +78,19 @@ func (b *bench) echo(ctx context.Context) (_ *grpc.ClientConn, stop func(), err 
 	}
 	if _, err := out.Read(make([]byte, 8)); err != nil {
 		end()
-		return nil, nil, fmt.Errorf("the echo did not start: %w", err)
+		return nil, 0, nil, fmt.Errorf("the echo did not start: %w", err)
 	}
 	creds, err := echoCredentials(pair)
 	if err != nil {
 		end()
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(most), grpc.MaxCallSendMsgSize(most)))
 	if err != nil {
 		end()
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
-	return conn, func() { _ = conn.Close(); end() }, nil
+	return conn, cmd.Process.Pid, func() { _ = conn.Close(); end() }, nil
 }
 
 // writePair makes a certificate as go-plugin does.

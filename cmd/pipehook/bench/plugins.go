@@ -69,11 +69,12 @@ type traffic struct {
 type calls struct {
 	rate     float64 // events a second
 	p50, p99 time.Duration
+	cpu      time.Duration // of both processes, for an event
 }
 
 // pluginCalls measures calls of a plugin against those of a bare echo with the same bytes.
 func (b *bench) pluginCalls(ctx context.Context) error {
-	conn, end, err := b.echo(ctx)
+	conn, echoPID, end, err := b.echo(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (b *bench) pluginCalls(ctx context.Context) error {
 	for range b.rounds {
 		for _, t := range all {
 			said := wrapperspb.Bytes(slices.Repeat(template, t.batch))
-			c, err := t.round(ctx, b.duration/2, func() error { return conn.Invoke(ctx, echoMethod, said, &wrapperspb.BytesValue{}) })
+			c, err := t.round(ctx, echoPID, b.duration/2, func() error { return conn.Invoke(ctx, echoMethod, said, &wrapperspb.BytesValue{}) })
 			if err != nil {
 				return fmt.Errorf("the echo: %w", err)
 			}
@@ -99,7 +100,7 @@ func (b *bench) pluginCalls(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if c, err = t.round(ctx, b.duration/2, func() error { return deliver(ctx, p, deliveries) }); err != nil {
+			if c, err = t.round(ctx, p.State().PID, b.duration/2, func() error { return deliver(ctx, p, deliveries) }); err != nil {
 				return fmt.Errorf("the plugin: %w", err)
 			}
 			t.delivered = append(t.delivered, c)
@@ -110,7 +111,7 @@ func (b *bench) pluginCalls(ctx context.Context) error {
 }
 
 func printCalls(all []*traffic) {
-	fmt.Printf("\n%-28s %12s %9s %9s %12s %9s %9s %8s\n", fmt.Sprintf("calls with %d bytes", len(template)), "echo/s", "p50 µs", "p99 µs", "plugin/s", "p50 µs", "p99 µs", "of echo")
+	fmt.Printf("\n%-28s %9s %8s %8s %8s %9s %8s %8s %8s %8s\n", fmt.Sprintf("calls with %d bytes", len(template)), "echo/s", "p50 µs", "p99 µs", "CPU µs", "plugin/s", "p50 µs", "p99 µs", "CPU µs", "of echo")
 	for _, t := range all {
 		echo, plugin := middle(t.echoed), middle(t.delivered)
 		share := plugin.rate / echo.rate
@@ -118,7 +119,8 @@ func printCalls(all []*traffic) {
 		if t.batch > 1 {
 			aim = "aim: at least 80,000 events/s on two cores: " + verdict(plugin.rate >= 80_000)
 		}
-		fmt.Printf("%-28s %12.0f %9.0f %9.0f %12.0f %9.0f %9.0f %7.0f%%   (%s)\n", t.name, echo.rate, us(echo.p50), us(echo.p99), plugin.rate, us(plugin.p50), us(plugin.p99), 100*share, aim)
+		fmt.Printf("%-28s %9.0f %8.0f %8.0f %8.1f %9.0f %8.0f %8.0f %8.1f %7.0f%%   (%s)\n", t.name, echo.rate, us(echo.p50), us(echo.p99), us(echo.cpu),
+			plugin.rate, us(plugin.p50), us(plugin.p99), us(plugin.cpu), 100*share, aim)
 	}
 }
 
@@ -128,13 +130,13 @@ func middle(rounds []calls) calls {
 	return rounds[len(rounds)/2]
 }
 
-// round makes calls for so long.
-func (t *traffic) round(ctx context.Context, within time.Duration, call func() error) (calls, error) {
+// round makes calls to the process for so long.
+func (t *traffic) round(ctx context.Context, pid int, within time.Duration, call func() error) (calls, error) {
 	var mu sync.Mutex
 	var took []time.Duration
 	var failed error
 	var wg sync.WaitGroup
-	begun := time.Now()
+	begun, used := time.Now(), cpuOf(pid)+cpuOf(os.Getpid())
 	for range t.inFlight {
 		wg.Go(func() {
 			var own []time.Duration
@@ -151,7 +153,7 @@ func (t *traffic) round(ctx context.Context, within time.Duration, call func() e
 		})
 	}
 	wg.Wait()
-	spent := time.Since(begun)
+	spent, used := time.Since(begun), cpuOf(pid)+cpuOf(os.Getpid())-used
 	if failed == nil {
 		failed = ctx.Err()
 	}
@@ -159,7 +161,8 @@ func (t *traffic) round(ctx context.Context, within time.Duration, call func() e
 		return calls{}, failed
 	}
 	slices.Sort(took)
-	return calls{rate: float64(len(took)*t.batch) / spent.Seconds(), p50: took[len(took)/2], p99: took[len(took)*99/100]}, nil
+	n := len(took) * t.batch
+	return calls{rate: float64(n) / spent.Seconds(), p50: took[len(took)/2], p99: took[len(took)*99/100], cpu: used / time.Duration(n)}, nil
 }
 
 // deliver makes calls as a worker of the delivery engine does.
