@@ -117,7 +117,7 @@ func (b *pluginBench) explain(u *placedPlugin, err error) error {
 	case binary:
 		return usagef(bad.Hint, "%s", bad.Msg)
 	case config:
-		return usagef("name it in "+b.conf.Path+" with the configuration that it wants", "%w", refused)
+		return usagef("give it the configuration that it wants with --with, or name it in "+b.conf.Path, "%w", refused)
 	}
 	err = fmt.Errorf("%s does not start: %w", u.label(), err)
 	if errors.Is(err, os.ErrPermission) {

@@ -16,20 +16,26 @@ import (
 )
 
 func (c *cli) pluginCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var f binaryFlags
+	cmd := &cobra.Command{
 		Use: "check [NAME|PATH]…", Short: "Start plugins and show what they offer",
 		Long:    "Start each plugin on the side with the configuration that it has in pipeline.toml, and show what it says\nof itself, its SHA-256 as pipeline.toml wants it, and every mistake with its place. A NAME is that of a\nlistener, a stage, a source or a binary; without one all are started that the configuration names.\nNo event is sent. A plugin does what it does at its start: one that opens a port fails while it runs\nelsewhere.",
 		Example: "  pipehook plugin check\n  pipehook plugin check deal-audit\n  pipehook plugin check ./build/deal-audit --json",
-		RunE:    func(cmd *cobra.Command, args []string) error { return c.checkPlugins(cmd.Context(), args) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.checkPlugins(cmd.Context(), f, args) },
 	}
+	f.add(cmd)
+	return cmd
 }
 
-func (c *cli) checkPlugins(ctx context.Context, names []string) (err error) {
+func (c *cli) checkPlugins(ctx context.Context, f binaryFlags, names []string) (err error) {
 	conf, uses, err := c.pluginsConf()
 	if err != nil {
 		return err
 	}
 	chosen, err := choosePlugins(conf, uses, names)
+	if err == nil {
+		err = f.set(chosen)
+	}
 	if err != nil {
 		return err
 	}
@@ -71,7 +77,7 @@ type checkedPlugin struct {
 // check starts one plugin and stops it.
 func (b *pluginBench) check(ctx context.Context, u *placedPlugin) checkedPlugin {
 	one := checkedPlugin{Key: u.place(), Kind: u.spec.Kind, Name: u.spec.Name, File: u.spec.Path, Pinned: u.spec.SHA256 != "", Logs: []scripttest.Log{}}
-	one.SHA256, _ = plughost.Check(u.spec.Path, "") // that there is none is said when it is started
+	one.SHA256, _ = plughost.Check(u.spec.Path, u.spec.SHA256) // what is wrong with it is said when it is started
 	p, took, err := b.start(ctx, u)
 	if err == nil {
 		s := p.State()

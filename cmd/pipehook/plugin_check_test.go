@@ -31,6 +31,11 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 		"a stage that nobody uses":  {exitDone, []string{"labstage"}, []string{"✓ labstage  lab 1.2.3, a stage, contract 1.1", "no place of the configuration names it"}},
 		"a source by its path":      {exitDone, []string{"./plugins/bin/labsources"}, []string{"✓ labsources  lab 1.2.3, a source"}},
 		"a slip":                    {exitUsage, []string{"borken"}, []string{"there is no plugin borken", `pipehook: hint: did you mean "broken"?`}},
+		"with a configuration":      {exitUsage, []string{"labstage", "--with", `{"mood":"bad"}`}, []string{"✗ labstage", "mood: must not be bad", "pipehook: hint: give it the configuration"}},
+		"one that is no JSON":       {exitUsage, []string{"labstage", "--with", "mood"}, []string{"--with is not JSON"}},
+		"one beside the file's":     {exitUsage, []string{"good", "--with", "{}"}, []string{"listener good is what listener[0] says of it"}},
+		"without TLS":               {exitDone, []string{"labstage", "--tls", "off"}, []string{"✓ labstage"}},
+		"a TLS that is none":        {exitUsage, []string{"labstage", "--tls", "on"}, []string{`--tls: there is no "on"`}},
 		"a binary by its name":      {exitFailed, []string{"lab"}, []string{"✓ listener good", "✗ listener broken", "✗ listener other"}},
 		"all":                       {exitFailed, nil, []string{"✓ listener good", "✗ listener gone"}},
 	} {
@@ -59,4 +64,37 @@ func TestNoPluginIsNothingWrong(t *testing.T) {
 	says(t, exitDone, []string{"plugin", "check"}, "no plugins: pipeline.toml names none")
 	says(t, exitDone, []string{"plugin", "list"}, "no plugins")
 	says(t, exitUsage, []string{"plugin", "check", "audit"}, "there is no plugin audit", "pipehook: hint: pipehook plugin new audit")
+}
+
+// A stage and a source have places of their own, and so have their mistakes.
+func TestPluginsOfChainsAreStartedAsWhatTheyAre(t *testing.T) {
+	p := labProject(t, "")
+	const stage, before = "  [[pipeline.stage]]\n  use = \"plugin\"\n  plugin = \"labstage\"\n  config = { mood = \"good\" }\n", "  [[pipeline.stage]]\n  use = \"dedupe\"\n"
+	edit(t, p.config, before, stage+before)
+	p.write(t, "pipeline.toml", readFile(t, p.config)+"[[pipeline]]\nname = \"own\"\npath = \"/own\"\nsource = \"plugin\"\nplugin = \"labsources\"\n[pipeline.source_options]\nconfig = { mood = \"good\" }\n"+
+		"[[pipeline.stage]]\nuse = \"persist\"\n")
+	says(t, exitDone, []string{"plugin", "check"}, "✓ stage labstage  lab 1.2.3, a stage", "✓ source labsources  lab 1.2.3, a source")
+	says(t, exitDone, []string{"plugin", "test", "stage:labstage"}, `returned {"labels":{"mood":"good"}}`)
+	says(t, exitDone, []string{"plugin", "list"}, "labstage    stage labstage", "labsources  source labsources", "lab         nobody")
+	stop := p.serve(t)
+	eventually(t, "both run", func() bool {
+		plugins, _ := listed(t)
+		return plugins[0].Running != nil && plugins[0].Running.State == "running" && plugins[1].Running != nil && plugins[1].Running.Kind == "source"
+	})
+	stop()
+
+	source := strings.Index(readFile(t, p.config), "source_options")
+	text := readFile(t, p.config)
+	p.write(t, "pipeline.toml", text[:source]+strings.Replace(text[source:], `"good"`, `"bad"`, 1))
+	edit(t, p.config, "  plugin = \"labstage\"\n", "  plugin = \"labstage\"\n  timeuot = \"1s\"\n")
+	says(t, exitUsage, []string{"plugin", "check"}, "✗ stage of pipeline crm", "pipeline[0].stage[2].timeuot: unknown key", "✗ source labsources", "pipeline[1].source_options.config.mood: must not be bad")
+}
+
+func TestAFileThatAnybodyMayReplaceIsListedWithThat(t *testing.T) {
+	labProject(t, "")
+	if err := os.Chmod("plugins/bin/lab", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	says(t, exitDone, []string{"plugin", "list"}, "anybody may write to ")
+	says(t, exitUsage, []string{"plugin", "check", "lab"}, "anybody may write to ", "pipehook: hint: chmod o-w ")
 }

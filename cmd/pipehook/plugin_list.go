@@ -59,11 +59,13 @@ func listPlugins(conf *config.Config, uses []placedPlugin) ([]listedPlugin, erro
 	for _, u := range uses {
 		one := listedPlugin{Key: u.place(), Kind: u.spec.Kind, Name: u.spec.Name, File: u.spec.Path, Pin: u.spec.SHA256}
 		var err error
-		if one.SHA256, err = plughost.Check(u.spec.Path, ""); err != nil {
-			one.Error = err.Error()
-		} else if one.Pin != "" {
-			matches := strings.EqualFold(one.Pin, one.SHA256)
+		one.SHA256, err = plughost.Check(u.spec.Path, u.spec.SHA256)
+		bad, _ := errors.AsType[*plughost.BinaryError](err)
+		matches := err == nil
+		if one.Pin != "" && (matches || bad != nil && bad.Checksum) {
 			one.Matches = &matches
+		} else if err != nil {
+			one.Error = err.Error()
 		}
 		used[filepath.Clean(u.spec.Path)] = true
 		all = append(all, one)
@@ -78,9 +80,14 @@ func listPlugins(conf *config.Config, uses []placedPlugin) ([]listedPlugin, erro
 		if used[path] || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		if sum, err := plughost.Check(path, ""); err == nil { // else it is no program
-			all = append(all, listedPlugin{File: path, SHA256: sum})
+		if info, err := e.Info(); err != nil || info.IsDir() || info.Mode().IsRegular() && info.Mode().Perm()&0o111 == 0 {
+			continue // it is no program
 		}
+		one := listedPlugin{File: path}
+		if one.SHA256, err = plughost.Check(path, ""); err != nil {
+			one.Error = err.Error()
+		}
+		all = append(all, one)
 	}
 	return all, nil
 }

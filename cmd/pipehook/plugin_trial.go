@@ -26,6 +26,7 @@ type pluginEvents struct {
 	named []string
 	last  limit
 	match string
+	binaryFlags
 }
 
 func (c *cli) pluginTestCommand() *cobra.Command {
@@ -43,6 +44,7 @@ func (c *cli) pluginTestCommand() *cobra.Command {
 		},
 	}
 	e.last = 20
+	e.add(cmd)
 	cmd.Flags().StringArrayVar(&e.named, "event", nil, "a type such as updated.deal, a file, an object in JSON, or the id of a stored event; may be given again (default a type that it matches)")
 	cmd.Flags().Var(&e.last, "last", "the newest stored events, so many")
 	cmd.Flags().StringVar(&e.match, "match", "", "the newest stored events that fit a pattern, such as updated.deal")
@@ -63,6 +65,9 @@ func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored
 		return err
 	}
 	chosen, err := choosePlugins(conf, uses, []string{name})
+	if err == nil {
+		err = e.set(chosen)
+	}
 	if err != nil {
 		return err
 	}
@@ -153,8 +158,11 @@ func (u *placedPlugin) stored(ctx context.Context, e pluginEvents, r *store.Read
 	return events, nil
 }
 
-// settle is how long after a call a line that was printed in it may come.
-const settle = 5 * time.Millisecond
+// What is printed, and not logged, comes by another way than the answer.
+const (
+	settle    = 5 * time.Millisecond   // after a call, for what was printed in it
+	lastWords = 100 * time.Millisecond // after all of them: what is under way when the plugin ends is lost
+)
 
 // try sends the events one after another, and stops the plugin: then all that it has said is known.
 func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlugin, events []core.Event) (tried []triedEvent, measured []string) {
@@ -176,6 +184,7 @@ func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlug
 		calls = append(calls, one)
 		time.Sleep(settle)
 	}
+	time.Sleep(lastWords)
 	stopPlugin(p)
 	for _, l := range b.heard.take() {
 		if l.at.Before(began) { // of the start, as plugin check shows it

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -151,4 +154,32 @@ func (u *placedPlugin) kinds() []string {
 		return []string{u.spec.Kind}
 	}
 	return []string{wire.Listener, wire.Stage, wire.Source}
+}
+
+// binaryFlags say of a binary what the configuration says of those that it names.
+type binaryFlags struct{ tls, config string }
+
+func (f *binaryFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.tls, "tls", "auto", "off for a binary without TLS, as in other languages, that the configuration does not name")
+	cmd.Flags().StringVar(&f.config, "with", "", `the config of a binary that the configuration does not name, as JSON, such as '{"path":"a.log"}'`)
+}
+
+// set gives the binaries among the chosen what was said.
+func (f *binaryFlags) set(chosen []placedPlugin) error {
+	if f.tls != "auto" && f.tls != "off" {
+		return usagef("it is auto or off", "--tls: there is no %q", f.tls)
+	}
+	if f.config != "" && !json.Valid([]byte(f.config)) {
+		return usagef(`write it as '{"path":"a.log"}'`, "--with is not JSON")
+	}
+	for i := range chosen {
+		switch u := &chosen[i]; {
+		case u.place() == "":
+			u.spec.Plain = f.tls == "off"
+			u.spec.Config = []byte(f.config)
+		case f.tls == "off" || f.config != "":
+			return usagef("change it there, or give the binary a path that it does not name", "%s is what %s says of it", u.label(), u.at.place())
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,4 +117,59 @@ func TestAPluginRemembersEmitsCountsAndKeepsItsSecret(t *testing.T) {
 	if text := pr.text(t); strings.Count(text, "[redacted]") < 6 {
 		t.Errorf("what it says is not in the log:\n%s", text)
 	}
+}
+
+// fragile waits until it may go on, and ends with the deals that it can't bear.
+const fragile = `package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/pipehook/pipehook/plugins/sdk"
+)
+
+func main() {
+	sdk.Serve(sdk.Plugin{Name: "fragile", Version: "1.0.0", Listener: sdk.ListenerFunc(func(ctx context.Context, ev sdk.Event) error {
+		for _, err := os.Stat("go"); err != nil && ctx.Err() == nil; _, err = os.Stat("go") {
+			time.Sleep(time.Millisecond)
+		}
+		switch ev.ObjectID {
+		case "1150", "1222", "1223":
+			panic("not this one")
+		}
+		return ctx.Err()
+	})})
+}
+`
+
+// Events that end the plugin are found among those that they are handled with, which are not blamed.
+func TestOnlyTheEventsThatEndAPluginAreQuarantined(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": pluginListener("fragile",
+		`timeout = "1m"`+"\n"+`concurrency = 2`+"\n"+`retry = { attempts = 10, first = "10ms", max = "10ms" }`)})
+	buildPlugin(t, filepath.Join(p.dir, "plugins", "bin", "fragile"), "plugins/examples/from_the_documents", fragile)
+	pr := launch(t, p, exec.Command(buildBinary(t), "serve", "--config", p.config))
+	const events = 300
+	for i := range events {
+		p.post(t, sampleOf(t, i))
+	}
+	p.write(t, "go", "")
+	var quarantined []string
+	all := p.events(t)
+	for _, ev := range all {
+		d := ev.Deliveries[0]
+		switch {
+		case d.State == core.Quarantined:
+			quarantined = append(quarantined, ev.ObjectID)
+		case d.State != core.Done || d.Crashes != 0 || d.Attempts != 1:
+			t.Errorf("deal %s: %s after %d attempts and %d crashes: %s", ev.ObjectID, d.State, d.Attempts, d.Crashes, d.LastError)
+		}
+	}
+	slices.Sort(quarantined)
+	if want := []string{"1150", "1222", "1223"}; !slices.Equal(quarantined, want) || len(all) != events {
+		t.Errorf("of %d events %v are quarantined, want %v", len(all), quarantined, want)
+	}
+	pr.signal(t, pr.cmd.Process.Pid, syscall.SIGTERM)
+	<-pr.exit
 }

@@ -138,7 +138,7 @@ func (c *cli) serveOnce(ctx context.Context, conf *config.Config, p parts, k *ke
 func (c *cli) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "Check the configuration, the scripts and the plugins", Args: cobra.NoArgs,
-		Long: "Check the configuration and the scripts without serving, and that the plugins are the files\nthey should be; none is started. Every mistake is listed with its place; then what the order of the stages costs, in words. Exit code 2 when something is wrong.",
+		Long: "Check the configuration and the scripts without serving, and that the plugins are the files\nthey should be; none is started (pipehook plugin check does that). Every mistake is listed with its place; then what the order of the stages costs, in words. Exit code 2 when something is wrong.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conf, err := c.loadServing(nil)
 			if conf == nil {

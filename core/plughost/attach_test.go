@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -17,12 +18,18 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 // debugged starts the plugin of this file as its author would, and returns what it says of itself.
-func debugged(t *testing.T, cache string) (*exec.Cmd, map[string]*plughost.Attachment) {
+func debugged(t *testing.T, cache string) (*exec.Cmd, *plughost.Attachment) {
 	t.Helper()
-	cmd := exec.Command(labSpec("").Path, "--debug")
+	return debuggedAs(t, cache, labSpec("").Path, "lab")
+}
+
+func debuggedAs(t *testing.T, cache, path, name string) (*exec.Cmd, *plughost.Attachment) {
+	t.Helper()
+	cmd := exec.Command(path, "--debug")
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+cache)
 	cmd.Dir = t.TempDir()
 	said, err := cmd.StderrPipe()
@@ -48,10 +55,10 @@ func debugged(t *testing.T, cache string) (*exec.Cmd, map[string]*plughost.Attac
 		}
 		go func() { _, _ = io.Copy(io.Discard, lines) }() // ends with the process
 		all, err := plughost.ParseReattach(text[1])
-		if err != nil || all["lab"] == nil {
+		if err != nil || all[name] == nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		return cmd, all
+		return cmd, all[name]
 	}
 }
 
@@ -67,9 +74,9 @@ func shortDir(t *testing.T) string {
 
 func TestAPluginInADebuggerIsAttachedAndLeftAlone(t *testing.T) {
 	cache := shortDir(t)
-	cmd, all := debugged(t, cache)
+	cmd, there := debugged(t, cache)
 	attached := func(s *plughost.Spec) {
-		s.Attach, s.SHA256, s.Path = all["lab"], strings.Repeat("0", 64), "/nowhere/lab"
+		s.Attach, s.SHA256, s.Path = there, strings.Repeat("0", 64), "/nowhere/lab"
 	}
 	b := newBench(t, plughost.Limits{Answer: 10 * time.Millisecond, Idle: time.Millisecond, FirstPause: 10 * time.Millisecond})
 	p := b.lab(t, "", attached)
@@ -127,10 +134,10 @@ func TestAPluginInADebuggerIsAttachedAndLeftAlone(t *testing.T) {
 }
 
 func TestADebuggedPluginThatRefusesItsConfigurationSaysSo(t *testing.T) {
-	_, all := debugged(t, shortDir(t))
+	_, there := debugged(t, shortDir(t))
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	spec := labSpec(t.TempDir())
-	spec.Attach, spec.Config = all["lab"], []byte(`{"greetin":"x"}`)
+	spec.Attach, spec.Config = there, []byte(`{"greetin":"x"}`)
 	if err := b.Start(spec).Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "greetin: unknown key") {
 		t.Errorf("error %v", err)
 	}
@@ -156,5 +163,51 @@ func TestWhatIsNoPlaceOfAPluginInADebuggerIsRefused(t *testing.T) {
 	nowhere := fmt.Sprint(t.TempDir(), "/nowhere")
 	if err := b.Start(plughost.Spec{Attach: &plughost.Attachment{Address: nowhere}}).Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "nobody serves at "+nowhere) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Each place that names the binary has a connection of its own to the process, and what it asks pipehook
+// is about its own events.
+func TestAProcessInADebuggerIsAllThatItsPluginCanBe(t *testing.T) {
+	_, there := debuggedAs(t, shortDir(t), guise(t, "stage-and-source"), "both")
+	b := newBench(t, plughost.Limits{})
+	stage := b.Start(plughost.Spec{Kind: wire.Stage, Name: "one", Attach: there})
+	source := b.Start(plughost.Spec{Kind: wire.Source, Name: "two", Attach: there})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for range 3 {
+		if _, err := stage.Process(ctx, &core.Event{ID: "1"}); err != nil {
+			t.Error(err)
+		}
+		if _, err := source.Name(ctx, &core.Event{ID: "1"}); err != nil {
+			t.Error(err)
+		}
+	}
+	listener := b.Start(plughost.Spec{Kind: wire.Listener, Name: "three", Attach: there})
+	if err := listener.Ready(ctx); err == nil || !strings.Contains(err.Error(), "both is no listener, but a stage and a source") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAPluginInADebuggerAsksForEffects(t *testing.T) {
+	_, there := debugged(t, shortDir(t))
+	c := newClerk()
+	dir := shortDir(t) // where sockets find room
+	h, err := plughost.Open(plughost.Options{Dir: filepath.Join(dir, "p"), Log: discard(), Services: c.services})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"first", "second"} {
+		p := h.Start(plughost.Spec{Kind: wire.Listener, Name: name, Attach: there, Secrets: map[string]string{"word": "of " + name}})
+		if err := handle(t, p, "remember"); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	asked := strings.Join(c.all(), "\n")
+	if len(c.all()) != 2 || !strings.Contains(asked, "set of first event remember") || !strings.Contains(asked, "set of second event remember") {
+		t.Errorf("asked for\n%s", asked)
 	}
 }

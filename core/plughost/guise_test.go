@@ -4,7 +4,14 @@ package plughost_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,10 +32,12 @@ import (
 
 // guises are what the test's own binary is when it is called so.
 var guises = map[string]func(){
-	"garbled":          func() { garbled(true) },
-	"garbled-at-once":  func() { garbled(false) },
+	"garbled":          func() { garbled(true, "") },
+	"garbled-at-once":  func() { garbled(false, "") },
 	"of-another":       ofAnother,
 	"of-the-future":    func() { ofVersion(wire.Version + 1) },
+	"hides-tls":        hidesTLS,
+	"claims-tls":       func() { garbled(true, base64.RawStdEncoding.EncodeToString(selfSigned().Certificate[0])) },
 	"stage-and-source": func() { sdk.Serve(sdk.Plugin{Name: "both", Version: "1", Stage: nothing{}, Source: nothing{}}) },
 }
 
@@ -52,7 +61,7 @@ func (nothing) Name(context.Context, *sdk.Event) error                   { retur
 
 // garbled answers all that it is asked with bytes that are no message, but for its configuration if it
 // takes one.
-func garbled(configures bool) {
+func garbled(configures bool, certificate string) {
 	socket := filepath.Join(os.Getenv(goplugin.EnvUnixSocketDir), "s")
 	at, err := net.Listen("unix", socket)
 	if err != nil {
@@ -62,7 +71,7 @@ func garbled(configures bool) {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Printf("1|%d|unix|%s|grpc|\n", wire.Version, socket)
+	fmt.Printf("1|%d|unix|%s|grpc|%s\n", wire.Version, socket, certificate)
 	server := grpc.NewServer(grpc.ForceServerCodec(raw{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 		var in []byte
 		_ = stream.RecvMsg(&in) // whatever it is
@@ -93,6 +102,27 @@ func ofAnother() {
 	})
 }
 
+// hidesTLS serves with TLS of its own.
+func hidesTLS() {
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig: wire.Handshake, VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: wire.Set(nil)}, GRPCServer: goplugin.DefaultGRPCServer,
+		TLSProvider: func() (*tls.Config, error) { return &tls.Config{Certificates: []tls.Certificate{selfSigned()}}, nil },
+	})
+}
+
+func selfSigned() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	about := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
 func ofVersion(v int) {
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: wire.Handshake, VersionedPlugins: map[int]goplugin.PluginSet{v: wire.Set(nil)}, GRPCServer: goplugin.DefaultGRPCServer,
@@ -104,11 +134,14 @@ func TestAPluginOfAnotherProgramOrVersionIsRefusedWithTheReason(t *testing.T) {
 		"of-another":       "it is a plugin of another program",
 		"of-the-future":    "it speaks version 2 of the plugin protocol, and this pipehook speaks version 1",
 		"stage-and-source": "both is no listener, but a stage and a source",
-		"garbled-at-once":  "",
+		"garbled-at-once":  "failed to unmarshal",
+		"hides-tls":        "it does not serve as it said",
+		"claims-tls":       "it does not serve as it said",
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, plughost.Limits{FirstPause: time.Hour})
-			p := b.Start(plughost.Spec{Kind: wire.Listener, Path: guise(t, name), Plain: name == "garbled-at-once"})
+			plain := name == "garbled-at-once" || name == "hides-tls"
+			p := b.Start(plughost.Spec{Kind: wire.Listener, Path: guise(t, name), Plain: plain})
 			if err := p.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %s", err, want)
 			}

@@ -143,12 +143,15 @@ func (i *instance) lastWords() string {
 	if i.status != nil {
 		text = i.status.Error()
 	}
-	reason, hungry := i.voice.reason()
-	if reason != "" {
+	reason, lacks := i.voice.reason()
+	switch {
+	case reason != "":
 		text += " (" + reason + ")"
+	case i.killedByOthers():
+		text += " (not by pipehook; most likely the system ran out of memory)"
 	}
-	if hungry && i.quota.memory > 0 {
-		text = fmt.Sprintf("memory limit of %s exceeded: %s", size(i.quota.memory), text)
+	if met := i.quota.met(lacks, i.most()); met != "" {
+		text = met + ": " + text
 	}
 	return text
 }

@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// enforced is whether limits hold.
+const enforced = true
+
 // impose limits a process that runs. Memory that it may write to already comes on top: that is its
 // program, and what its runtime has taken for itself, which is known once it has shaken hands. Until then
 // the limit can be raised again. What was in memory is not written to a file when the process dies, since

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/plughost"
@@ -43,6 +44,19 @@ func TestAPluginMayHaveSoManyOpenFiles(t *testing.T) {
 	}
 }
 
+// Too few to start with is an error with its reason.
+func TestAPluginThatMayHaveNoFilesSaysWhyItEnds(t *testing.T) {
+	if !onLinux() {
+		t.Skip("the system does not limit a process's files from outside")
+	}
+	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
+	spec := labSpec(t.TempDir())
+	spec.OpenFiles = 6
+	if err := b.Start(spec).Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "limit of 6 open files exceeded") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // Also what Go's runtime raises at its own start is lowered again before the plugin is told anything.
 func TestLimitsHoldBeforeTheConfigurationComes(t *testing.T) {
 	if !onLinux() {
@@ -65,7 +79,7 @@ func TestLimitsHoldBeforeTheConfigurationComes(t *testing.T) {
 }
 
 func TestAPluginServesWithOrWithoutTLSAsItIsToldTo(t *testing.T) {
-	b := newBench(t, plughost.Limits{FirstPause: 1 << 40})
+	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	p := b.lab(t, "", func(s *plughost.Spec) { s.Plain = true })
 	if err := handle(t, p, "nothing"); err != nil {
 		t.Error(err)

@@ -208,7 +208,7 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 	case "later":
 		return sdk.RetryAfter(90*time.Second, errors.New("later"))
 	case "say":
-		slog.Warn("said", "event", ev.ID, "n", 9007199254740993, "password", "kept apart")
+		slog.Warn("said", "event", ev.ID, "n", int64(9007199254740993), "password", "kept apart")
 		fmt.Println("on stdout")
 		fmt.Fprintln(os.Stderr, "on stderr")
 	case "long":

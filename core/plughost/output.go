@@ -83,7 +83,7 @@ type voice struct {
 	blame   string
 	blaming bool // blame is why the process ends
 	another bool // it said that it is not for us
-	hungry  bool // it said that there is no more memory, and nothing sensible since
+	lacks   lack // what it said it does not get, unless it said something sensible since
 }
 
 // voice is that of the plugin, without its secrets.
@@ -133,7 +133,9 @@ func (v *voice) mayGo(now time.Time) bool {
 func (v *voice) note(text string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.hungry = v.hungry || starved(text)
+	if l := lackOf(text); l != nothing && (l != perhapsMemory || v.lacks == nothing) {
+		v.lacks = l
+	}
 	v.another = v.another || strings.HasPrefix(text, "This binary is a plugin.") // go-plugin's words for a cookie that is not its own
 	fatal := strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
 	if fatal || !v.blaming {
@@ -142,12 +144,11 @@ func (v *voice) note(text string) bool {
 	return fatal
 }
 
-// reason is the last thing it said that may be why it ended, or empty, and whether it died for want of
-// memory.
-func (v *voice) reason() (text string, hungry bool) {
+// reason is the last thing it said that may be why it ended, or empty, and what it died for want of.
+func (v *voice) reason() (text string, lacks lack) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.blame, v.hungry
+	return v.blame, v.lacks
 }
 
 // toldOfAnother reports whether it said that it is the plugin of another program.
@@ -176,7 +177,7 @@ func (v *voice) structured(line []byte) bool {
 		return false
 	}
 	v.mu.Lock()
-	v.hungry = false // who writes to the log lives
+	v.lacks = nothing // who writes to the log lives
 	v.mu.Unlock()
 	if !v.log.Enabled(context.Background(), level) {
 		return true

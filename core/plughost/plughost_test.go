@@ -73,7 +73,7 @@ func TestAPluginSaysWhatItsErrorMeans(t *testing.T) {
 func TestAProcessThatEndsIsACrashAndIsReplacedAtOnce(t *testing.T) {
 	for object, want := range map[string]string{
 		"panic": "exit status 2 (panic: the plugin has a bug", "elsewhere": "panic: a bug elsewhere",
-		"exit": "exit status 7", "clean": "exit status 0", "kill": "signal: killed",
+		"exit": "exit status 7", "clean": "exit status 0", "kill": "signal: killed (not by pipehook",
 	} {
 		t.Run(object, func(t *testing.T) {
 			p := newBench(t, plughost.Limits{}).lab(t, "")

@@ -163,11 +163,14 @@ func (p *process) readOut() {
 func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.gone {
+		return
+	}
 	p.doomed = true
 	if p.sever != nil {
 		p.sever()
 	}
-	if p.pid != 0 && !p.gone {
+	if p.pid != 0 {
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // it may end at this moment
 	}
 }
@@ -256,12 +259,29 @@ func (p *process) HostToPlugin(network, address string) (string, string, error) 
 	return network, address, nil
 }
 
-// wasKilled reports whether the process ended because we have killed it.
-func (p *process) wasKilled() bool {
+// wasKilled reports whether the process, which has ended, did so because we have killed it.
+func (p *process) wasKilled() bool { return p.killed() && p.isDoomed() }
+
+// killedByOthers reports whether it ended because somebody else has.
+func (p *process) killedByOthers() bool { return p.killed() && !p.isDoomed() }
+
+func (p *process) killed() bool {
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// most is how much of it, which has ended, was in memory at most, on Linux.
+func (p *process) most() int64 {
+	if usage, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		return int64(usage.Maxrss) << 10
+	}
+	return 0
+}
+
+func (p *process) isDoomed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	return p.doomed && ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+	return p.doomed
 }
 
 func (p *process) firstLine() string {

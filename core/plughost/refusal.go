@@ -77,6 +77,8 @@ func (i *instance) startError(ctx context.Context, err error) error {
 		return fmt.Errorf("it is no plugin of pipehook, or prints before it calls sdk.Serve: the first it says is %q", clip(strings.TrimSpace(hello), 200))
 	case otherVersion(hello) != "":
 		return versionError(otherVersion(hello))
+	case strings.Contains(err.Error(), "server preface"), strings.Contains(err.Error(), "tls: "):
+		return fmt.Errorf(`it does not serve as it said: with tls = "off" without TLS, else with the certificate of its handshake: %w`, err)
 	case !i.isOver() || i.wasKilled(): // go-plugin knows more
 		return err
 	case hello == "" && i.voice.toldOfAnother():

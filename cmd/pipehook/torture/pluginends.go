@@ -168,7 +168,7 @@ func pluginBabbles(ctx context.Context, r *round) error {
 	if err := g.recovers(ctx); err != nil {
 		return err
 	}
-	before, times := v.resident(), 2
+	before, times := v.resident(), 1
 	if !r.short {
 		times = 10
 	}

@@ -1,0 +1,71 @@
+//go:build unix
+
+package plughost_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/pipehook/pipehook/core/plughost"
+)
+
+// ear keeps the texts of what it hears.
+type ear struct {
+	slog.Handler
+	mu    sync.Mutex
+	texts []string
+}
+
+func (e *ear) Handle(_ context.Context, r slog.Record) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.texts = append(e.texts, r.Message)
+	return nil
+}
+
+func (e *ear) WithAttrs([]slog.Attr) slog.Handler { return e }
+
+func (e *ear) heard() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Sorted(slices.Values(e.texts))
+}
+
+func TestWhatAPluginSaysGoesToWhoIsGiven(t *testing.T) {
+	everything := slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug})
+	own, log := &ear{Handler: everything}, &ear{Handler: everything}
+	dir := filepath.Join(t.TempDir(), "plugins")
+	host, err := plughost.Open(plughost.Options{Dir: dir, Log: slog.New(log), Said: func(s *plughost.Spec) slog.Handler {
+		if s.Name == "loud" {
+			return own
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"loud", "other"} {
+		spec := labSpec(filepath.Dir(dir))
+		spec.Name = name
+		p := host.Start(spec)
+		if err := handle(t, p, "say"); err != nil {
+			t.Error(err)
+		}
+		until(t, "all that it has said is known", func() bool { return len(own.heard()) == 3 && (name == "loud" || slices.Contains(log.heard(), "said")) })
+		p.Stop(t.Context())
+		if heard := slices.Contains(log.heard(), "said"); heard != (name == "other") {
+			t.Errorf("%s: the log has %q", name, log.heard())
+		}
+	}
+	if err := host.Close(); err != nil {
+		t.Error(err)
+	}
+	if got, want := own.heard(), []string{"on stderr", "on stdout", "said"}; !slices.Equal(got, want) {
+		t.Errorf("it heard %q, want %q", got, want)
+	}
+}
