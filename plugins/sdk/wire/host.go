@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"time"
@@ -160,7 +161,7 @@ func (c *HostClient) Close() error { return c.conn.Close() }
 // KV is part of HostServer.
 func (c *HostClient) KV(ctx context.Context, call uint64, op *effect.KVOp) (*effect.KVResult, error) {
 	answer, err := c.host.KV(ctx, &pluginv1.KVRequest{
-		Call: call, Op: op.Op, Shared: op.Shared, Key: text(op.Key), Value: op.Value, TtlMs: millisOf(op.TTL), IfVersion: op.IfVersion,
+		Call: call, Op: op.Op, Shared: op.Shared, Key: text(op.Key), Value: op.Value, TtlMs: millisOf(op.TTL), IfVersion: textOrNone(op.IfVersion),
 		Prefix: text(op.Prefix), After: text(op.After), Limit: int32(op.Limit),
 	})
 	if err := effectError(ctx, err, answer.GetFailure()); err != nil {
@@ -171,6 +172,14 @@ func (c *HostClient) KV(ctx context.Context, call uint64, op *effect.KVOp) (*eff
 		r.Entries = append(r.Entries, receivedEntry(e))
 	}
 	return r, nil
+}
+
+func textOrNone(s *string) *string {
+	if s == nil {
+		return nil
+	}
+	said := text(*s)
+	return &said
 }
 
 // Emit is part of HostServer.
@@ -203,6 +212,8 @@ func effectError(ctx context.Context, err error, f *pluginv1.Failure) error {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
+	case status.Code(err) == codes.ResourceExhausted:
+		return &effect.Error{Code: "ETOOLARGE", Msg: fmt.Sprintf("pipehook can't be asked for so much at once: a question may have %d MiB", maxAnswer>>20)}
 	case err != nil:
 		return &effect.Error{Code: "EUNAVAILABLE", Msg: "pipehook could not be asked: " + callError(err).Error()}
 	case f != nil:

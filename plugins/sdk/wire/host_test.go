@@ -179,3 +179,21 @@ func TestAHostAnswersOnlyThoseWithItsToken(t *testing.T) {
 		t.Errorf("a call that is over: %v", err)
 	}
 }
+
+func TestAQuestionThatIsTooLargeIsNotAsked(t *testing.T) {
+	a := &answering{}
+	_, err := hostOf(t, a, nil).KV(t.Context(), 0, &effect.KVOp{Op: "set", Key: "k", Value: make([]byte, 5<<20)})
+	if refused, ok := errors.AsType[*effect.Error](err); !ok || refused.Code != "ETOOLARGE" || len(a.asked) > 0 {
+		t.Error(err)
+	}
+}
+
+func TestAVersionThatIsNoTextIsNoVersion(t *testing.T) {
+	a, bad := &answering{}, "\xff"
+	if _, err := hostOf(t, a, nil).KV(t.Context(), 0, &effect.KVOp{Op: "set", Key: "k", IfVersion: &bad}); err != nil {
+		t.Fatal(err)
+	}
+	if op := a.asked[1].(effect.KVOp); *op.IfVersion != "\ufffd" {
+		t.Errorf("%+v", op)
+	}
+}

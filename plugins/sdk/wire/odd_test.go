@@ -319,6 +319,35 @@ func TestEachEventOfABatchHasItsOwnTime(t *testing.T) {
 	}
 }
 
+func TestAResultOfABatchIsKnownWhileTheNextEventRuns(t *testing.T) {
+	known := make(chan struct{})
+	client := connect(t, acting(func(ctx context.Context, ev *core.Event) error {
+		if ev.ID == "first" {
+			return nil
+		}
+		select {
+		case <-known:
+			return nil
+		case <-ctx.Done():
+			return errors.New("nobody knows of the first")
+		}
+	}))
+	if _, err := client.Configure(t.Context(), wire.Setup{Kind: wire.Listener}); err != nil {
+		t.Fatal(err)
+	}
+	err := client.Handle(t.Context(), 20*time.Second, []wire.Given{{Event: &core.Event{ID: "first"}}, {Event: &core.Event{}}}, func(i int, r wire.Result) {
+		if r.Err != nil {
+			t.Error(r.Err)
+		}
+		if i == 0 {
+			close(known)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestASecretThatIsNoTextIsNamed(t *testing.T) {
 	_, err := connect(t, fake{}).Configure(t.Context(), wire.Setup{Secrets: map[string]string{"api": "\xff"}})
 	if err == nil || err.Error() != "the secret api can't be handed over: it is not UTF-8" {
