@@ -81,7 +81,7 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 			cmd.Env = slices.Concat(environment(), p.quota.environ(), with.Env)
 			return p, nil
 		},
-		AutoMTLS: !spec.Plain, SkipHostEnv: true, StartTimeout: h.opts.Limits.Start,
+		AutoMTLS: !spec.Plain, SkipHostEnv: true, StartTimeout: 2 * h.opts.Limits.Start, // ours comes first, and says so
 		GRPCDialOptions:  wire.DialOptions(),
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: sockets},
 		Logger:           hclog.NewNullLogger(), SyncStdout: said, SyncStderr: complained,

@@ -94,9 +94,12 @@ type Spec struct {
 	Secrets map[string]string
 	Dir     string // in which it works
 
-	Memory    int64 // bytes that its process may take; 0 for any number
-	OpenFiles int   // that it may have; 0 for as many as this process may
-	Plain     bool  // it serves without TLS, as plugins in other languages do
+	// Memory is how many bytes its process may come to write to; 0 for any number. Go's collector is told of
+	// nine tenths of it. What the runtime takes before it needs it, up to 128 MiB, comes on top. Elsewhere than on
+	// Linux the system does not hold a process to this, or to OpenFiles.
+	Memory    int64
+	OpenFiles int  // that it may have; 0 for as many as this process may
+	Plain     bool // it serves without TLS, as plugins in other languages do
 
 	Attach *Attachment // the process that it is; nil for one that is started
 }
