@@ -114,7 +114,7 @@ func (r *runningPlugin) taken() fileStamp {
 	return r.file
 }
 
-var errPluginEnded = &core.Error{Kind: core.Unavailable, Msg: "the plugin is being stopped"}
+var errPluginEnded = &core.Error{Kind: core.Unreached, Msg: "the plugin is being stopped"}
 
 // Handle is part of core.Listener.
 func (r *runningPlugin) Handle(ctx context.Context, ev core.Event) error {

@@ -128,9 +128,9 @@ func (p *Plugin) wait(ctx context.Context) error {
 // unavailable is why a call could not be made. The lock must be held.
 func (p *Plugin) unavailable() error {
 	if p.failure == nil {
-		return &core.Error{Kind: core.Unavailable, Msg: "the plugin was not free in time"}
+		return &core.Error{Kind: core.Unreached, Msg: "the plugin was not free in time"}
 	}
-	return &core.Error{Kind: core.Unavailable, Msg: "the plugin does not run", Err: p.failure, RetryAfter: max(time.Until(p.again), 0)}
+	return &core.Error{Kind: core.Unreached, Msg: "the plugin does not run", Err: p.failure, RetryAfter: max(time.Until(p.again), 0)}
 }
 
 // suspected reports whether the event must be alone.

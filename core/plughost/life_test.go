@@ -88,7 +88,7 @@ func TestAPluginThatKeepsCrashingIsStartedMoreAndMoreSeldom(t *testing.T) {
 	until(t, "it waits", func() bool { return p.State().Word == plughost.Waiting })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unavailable || core.RetryAfter(err) < 59*time.Minute {
+	if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unreached || core.RetryAfter(err) < 59*time.Minute {
 		t.Errorf("a call: %v, again after %s", err, core.RetryAfter(err))
 	}
 	if n := strings.Count(b.log.String(), "the plugin keeps crashing"); n != 1 {

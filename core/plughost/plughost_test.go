@@ -210,7 +210,7 @@ func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
 			until(t, "the second start has failed", func() bool { return strings.Count(b.log.String(), "the plugin does not run") == 2 })
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unavailable || core.RetryAfter(err) < 59*time.Minute {
+			if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unreached || core.RetryAfter(err) < 59*time.Minute {
 				t.Errorf("a call: %v, again after %s", err, core.RetryAfter(err))
 			}
 		})
@@ -414,7 +414,7 @@ func TestAStopWaitsForCallsAndLetsThePluginCleanUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		err := p.Handle(ctx, core.Event{ID: "x", Object: "nothing"})
-		return core.KindOf(err) == core.Unavailable
+		return core.KindOf(err) == core.Unreached
 	})
 	select {
 	case <-stopped:

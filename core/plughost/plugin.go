@@ -225,4 +225,4 @@ func (p *Plugin) SHA256() string {
 	return p.binary.sum
 }
 
-var errStopped = &core.Error{Kind: core.Unavailable, Msg: "the plugin is being stopped"}
+var errStopped = &core.Error{Kind: core.Unreached, Msg: "the plugin is being stopped"}
