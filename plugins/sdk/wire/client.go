@@ -80,7 +80,7 @@ func (c *Client) Handle(ctx context.Context, timeout time.Duration, events []Giv
 		return c.handleBatch(ctx, timeout, events, done)
 	}
 	for i := range events {
-		answer, err := c.listener.Handle(ctx, handleRequest(timeout, events[i:i+1]), receives...)
+		answer, err := c.listener.Handle(ctx, c.handleRequest(timeout, events[i:i+1]), receives...)
 		if err != nil {
 			return callError(err)
 		}
@@ -95,7 +95,7 @@ func (c *Client) Handle(ctx context.Context, timeout time.Duration, events []Giv
 func (c *Client) handleBatch(ctx context.Context, timeout time.Duration, events []Given, done func(i int, r Result)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // a stream that is not read to its end would stay
-	stream, err := c.listener.HandleBatch(ctx, handleRequest(timeout, events), receives...)
+	stream, err := c.listener.HandleBatch(ctx, c.handleRequest(timeout, events), receives...)
 	if err != nil {
 		return callError(err)
 	}
@@ -118,15 +118,18 @@ func (c *Client) handleBatch(ctx context.Context, timeout time.Duration, events 
 	}
 }
 
-func handleRequest(timeout time.Duration, events []Given) *pluginv1.HandleRequest {
+func (c *Client) handleRequest(timeout time.Duration, events []Given) *pluginv1.HandleRequest {
 	req := &pluginv1.HandleRequest{
 		TimeoutMs: millis(timeout), Events: make([]*pluginv1.Event, len(events)), Calls: make([]*pluginv1.Call, len(events)),
 	}
-	packets := make([]packet, len(events))
+	packets, short := make([]packet, len(events)), c.manifest.Can(spans)
 	for i, g := range events {
 		p := &packets[i]
 		p.call.Id, p.call.Attempt = g.Call.ID, int64(g.Call.Attempt)
 		req.Events[i], req.Calls[i] = p.fill(g.Event), &p.call
+		if short {
+			shorten(req.Events[i])
+		}
 	}
 	return req
 }

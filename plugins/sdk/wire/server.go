@@ -34,7 +34,7 @@ func (s *serverEnd) Configure(ctx context.Context, req *pluginv1.ConfigureReques
 		return nil, status.Error(codes.Unavailable, text(err.Error()))
 	}
 	if m.Can(Listener) {
-		m.Does = append(m.Does, batch)
+		m.Does = append(m.Does, batch, spans)
 	}
 	return &pluginv1.ConfigureResponse{Name: text(m.Name), Version: text(m.Version), Does: m.Does, Mistakes: mistakesOf(err), Minor: Minor}, nil
 }
