@@ -165,7 +165,7 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 	}
 	timeout := time.Until(deadline)
 	if timeout <= 0 {
-		return ctx.Err()
+		return context.DeadlineExceeded // ctx may not have noticed
 	}
 	timeout = i.granted(timeout)
 	patient, _, end := i.waiting(ctx, timeout)
@@ -259,7 +259,7 @@ func (i *instance) broken(err error) error {
 		return &core.Error{Kind: core.Crashed, Msg: "the plugin ended during the call: " + i.lastWords()}
 	}
 	i.condemn("a call to it failed")
-	return fmt.Errorf("the plugin was ended, because a call to it failed: %w", err)
+	return i.hidden(fmt.Errorf("the plugin was ended, because a call to it failed: %w", err))
 }
 
 func failed(msg string) error { return &core.Error{Kind: core.Failed, Msg: msg} }

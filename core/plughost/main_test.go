@@ -81,6 +81,8 @@ func (l *labListener) Start(ctx context.Context, host *sdk.Host) error {
 		time.Sleep(time.Hour)
 	case "tell":
 		return sdk.Wrong("greeting", "is not "+host.Secret("word"))
+	case "leak":
+		return fmt.Errorf("no database at postgres://u:%s@h/d", host.Secret("word"))
 	case "ask":
 		_, err := host.Emit(ctx, sdk.Emission{Action: "too", Object: "early"})
 		return host.KV().Set(ctx, "started", fmt.Sprint(err), 0)
