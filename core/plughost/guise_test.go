@@ -224,3 +224,18 @@ func TestAPluginThatAnswersNonsenseIsReplaced(t *testing.T) {
 		}
 	}
 }
+
+// Nonsense comes at once, so that a process for each call would keep the machine busy.
+func TestAPluginThatKeepsAnsweringNonsenseIsStartedMoreAndMoreSeldom(t *testing.T) {
+	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
+	p := b.Start(plughost.Spec{Kind: wire.Listener, Name: "x", Path: guise(t, "breaks"), Plain: true})
+	var err error
+	for range 6 {
+		if err = handle(t, p, "nothing"); core.KindOf(err) == core.Unavailable {
+			break
+		}
+	}
+	if core.KindOf(err) != core.Unavailable || core.RetryAfter(err) < 59*time.Minute {
+		t.Errorf("the sixth call: %v, again after %s", err, core.RetryAfter(err))
+	}
+}
