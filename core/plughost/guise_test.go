@@ -174,6 +174,7 @@ func ofVersion(v int) {
 }
 
 func TestAPluginOfAnotherProgramOrVersionIsRefusedWithTheReason(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]string{
 		"of-another":       "it is a plugin of another program",
 		"of-the-future":    "it speaks version 2 of the plugin protocol, and this pipehook speaks version 1",
@@ -183,6 +184,7 @@ func TestAPluginOfAnotherProgramOrVersionIsRefusedWithTheReason(t *testing.T) {
 		"claims-tls":       "it does not serve as it said",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 			plain := name == "garbled-at-once" || name == "hides-tls"
 			p := b.Start(plughost.Spec{Kind: wire.Listener, Path: guise(t, name), Plain: plain})
@@ -196,6 +198,7 @@ func TestAPluginOfAnotherProgramOrVersionIsRefusedWithTheReason(t *testing.T) {
 // What makes no sense is a failure of the call, and the process is replaced: what it would do next nobody
 // knows.
 func TestAPluginThatAnswersNonsenseIsReplaced(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	for _, kind := range []string{wire.Listener, wire.Stage, wire.Source} {
 		p := b.Start(plughost.Spec{Kind: kind, Name: "x", Path: guise(t, "garbled"), Plain: true})
@@ -227,6 +230,7 @@ func TestAPluginThatAnswersNonsenseIsReplaced(t *testing.T) {
 
 // Nonsense comes at once, so that a process for each call would keep the machine busy.
 func TestAPluginThatKeepsAnsweringNonsenseIsStartedMoreAndMoreSeldom(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	p := b.Start(plughost.Spec{Kind: wire.Listener, Name: "x", Path: guise(t, "breaks"), Plain: true})
 	var err error

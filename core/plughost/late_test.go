@@ -20,6 +20,7 @@ type overdue struct{ context.Context }
 func (overdue) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
 
 func TestACallWhoseTimeIsOverHasNotSucceeded(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	ctx := overdue{t.Context()}
 	if err := b.lab(t, "").Handle(ctx, core.Event{ID: "1"}); !errors.Is(err, context.DeadlineExceeded) {
@@ -42,6 +43,7 @@ func TestACallWhoseTimeIsOverHasNotSucceeded(t *testing.T) {
 
 // Libraries like to put what they were given into their errors, such as the address of a database.
 func TestAnErrorThatIsNoResultHidesSecretsToo(t *testing.T) {
+	t.Parallel()
 	const secret = "c4n4ry"
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	for name, spec := range map[string]plughost.Spec{
