@@ -50,7 +50,7 @@ func (s *pluginSet) states() []pluginStateJSON {
 		})
 	}
 	slices.SortFunc(all, func(a, b pluginStateJSON) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Key, b.Key))
 	})
 	return all
 }

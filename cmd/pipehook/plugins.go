@@ -24,6 +24,7 @@ const firstStarts = 3 * time.Second
 type pluginSet struct {
 	log  *slog.Logger
 	host *plughost.Host
+	conf func() *config.Config    // the one that runs
 	told func(listeners []string) // hears which run another binary
 
 	attach map[string]*plughost.Attachment // what somebody else has started, by the name of its binary
@@ -39,6 +40,12 @@ type pluginSet struct {
 // the configuration is one process.
 type pluginMap map[string]*runningPlugin
 
+// preparedPlugins are those that a configuration wants, before it is known whether it is taken.
+type preparedPlugins struct {
+	pluginMap
+	places map[string]pluginPlace // where it names each first
+}
+
 // openPlugins starts the plugins of listeners and those of chains. One that does not run is no reason
 // not to serve; one that refuses its configuration is, like any other mistake in it.
 func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []pluginUse, p parts) error {
@@ -48,7 +55,7 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []plu
 	if err != nil {
 		return err
 	}
-	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}, closed: make(chan struct{}), told: a.reloaded, attach: p.attach}
+	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}, closed: make(chan struct{}), conf: a.conf.Load, told: a.reloaded, attach: p.attach}
 	uses, mistakes := listenerPlugins(conf)
 	if err := mistakes.Err(); err != nil {
 		return &usageError{err: err}
@@ -96,14 +103,15 @@ func (u *pluginUse) meanwhile() string {
 
 // prepare starts what the configuration names and does not run as it should, on the side. When one
 // does not start, nothing has changed.
-func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []pluginUse) (pluginMap, error) {
+func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []pluginUse) (preparedPlugins, error) {
 	uses, mistakes := listenerPlugins(conf)
-	next, fresh := pluginMap{}, pluginMap{}
+	next, fresh := preparedPlugins{pluginMap{}, map[string]pluginPlace{}}, pluginMap{}
 	for _, use := range append(uses, chains...) {
 		key := use.key()
-		if next[key] != nil {
+		if next.pluginMap[key] != nil {
 			continue
 		}
+		next.places[key] = use.at
 		s.mu.Lock()
 		before := s.running[key]
 		s.mu.Unlock()
@@ -112,11 +120,10 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []p
 		case err != nil:
 			mistakes = append(mistakes, use.mistakes(conf, err)...)
 		case same:
-			before.move(use.at)
-			next[key] = before
+			next.pluginMap[key] = before
 		default:
-			next[key] = s.begin(use)
-			fresh[key] = next[key]
+			fresh[key] = s.begin(use)
+			next.pluginMap[key] = fresh[key]
 		}
 	}
 	for _, r := range fresh {
@@ -126,7 +133,7 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []p
 	}
 	if err := mistakes.Err(); err != nil {
 		s.drop(fresh, 0)
-		return nil, err
+		return next, err
 	}
 	return next, nil
 }
@@ -142,10 +149,10 @@ func (s *pluginSet) isCurrent(use *pluginUse, r *runningPlugin) (bool, error) {
 }
 
 // forget drops what was prepared and is not to be used.
-func (s *pluginSet) forget(next pluginMap) {
+func (s *pluginSet) forget(next preparedPlugins) {
 	fresh := pluginMap{}
 	s.mu.Lock()
-	for key, r := range next {
+	for key, r := range next.pluginMap {
 		if s.running[key] != r {
 			fresh[key] = r
 		}
@@ -155,16 +162,19 @@ func (s *pluginSet) forget(next pluginMap) {
 }
 
 // use puts what was prepared in its place, and returns what is not used any more.
-func (s *pluginSet) use(next pluginMap) (dropped pluginMap) {
+func (s *pluginSet) use(next preparedPlugins) (dropped pluginMap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	dropped = pluginMap{}
 	for key, r := range s.running {
-		if next[key] != r {
+		if next.pluginMap[key] != r {
 			dropped[key] = r
 		}
 	}
-	s.running = next
+	s.running = next.pluginMap
+	for key, r := range s.running {
+		r.move(next.places[key])
+	}
 	return dropped
 }
 
@@ -234,7 +244,7 @@ func (s *pluginSet) subscriptions(conf *config.Config) (subs []delivery.Subscrip
 func (s *pluginSet) Run(ctx context.Context) error {
 	s.watch(ctx)
 	s.release()
-	s.drop(s.use(pluginMap{}), 0)
+	s.drop(s.use(preparedPlugins{}), 0)
 	s.leaving.Wait()
 	return nil
 }
