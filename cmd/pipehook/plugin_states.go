@@ -14,7 +14,7 @@ import (
 )
 
 // pluginsPath is where the process that serves says how its plugins do.
-const pluginsPath = "/api/plugins"
+const pluginsPath = "/api/v1/plugins"
 
 // pluginStates is its answer. Names are only added.
 type pluginStates struct {
