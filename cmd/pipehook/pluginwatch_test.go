@@ -90,18 +90,15 @@ func TestABinaryIsReplacedUnderLoad(t *testing.T) {
 // overwrite writes over a plugin's file in place, as cp does, slowly: half of it is there for a while.
 func (p *project) overwrite(t *testing.T, name, behind string) {
 	t.Helper()
-	text, err := testPlugin()
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testPlugin.text(t)
 	f, err := os.OpenFile(filepath.Join(p.dir, "plugins", "bin", name), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(text[:len(text)/2]); err != nil {
+	if _, err := f.WriteString(text[:len(text)/2]); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteString(string(text[len(text)/2:]) + behind); err != nil {
+	if _, err := f.WriteString(text[len(text)/2:] + behind); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -136,11 +133,7 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 	if got := label(); got != "on" {
 		t.Errorf("without a file the mark is %q", got)
 	}
-	picky, err := buildTestPlugin("-X main.picky=yes")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.installText(t, "all", string(picky)) // its listener has no objection
+	pickyPlugin.install(t, filepath.Join(p.dir, "plugins", "bin", "all")) // its listener has no objection
 	if line := pr.says(t, unused, 4); !strings.Contains(line.Err, "the plugin refuses its configuration: bad: must not be true") {
 		t.Errorf("it is said that %s", line.Err)
 	}
