@@ -65,24 +65,28 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []plu
 			a.plugins.running[key] = a.plugins.begin(use)
 		}
 	}
+	return a.plugins.await(ctx, conf, p.again)
+}
+
+// await waits for the first starts. The error is what plugins refuse in the configuration, unless they have
+// to serve with it again.
+func (s *pluginSet) await(ctx context.Context, conf *config.Config, again bool) error {
 	ctx, cancel := context.WithTimeout(ctx, firstStarts)
 	defer cancel()
-	for _, r := range a.plugins.running {
+	var mistakes config.Mistakes
+	for _, r := range s.all() {
 		err := r.plugin().Ready(ctx)
 		if err == nil {
+			continue
+		}
+		if _, ok := errors.AsType[plughost.Refused](err); ok && !again {
+			mistakes = append(mistakes, r.mistakes(conf, err)...)
 			continue
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("it was not ready within %s", firstStarts)
 		}
-		wrong := r.mistakes(conf, err)
-		if _, ok := errors.AsType[plughost.Refused](err); ok && !p.again {
-			mistakes = append(mistakes, wrong...)
-			continue
-		}
-		for _, one := range complaints(wrong.Err()) {
-			a.log.Error("a plugin does not run; "+r.meanwhile(), append(complaintAttrs(one), r.spec.Kind, r.spec.Name)...)
-		}
+		s.complain(conf, r, "a plugin does not run; "+r.meanwhile(), err)
 	}
 	if err := mistakes.Err(); err != nil {
 		return &usageError{err: err}
@@ -90,9 +94,17 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []plu
 	return nil
 }
 
+// complain logs why a plugin does not run, with its places in the file.
+func (s *pluginSet) complain(conf *config.Config, r *runningPlugin, msg string, err error) {
+	use := pluginUse{spec: r.spec, at: r.stands()}
+	for _, one := range complaints(use.mistakes(conf, err).Err()) {
+		s.log.Error(msg, append(complaintAttrs(one), "plugin", r.spec.File(), r.spec.Kind, r.spec.Name)...)
+	}
+}
+
 // meanwhile is what becomes of events while the plugin does not run.
-func (u *pluginUse) meanwhile() string {
-	switch u.spec.Kind {
+func (r *runningPlugin) meanwhile() string {
+	switch r.spec.Kind {
 	case wire.Stage:
 		return "its on_failure says what becomes of each event"
 	case wire.Source:

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,5 +111,49 @@ func TestAReloadThatIsNotTakenMovesNoPlugin(t *testing.T) {
 	}
 	if got := stand(); got[`{"mark":"a"}`] != "pipeline[1].stage[0]" || len(got) != 2 {
 		t.Errorf("after a reload they stand at %v", got)
+	}
+}
+
+// Who reads the log finds each place whose plugin goes on with its old file, and what is wrong there.
+func TestANewFileThatIsNotUsedIsToldWithItsPlaces(t *testing.T) {
+	s, dir := bareSet(t), t.TempDir()
+	var log bytes.Buffer
+	s.log = slog.New(slog.NewJSONHandler(&log, nil))
+	conf := marked(t, dir, "", "a", "b")
+	s.conf = func() *config.Config { return conf }
+	path := filepath.Join(dir, "tag")
+	testPlugin.install(t, path)
+	next, err := s.prepare(t.Context(), conf, chainUses(t, conf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.use(next)
+	for name, test := range map[string]struct {
+		install func()
+		want    []string // what is said, and where
+	}{
+		"its configuration is refused": {func() { pickyPlugin.install(t, path) }, []string{
+			"pipeline[0].stage[0].config.bad 10 must not be true", "pipeline[1].stage[0].config.bad 18 must not be true",
+		}},
+		"it does not start": {func() { installFile(t, path, "#!/bin/sh\nexit 3\n") }, []string{"pipeline[0].stage[0].plugin 9 does not start: it ended before it shook hands: exit status 3"}},
+	} {
+		log.Reset()
+		test.install()
+		s.renew(t.Context(), stampOf(path), s.byPath()[path])
+		var got []string
+		for text := range strings.Lines(log.String()) {
+			var line logLine
+			if err := json.Unmarshal([]byte(text), &line); err != nil {
+				t.Fatal(err)
+			}
+			if line.Msg != "the plugin's new file is not used; the old one goes on" || line.File != conf.Path {
+				t.Errorf("%s: %s", name, text)
+			}
+			_, why, _ := strings.Cut(line.Err, line.Key+": ")
+			got = append(got, fmt.Sprint(line.Key, " ", line.Line, " ", why))
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: it is said %q", name, got)
+		}
 	}
 }

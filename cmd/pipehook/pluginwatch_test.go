@@ -134,8 +134,8 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 		t.Errorf("without a file the mark is %q", got)
 	}
 	pickyPlugin.install(t, filepath.Join(p.dir, "plugins", "bin", "all")) // its listener has no objection
-	if line := pr.says(t, unused, 4); !strings.Contains(line.Err, "the plugin refuses its configuration: bad: must not be true") {
-		t.Errorf("it is said that %s", line.Err)
+	if line := pr.says(t, unused, 4); line.Key != "pipeline[0].stage[2].config.bad" || line.Line == 0 {
+		t.Errorf("it is said: %+v", line)
 	}
 	pr.says(t, "plugin replaced", 2)
 	if got := label(); got != "on" {
@@ -164,7 +164,7 @@ func TestABinaryThatIsNotThePinnedOneIsNotUsed(t *testing.T) {
 	pr.says(t, "plugin started", 3)
 	p.install(t, "all", "another")
 	if line := pr.says(t, "the plugin's new file is not used", 1); !strings.Contains(line.Err, "has the SHA-256 ") {
-		t.Errorf("it is said that %s", line.Err)
+		t.Errorf("it is said: %+v", line)
 	}
 	pr.says(t, "plugin replaced", 2) // the others are not pinned
 	r := p.post(t, titled(t, "plain"))
