@@ -11,8 +11,11 @@ import (
 	"testing"
 )
 
-// moduleRoot is found before a test goes to a folder of its own.
-var moduleRoot, errModuleRoot = filepath.Abs("../..")
+// These are found before a test goes to a folder of its own, and has a TMPDIR of its own.
+var (
+	moduleRoot, errModuleRoot = filepath.Abs("../..")
+	buildsIn                  = os.TempDir()
+)
 
 // programBuild is a package of the module, with this text as its main.go when there is one.
 type programBuild struct{ pkg, main, ldflags string }
@@ -63,7 +66,7 @@ func installFile(t testing.TB, into, text string) {
 }
 
 func (b programBuild) build() (path string, err error) {
-	dir, err := os.MkdirTemp("", "pipehook-test-")
+	dir, err := os.MkdirTemp(buildsIn, "pipehook-test-")
 	if err := errors.Join(err, errModuleRoot); err != nil {
 		return "", err
 	}
