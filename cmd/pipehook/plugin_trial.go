@@ -56,7 +56,7 @@ func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored
 	}
 	chosen, err := choosePlugins(conf, uses, []string{name})
 	if err == nil {
-		err = e.set(chosen)
+		err = e.set(conf, chosen)
 	}
 	if err != nil {
 		return err

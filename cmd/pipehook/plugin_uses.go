@@ -180,7 +180,7 @@ func (f *binaryFlags) add(cmd *cobra.Command) {
 }
 
 // set gives the binaries among the chosen what was said.
-func (f *binaryFlags) set(chosen []placedPlugin) error {
+func (f *binaryFlags) set(conf *config.Config, chosen []placedPlugin) error {
 	if f.tls != "auto" && f.tls != "off" {
 		return usagef("it is auto or off", "--tls: there is no %q", f.tls)
 	}
@@ -193,7 +193,7 @@ func (f *binaryFlags) set(chosen []placedPlugin) error {
 			u.spec.Plain = f.tls == "off"
 			u.spec.Config = []byte(f.config)
 		case f.tls == "off" || f.config != "":
-			return usagef("change it there, or give the binary a path that it does not name", "%s is what %s says of it", u.label(), u.at.place())
+			return usagef("change it there, or copy the binary and name the copy's path", "--with and --tls are for binaries that %s does not name, and it has the config and tls of %s at %s", conf.Path, u.label(), u.at.place())
 		}
 	}
 	return nil
