@@ -32,7 +32,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 		"a slip":                    {exitUsage, []string{"borken"}, []string{"there is no plugin borken", `pipehook: hint: did you mean "broken"?`}},
 		"with a configuration":      {exitUsage, []string{"labstage", "--with", `{"mood":"bad"}`}, []string{"✗ labstage", "mood: must not be bad", "pipehook: hint: give it the configuration"}},
 		"one that is no JSON":       {exitUsage, []string{"labstage", "--with", "mood"}, []string{"--with is not JSON"}},
-		"one beside the file's":     {exitUsage, []string{"good", "--with", "{}"}, []string{"listener good is what listener[0] says of it"}},
+		"one beside the file's":     {exitUsage, []string{"good", "--with", "{}"}, []string{"--with and --tls are for binaries that pipeline.toml does not name, and it has the config and tls of listener good at listener[0]"}},
 		"without TLS":               {exitDone, []string{"labstage", "--tls", "off"}, []string{"✓ labstage"}},
 		"a TLS that is none":        {exitUsage, []string{"labstage", "--tls", "on"}, []string{`--tls: there is no "on"`}},
 		"a binary by its name":      {exitFailed, []string{"lab"}, []string{"✓ listener good", "✗ listener broken", "✗ listener other"}},
