@@ -69,7 +69,7 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []plu
 			err = fmt.Errorf("it was not ready within %s", firstStarts)
 		}
 		wrong := r.mistakes(conf, err)
-		if _, ok := errors.AsType[plughost.Refused](err); ok && !p.again {
+		if isMistake(err) && !p.again {
 			mistakes = append(mistakes, wrong...)
 			continue
 		}

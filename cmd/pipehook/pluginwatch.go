@@ -132,7 +132,7 @@ func (s *pluginSet) renew(ctx context.Context, path string, file fileStamp, user
 			said[err.Error()] = true
 			s.log.Error("the plugin's new file is not used; the old one goes on", "plugin", r.spec.File(), r.spec.Kind, r.spec.Name, "file", path, "err", err)
 		}
-		if _, refused := errors.AsType[plughost.Refused](err); !refused && !isPinned(err) {
+		if !isMistake(err) && !isPinned(err) {
 			broken = err
 		}
 	}

@@ -116,9 +116,6 @@ func (i *instance) configure(ctx context.Context, spec *Spec) (err error) {
 	}); err != nil {
 		return i.hidden(refusal(err))
 	}
-	if !i.manifest.Can(spec.Kind) {
-		return fmt.Errorf("the plugin is no %s: it says that it does %q", spec.Kind, i.manifest.Does)
-	}
 	return nil
 }
 
