@@ -156,7 +156,7 @@ func (s *pluginSet) successor(ctx context.Context, r *runningPlugin) (*plughost.
 	if sum == r.plugin().SHA256() {
 		return nil, nil
 	}
-	next := s.host.Start(r.spec)
+	next := s.host.Try(r.spec)
 	if err := next.Ready(ctx); err != nil {
 		next.Stop(ctx) // it has no calls
 		return nil, err
