@@ -124,7 +124,7 @@ func (u *pluginUse) mistakes(conf *config.Config, err error) config.Mistakes {
 	}
 	hint := ""
 	if errors.Is(err, os.ErrPermission) {
-		hint = "programs must be startable from the folder that their copies are in"
+		hint = "it may be mounted noexec: set spool.dir to another folder, or TMPDIR for a command that tries plugins"
 	}
 	return config.Mistakes{conf.Mistake(u.at.plugin, "does not start: "+err.Error(), hint)}
 }

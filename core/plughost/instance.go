@@ -88,7 +88,11 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 	})
 	defer context.AfterFunc(ctx, p.kill)() // which ends whatever is waited for
 	if err := i.begin(ctx, spec); err != nil {
-		err = i.startError(ctx, err)
+		if i.ID() == "" { // there never was a process
+			err = unrunnable(spec.Path, b.path, err)
+		} else {
+			err = i.startError(ctx, err)
+		}
 		i.end(false)
 		return nil, err
 	}

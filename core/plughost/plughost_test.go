@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -217,6 +218,24 @@ func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
 				t.Errorf("a call: %v, again after %s", err, core.RetryAfter(err))
 			}
 		})
+	}
+}
+
+// What the system says is about a copy that nobody knows.
+func TestAFileThatTheSystemDoesNotStartIsNamed(t *testing.T) {
+	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
+	file := filepath.Join(t.TempDir(), "plugin")
+	for text, want := range map[string]string{
+		"no program":          file + " is not a program for " + runtime.GOOS + "/" + runtime.GOARCH,
+		"#!/nowhere/at/all\n": file + " needs an interpreter or a loader that is not on this machine",
+		"#!/etc/passwd\n":     file + " can't be started from " + b.dir + ", where its copy is and programs must be allowed: permission denied",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Start(plughost.Spec{Path: file}).Ready(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
 	}
 }
 
