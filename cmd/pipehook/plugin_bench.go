@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
 	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 // pluginBench starts plugins on the side, as they are started when pipehook serves. What they ask for
@@ -110,7 +110,7 @@ func (b *pluginBench) start(ctx context.Context, u *placedPlugin) (_ *plughost.P
 			return p, time.Since(began), nil
 		}
 		stopPlugin(p)
-		if !strings.Contains(err.Error(), "is no "+kind) { // then it may be another
+		if _, ok := errors.AsType[*wire.KindError](err); !ok { // else it may be another
 			break
 		}
 	}
@@ -139,8 +139,10 @@ func (b *pluginBench) explain(u *placedPlugin, err error) error {
 	bad, binary := errors.AsType[*plughost.BinaryError](err)
 	refused, config := errors.AsType[plughost.Refused](err)
 	switch {
-	case u.place() != "" && (binary || config):
+	case u.place() != "" && (binary || isMistake(err)):
 		return &usageError{err: u.mistakes(b.conf, err).Err()}
+	case u.place() != "":
+		return u.mistakes(b.conf, err).Err()
 	case binary:
 		return usagef(bad.Hint, "%s", bad.Msg)
 	case config:

@@ -37,7 +37,7 @@ type term struct {
 func (s *pluginSet) begin(use pluginUse) *runningPlugin {
 	file := stampOf(use.spec.Path) // before it is read, so that no change is missed
 	use.spec.Attach = s.attach[use.spec.File()]
-	return &runningPlugin{pluginUse: use, slots: make(chan struct{}, max(use.size, 1)), file: file, term: &term{Plugin: s.host.Start(use.spec)}}
+	return &runningPlugin{pluginUse: use, slots: make(chan struct{}, max(use.size, 1)), file: file, term: &term{Plugin: s.host.Try(use.spec)}}
 }
 
 // enter is the term that a call is made in; nil when there is none any more. The call is over when calls

@@ -71,7 +71,7 @@ func (p *Plugin) call(ctx context.Context, ev *core.Event, do func(ctx context.C
 		return err
 	}
 	g := i.desk.open(ev, 0)
-	err = i.call(ctx, func(ctx context.Context, timeout time.Duration) error {
+	err = i.call(ctx, ev.ID, func(ctx context.Context, timeout time.Duration) error {
 		return do(ctx, i, timeout, g)
 	})
 	i.desk.done(g)

@@ -29,7 +29,7 @@ func TestAPluginSaysWhatItDoes(t *testing.T) {
 	if err := handle(t, p, "exit"); core.KindOf(err) != core.Crashed {
 		t.Fatal(err)
 	}
-	if now, pid := p.State(), number(t, p, "pid"); p.State().Restarts != 1 || p.State().PID != pid || pid == s.PID {
+	if now, pid := p.State(), number(t, p, "pid"); p.State().Restarts != 1 || p.State().PID != pid || pid == s.PID || !strings.Contains(p.State().Err, "it ended: exit status 7") || p.State().ErrAt.Before(before) || !p.State().Again.IsZero() {
 		t.Errorf("after a crash: %+v, process %d", now, pid)
 	}
 	p.Stop(context.Background())

@@ -218,8 +218,8 @@ func TestAPluginThatDoesNotStartSaysWhy(t *testing.T) {
 	}{
 		"a refused config": {sdk.Plugin{Name: "shop", Config: s, Listener: s}, sdktest.Options{Config: map[string]any{"large": "x"}}, "large: must be a number"},
 		"a failing start":  {sdk.Plugin{Name: "shop", Config: s, Listener: s}, sdktest.Options{}, "there is no secret api"},
-		"another kind":     {sdk.Plugin{Name: "shop", Config: s, Listener: s}, sdktest.Options{Kind: "stage"}, "shop is no stage, but a listener"},
-		"nothing":          {sdk.Plugin{Name: "shop"}, sdktest.Options{}, "shop is no listener, and nothing else"},
+		"another kind":     {sdk.Plugin{Name: "shop", Config: s, Listener: s}, sdktest.Options{Kind: "stage"}, "shop is a listener, and is named as a stage"},
+		"nothing":          {sdk.Plugin{Name: "shop"}, sdktest.Options{}, "shop is no listener, no stage and no source"},
 	} {
 		if _, err := sdktest.TryStart(t, test.plugin, test.options); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)

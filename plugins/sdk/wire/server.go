@@ -30,6 +30,9 @@ func (s *serverEnd) Configure(ctx context.Context, req *pluginv1.ConfigureReques
 		setup.Kind = Listener
 	}
 	m, err := s.server.Configure(ctx, setup)
+	if _, ok := errors.AsType[*KindError](err); ok {
+		err = nil // pipehook sees it in what the plugin does
+	}
 	if _, wrong := errors.AsType[*ConfigError](err); err != nil && !wrong { // the configuration is not to blame
 		return nil, status.Error(codes.Unavailable, text(err.Error()))
 	}
