@@ -45,6 +45,13 @@ func (s *recordedServices) Measure(_ context.Context, _ effect.Caller, measures 
 	return nil
 }
 
+// measured is what was measured.
+func (s *recordedServices) measured() []effect.Measure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.measures)
+}
+
 // openPluginBench makes a bench. It is closed when nothing runs on it any more.
 func openPluginBench(conf *config.Config, rec *scripttest.Recorder) (*pluginBench, error) {
 	dir, err := os.MkdirTemp("", "pipehook-plugins-")

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	labProject(t, moody("good", "good", "")+moody("bad", "bad", "")+moody("broken", "broken", "")+moody("ended", "ended", "")+
 		moody("other", "good", `sha256 = "`+strings.Repeat("0", 64)+`"`)+moody("slip", "good", `sha = "x"`)+
 		"[[listener]]\nname = \"gone\"\nplugin = \"gone\"\n"+moody("keyless", "keyless", `secrets = { api = "c4n4ry" }`))
-	sum := sumOf(t, "plugins/bin/lab")
+	sum, tmp := sumOf(t, "plugins/bin/lab"), ownTemporary(t)
 	for name, test := range map[string]struct {
 		code int
 		args []string
@@ -55,7 +54,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	if bad.OK || len(bad.Mistakes) != 1 || bad.Mistakes[0].Key != "listener[1].config.mood" || bad.Mistakes[0].Line == 0 {
 		t.Errorf("%+v", bad)
 	}
-	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "pipehook-plugins-*")); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 }

@@ -99,8 +99,9 @@ func undebuggable(info *buildinfo.BuildInfo) string {
 	for _, s := range info.Settings {
 		set[s.Key] = s.Value
 	}
+	linking := strings.Fields(set["-ldflags"])
 	switch {
-	case strings.Contains(set["-ldflags"], "-s") || strings.Contains(set["-ldflags"], "-w"):
+	case slices.Contains(linking, "-s") || slices.Contains(linking, "-w"):
 		return "it was built without what debuggers read (-ldflags " + set["-ldflags"] + ")"
 	case !strings.Contains(set["-gcflags"], "-N"):
 		return "its code is optimized, so that lines and variables are missing"

@@ -130,6 +130,23 @@ func labProject(t *testing.T, more string) *project {
 	return p
 }
 
+// ownTemporary gives the test a folder of temporary files that nobody else uses. It has a short name, since
+// sockets are made in it.
+func ownTemporary(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lab-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("TMPDIR", dir)
+	return dir
+}
+
 func sumOf(t *testing.T, path string) string {
 	t.Helper()
 	sum, err := plughost.Check(path, "")

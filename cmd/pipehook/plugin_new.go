@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,9 +68,7 @@ func (c *cli) pluginNewCommand() *cobra.Command {
 }
 
 func (c *cli) describePlugin(name, kind, dir string) (*newPlugin, error) {
-	switch kind {
-	case wire.Listener, wire.Stage, wire.Source:
-	default:
+	if !slices.Contains(pluginKinds, kind) {
 		return nil, usagef("it is one of "+strings.Join(pluginKinds, ", "), "there is no kind of plugin %q", kind)
 	}
 	if !core.IsName(name) {

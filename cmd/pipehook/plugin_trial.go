@@ -84,7 +84,11 @@ func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored
 			return err
 		}
 		tried, measured := bench.try(ctx, p, use, events)
-		return c.printTried(use, tried, measured)
+		err = c.printTried(use, tried, measured)
+		if ctx.Err() != nil {
+			return fmt.Errorf("it was interrupted after %d of %s", len(tried), counted(len(events), "event"))
+		}
+		return err
 	})
 }
 
@@ -182,7 +186,7 @@ func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlug
 		result := pluginResult(&one.result, one.lines, one.effects, u.spec.Secrets)
 		tried = append(tried, triedEvent{events[i].ID, events[i].Type(), one.result.Took.Microseconds(), result})
 	}
-	for _, m := range b.asked.measures {
+	for _, m := range b.asked.measured() {
 		word := "count " + m.Name + " +"
 		if m.Gauge {
 			word = "gauge " + m.Name + " "

@@ -168,7 +168,7 @@ func (u *placedPlugin) kinds() []string {
 	if u.spec.Kind != "" {
 		return []string{u.spec.Kind}
 	}
-	return []string{wire.Listener, wire.Stage, wire.Source}
+	return pluginKinds
 }
 
 // binaryFlags say of a binary what the configuration says of those that it names.
