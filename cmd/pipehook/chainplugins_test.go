@@ -81,7 +81,7 @@ func TestAPluginInTheChainLabelsChangesDropsAndRejects(t *testing.T) {
 			title, word, says string
 		}{
 			{"plain", "accepted", "continue"}, {"large", "accepted", "changed labels"}, {"change", "accepted", "changed labels, action, object, objectId, current"},
-			{"throw", "accepted", "failed: no luck"}, {"hang", "accepted", "failed: the plugin did not answer within 5"}, {"crash", "accepted", "failed: the plugin "},
+			{"throw", "accepted", "failed: no luck"}, {"hang", "accepted", "failed: the plugin did not answer within 500ms"}, {"crash", "accepted", "failed: the plugin "},
 			{"wrong", "accepted", `failed: tag: it returned what a stage can't: labels: "Size" can't be a key`}, {"drop", "dropped", "dropped: a test"},
 		} {
 			began := time.Now()
@@ -311,7 +311,7 @@ func TestAPluginIsASource(t *testing.T) {
 		if len(events) != 3 || events[2].Source != "orders" || events[2].Action != "added" || events[2].ObjectID != "o-1" || events[0].Action != "unknown" {
 			t.Errorf("stored: %+v", events)
 		}
-		if got := verdictOf(p.told(t, hung.ID), "source orders"); !strings.HasPrefix(got, "failed: the plugin did not answer within 5") {
+		if got := verdictOf(p.told(t, hung.ID), "source orders"); !strings.HasPrefix(got, "failed: the plugin did not answer within 500ms") {
 			t.Errorf("explain says %q", got)
 		}
 		before := saw(t, logFile, "all", false)[first.ID]

@@ -26,7 +26,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 		"its configuration is not":  {exitUsage, []string{"bad"}, []string{"✗ listener bad", `sha256 = "` + sum + `"`, "pipeline.toml:", "listener[1].config.mood: must not be bad"}},
 		"it fails":                  {exitFailed, []string{"broken"}, []string{"✗ listener broken", "listener[2].plugin: does not start: the database is away\n"}},
 		"it ends":                   {exitFailed, []string{"ended"}, []string{"✗ listener ended", "exit status 3"}},
-		"it is another":             {exitUsage, []string{"other"}, []string{"✗ listener other", "listener[4].sha256: ", "has the SHA-256 " + sum}},
+		"it is another":             {exitUsage, []string{"other"}, []string{"✗ listener other", "listener[4].sha256: ", "has the SHA-256 " + sum + ", which is not the pinned 0000", `sha256 = "` + sum + `"  # of the file that is there: write it only once you know`}},
 		"its table is wrong":        {exitUsage, []string{"slip"}, []string{"✗ listener slip", "listener[5].sha: unknown key"}},
 		"it is not there":           {exitUsage, []string{"gone"}, []string{"✗ listener gone", "listener[6].plugin: there is no ", "pipehook: hint: build the plugin"}},
 		"it is a stage":             {exitUsage, []string{"misplaced"}, []string{"✗ listener misplaced", "listener[7].plugin: lab is a stage, and is named as a listener", "hint: name it in a [[pipeline.stage]]"}},

@@ -24,6 +24,7 @@ const firstStarts = 3 * time.Second
 type pluginSet struct {
 	log  *slog.Logger
 	host *plughost.Host
+	conf func() *config.Config    // the one that runs
 	told func(listeners []string) // hears which run another binary
 
 	attach map[string]*plughost.Attachment // what somebody else has started, by the name of its binary
@@ -48,7 +49,7 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []plu
 	if err != nil {
 		return err
 	}
-	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}, closed: make(chan struct{}), told: a.reloaded, attach: p.attach}
+	a.plugins = &pluginSet{log: a.log, host: host, running: pluginMap{}, closed: make(chan struct{}), conf: a.conf.Load, told: a.reloaded, attach: p.attach}
 	uses, mistakes := listenerPlugins(conf)
 	if err := mistakes.Err(); err != nil {
 		return &usageError{err: err}
