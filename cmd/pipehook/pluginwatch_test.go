@@ -214,7 +214,9 @@ func TestAFileIsLeftAloneWhileItIsWritten(t *testing.T) {
 	}
 	r := &runningPlugin{file: binaryStamp(path)}
 	r.spec.Path = path
-	stale := func(alike int) bool { return len(changed([]*runningPlugin{r}, seenFile{binaryStamp(path), alike})) == 1 }
+	stale := func(alike int) bool {
+		return len(changed([]*runningPlugin{r}, seenFile{binaryStamp(path), alike})) == 1
+	}
 	if stale(100) {
 		t.Error("a file that is as it was has changed")
 	}
