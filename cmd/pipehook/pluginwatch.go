@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -18,6 +20,9 @@ import (
 type fileStamp struct {
 	modified, size int64
 	inode          uint64 // an older file may have been put in its place
+	mode           fs.FileMode
+	user, group    uint32
+	around         fs.FileMode // of a binary's folder
 }
 
 func stampOf(path string) (s fileStamp) {
@@ -25,9 +30,19 @@ func stampOf(path string) (s fileStamp) {
 	if err != nil {
 		return s
 	}
-	s.modified, s.size = info.ModTime().UnixNano(), info.Size()
+	s.modified, s.size, s.mode = info.ModTime().UnixNano(), info.Size(), info.Mode()
 	if own, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode = uint64(own.Ino)
+		s.inode, s.user, s.group = uint64(own.Ino), own.Uid, own.Gid
+	}
+	return s
+}
+
+// binaryStamp changes with a binary, and with whether it may be started: chmod mends what keeps a file from
+// being used, the folder's too.
+func binaryStamp(path string) fileStamp {
+	s := stampOf(path)
+	if info, err := os.Stat(filepath.Dir(path)); err == nil && s.inode != 0 {
+		s.around = info.Mode()
 	}
 	return s
 }
@@ -65,11 +80,14 @@ func (s *pluginSet) watch(ctx context.Context) {
 					continue
 				}
 			}
-			is := seenFile{stampOf(path), 1}
+			is := seenFile{binaryStamp(path), 1}
 			if was := seen[path]; was.stamp == is.stamp {
 				is.alike = was.alike + 1
 			}
 			seen[path] = is
+			if is.stamp.inode == 0 && is.alike == copying && users[0].code() != "" {
+				s.log.Warn("the plugin's file is gone; what runs goes on, but a reload is refused, and after the next start of pipehook the plugin does not run", "plugin", users[0].spec.File(), "binary", path)
+			}
 			stale := changed(users, is)
 			if len(stale) == 0 {
 				continue
@@ -120,7 +138,11 @@ func (s *pluginSet) renew(ctx context.Context, file fileStamp, users []*runningP
 	var broken error
 	for _, r := range users {
 		r.took(file)
-		if broken != nil || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			continue
+		case broken != nil:
+			r.refuse(broken)
 			continue
 		}
 		next, err := s.successor(ctx, r)
@@ -130,6 +152,7 @@ func (s *pluginSet) renew(ctx context.Context, file fileStamp, users []*runningP
 				renewed = append(renewed, r.spec.Name)
 			}
 		case err != nil && ctx.Err() == nil:
+			r.refuse(err)
 			meanwhile := "the old one goes on"
 			if r.plugin().State().Word != plughost.Running {
 				meanwhile = r.meanwhile()
