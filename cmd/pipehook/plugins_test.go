@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,34 +12,6 @@ import (
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/plughost"
 )
-
-// buildPlugin builds a plugin of the module, or one of this text.
-func buildPlugin(t *testing.T, into, pkg, text string) {
-	t.Helper()
-	args := []string{"build", "-o", into, "./" + pkg}
-	if text != "" {
-		root, err := filepath.Abs("../..")
-		if err != nil {
-			t.Fatal(err)
-		}
-		source, overlay := filepath.Join(t.TempDir(), "main.go"), filepath.Join(t.TempDir(), "overlay.json")
-		list, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, pkg, "main.go"): source}})
-		for path, content := range map[string][]byte{source: []byte(text), overlay: list} {
-			if err := os.WriteFile(path, content, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		args = append([]string{"build", "-overlay", overlay}, args[1:]...)
-	}
-	cmd := exec.Command("go", args...)
-	cmd.Dir = "../.."
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-}
 
 func pluginListener(name, more string) string {
 	return fmt.Sprintf("[[listener]]\nname = %q\nplugin = %q\n%s\n", name, name, more)
@@ -129,4 +100,13 @@ func TestAPluginThatIsNotThereKeepsNobodyFromServing(t *testing.T) {
 	want(t, p.post(t, sampleBody(t)), 200, "accepted")
 	buildPlugin(t, filepath.Join(p.dir, "plugins", "bin", "audit"), "plugins/examples/audit", "")
 	eventually(t, "the event is noted", func() bool { return auditLines(p, "audit.log") == 1 })
+}
+
+// What a plugin is does not change by itself: to wait for it would be to wait for ever.
+func TestAPluginThatIsNamedAsWhatItIsNotEndsAStart(t *testing.T) {
+	p := labProject(t, "[[listener]]\nname = \"misplaced\"\nplugin = \"labstage\"\n")
+	code, _, errs := command(t, "serve", "--config", p.config)
+	if want := "listener[0].plugin: lab is a stage, and is named as a listener\n"; code != exitUsage || !strings.Contains(errs, want) {
+		t.Errorf("exit code %d, and not %q\n%s", code, want, errs)
+	}
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -76,18 +78,22 @@ func (s *pluginSet) watch(ctx context.Context) {
 			busy[path] = done
 			working.Go(func() { // one for each file, ends with ctx
 				defer close(done)
-				s.renew(ctx, path, is.stamp, stale)
+				s.renew(ctx, is.stamp, stale)
 			})
 		}
 	}
 }
 
+// byPath are the plugins by the files that they are started from, of each in the file's order.
 func (s *pluginSet) byPath() map[string][]*runningPlugin {
 	all := map[string][]*runningPlugin{}
 	for _, r := range s.all() {
 		if r.spec.Attach == nil { // else the file is not what runs
 			all[r.spec.Path] = append(all[r.spec.Path], r)
 		}
+	}
+	for _, users := range all {
+		slices.SortFunc(users, func(a, b *runningPlugin) int { return cmp.Compare(a.stands().plugin, b.stands().plugin) })
 	}
 	return all
 }
@@ -109,31 +115,29 @@ func changed(users []*runningPlugin, is seenFile) (stale []*runningPlugin) {
 // renew gives those who use a file the one that is there now, one after another: a machine that starts
 // many processes at once does nothing else. What does not start for one of them for a reason that is not
 // its configuration starts for none.
-func (s *pluginSet) renew(ctx context.Context, path string, file fileStamp, users []*runningPlugin) {
+func (s *pluginSet) renew(ctx context.Context, file fileStamp, users []*runningPlugin) {
 	var renewed []string
-	said := map[string]bool{} // of those that look at the same
 	var broken error
 	for _, r := range users {
 		r.took(file)
-		if broken != nil {
+		if broken != nil || ctx.Err() != nil {
 			continue
 		}
 		next, err := s.successor(ctx, r)
-		if err == nil && next == nil || ctx.Err() != nil {
-			continue // it runs what is there
-		}
-		if err == nil && s.replace(r, next) && r.spec.Kind == wire.Listener {
-			renewed = append(renewed, r.spec.Name)
-		}
-		if err == nil {
-			continue
-		}
-		if !said[err.Error()] {
-			said[err.Error()] = true
-			s.log.Error("the plugin's new file is not used; the old one goes on", "plugin", r.spec.File(), r.spec.Kind, r.spec.Name, "file", path, "err", err)
-		}
-		if _, refused := errors.AsType[plughost.Refused](err); !refused && !isPinned(err) {
-			broken = err
+		switch {
+		case next != nil:
+			if s.replace(r, next) && r.spec.Kind == wire.Listener {
+				renewed = append(renewed, r.spec.Name)
+			}
+		case err != nil && ctx.Err() == nil:
+			meanwhile := "the old one goes on"
+			if r.plugin().State().Word != plughost.Running {
+				meanwhile = r.meanwhile()
+			}
+			s.complain(s.conf(), r, "the plugin's new file is not used; "+meanwhile, err)
+			if !isMistake(err) && !isPinned(err) {
+				broken = err
+			}
 		}
 	}
 	if len(renewed) > 0 && s.told != nil {
@@ -156,7 +160,7 @@ func (s *pluginSet) successor(ctx context.Context, r *runningPlugin) (*plughost.
 	if sum == r.plugin().SHA256() {
 		return nil, nil
 	}
-	next := s.host.Start(r.spec)
+	next := s.host.Try(r.spec)
 	if err := next.Ready(ctx); err != nil {
 		next.Stop(ctx) // it has no calls
 		return nil, err

@@ -188,7 +188,7 @@ func TestAProcessInADebuggerIsAllThatItsPluginCanBe(t *testing.T) {
 		}
 	}
 	listener := b.Start(plughost.Spec{Kind: wire.Listener, Name: "three", Attach: there})
-	if err := listener.Ready(ctx); err == nil || !strings.Contains(err.Error(), "both is no listener, but a stage and a source") {
+	if err := listener.Ready(ctx); err == nil || !strings.Contains(err.Error(), "both is a stage and a source, and is named as a listener") {
 		t.Errorf("error %v", err)
 	}
 }

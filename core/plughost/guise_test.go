@@ -178,7 +178,7 @@ func TestAPluginOfAnotherProgramOrVersionIsRefusedWithTheReason(t *testing.T) {
 	for name, want := range map[string]string{
 		"of-another":       "it is a plugin of another program",
 		"of-the-future":    "it speaks version 2 of the plugin protocol, and this pipehook speaks version 1",
-		"stage-and-source": "both is no listener, but a stage and a source",
+		"stage-and-source": "both is a stage and a source, and is named as a listener",
 		"garbled-at-once":  "failed to unmarshal",
 		"hides-tls":        "it does not serve as it said",
 		"claims-tls":       "it does not serve as it said",

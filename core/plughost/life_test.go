@@ -29,7 +29,7 @@ func TestAPluginSaysWhatItDoes(t *testing.T) {
 	if err := handle(t, p, "exit"); core.KindOf(err) != core.Crashed {
 		t.Fatal(err)
 	}
-	if now, pid := p.State(), number(t, p, "pid"); p.State().Restarts != 1 || p.State().PID != pid || pid == s.PID {
+	if now, pid := p.State(), number(t, p, "pid"); p.State().Restarts != 1 || p.State().PID != pid || pid == s.PID || !strings.Contains(p.State().Err, "it ended: exit status 7") || p.State().ErrAt.Before(before) || !p.State().Again.IsZero() {
 		t.Errorf("after a crash: %+v, process %d", now, pid)
 	}
 	p.Stop(context.Background())
@@ -93,7 +93,7 @@ func TestAPluginThatKeepsCrashingIsStartedMoreAndMoreSeldom(t *testing.T) {
 	until(t, "it waits", func() bool { return p.State().Word == plughost.Waiting })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unavailable || core.RetryAfter(err) < 59*time.Minute {
+	if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unreached || core.RetryAfter(err) < 59*time.Minute {
 		t.Errorf("a call: %v, again after %s", err, core.RetryAfter(err))
 	}
 	if n := strings.Count(b.log.String(), "the plugin keeps crashing"); n != 1 {

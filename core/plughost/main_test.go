@@ -220,6 +220,9 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 		slog.Warn("said", "event", ev.ID, "n", int64(9007199254740993), "password", "kept apart")
 		fmt.Println("on stdout")
 		fmt.Fprintln(os.Stderr, "on stderr")
+	case "pretend":
+		fmt.Fprintln(realStderr, "panic: not really\nit goes on")
+		slog.Warn("in between")
 	case "long":
 		_, _ = realStderr.Write(append(bytes.Repeat([]byte("x"), 8<<20), '\n'))
 		slog.Info("after it")

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,7 +77,7 @@ func TestAProcessThatEndsIsACrashAndIsReplacedAtOnce(t *testing.T) {
 	t.Parallel()
 	for object, want := range map[string]string{
 		"panic": "exit status 2 (panic: the plugin has a bug", "elsewhere": "panic: a bug elsewhere",
-		"exit": "exit status 7", "clean": "exit status 0", "kill": "signal: killed (not by pipehook",
+		"exit": "exit status 7", "clean": "exit status 0", "kill": "it was killed (SIGKILL) from outside",
 	} {
 		t.Run(object, func(t *testing.T) {
 			t.Parallel()
@@ -147,7 +148,7 @@ func TestWhatRanBesideAHangIsNoCrash(t *testing.T) {
 	if err := p.Handle(ctx, core.Event{ID: "loop", Object: "loop"}); core.KindOf(err) != core.Failed {
 		t.Errorf("the hang: %v", err)
 	}
-	if err := <-errs; core.KindOf(err) != core.Failed || !strings.Contains(err.Error(), "did not answer another call") {
+	if err := <-errs; core.KindOf(err) != core.Failed || !strings.Contains(err.Error(), "because it did not answer within 300ms (event loop)") {
 		t.Errorf("beside it, kind %s: %v", core.KindOf(err), err)
 	}
 }
@@ -218,13 +219,34 @@ func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
 			if err := p.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
-			until(t, "the second start has failed", func() bool { return strings.Count(b.log.String(), "the plugin does not run") == 2 })
+			until(t, "the second start has failed", func() bool { return time.Until(p.State().Again) > time.Minute })
+			if n := strings.Count(b.log.String(), "the plugin does not run"); n != 1 {
+				t.Errorf("it is said %d times", n)
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unavailable || core.RetryAfter(err) < 59*time.Minute {
+			if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unreached || core.RetryAfter(err) < 59*time.Minute {
 				t.Errorf("a call: %v, again after %s", err, core.RetryAfter(err))
 			}
 		})
+	}
+}
+
+// What the system says is about a copy that nobody knows.
+func TestAFileThatTheSystemDoesNotStartIsNamed(t *testing.T) {
+	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
+	file := filepath.Join(t.TempDir(), "plugin")
+	for text, want := range map[string]string{
+		"no program":          file + " is not a program for " + runtime.GOOS + "/" + runtime.GOARCH,
+		"#!/nowhere/at/all\n": file + " needs an interpreter or a loader that is not on this machine",
+		"#!/etc/passwd\n":     file + " can't be started from " + b.dir + ", where its copy is and programs must be allowed: permission denied",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Start(plughost.Spec{Path: file}).Ready(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
 	}
 }
 
@@ -241,19 +263,37 @@ func TestAPluginThatDiesAtTheStartSaysWhy(t *testing.T) {
 func TestStartsThatFailComeMoreAndMoreSeldom(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: 10 * time.Millisecond, LastPause: 40 * time.Millisecond})
-	b.Start(plughost.Spec{Path: "/bin/false"})
-	until(t, "six starts have failed", func() bool { return strings.Count(b.log.String(), "does not run") >= 6 })
-	var pauses []time.Duration
-	for line := range strings.Lines(b.log.String()) {
-		var l struct{ Again time.Duration }
-		if json.Unmarshal([]byte(line), &l) == nil {
-			pauses = append(pauses, l.Again)
-		}
+	began := time.Now()
+	p := b.Start(plughost.Spec{Path: "/bin/false"})
+	until(t, "six starts have failed", func() bool { return p.State().Restarts >= 6 })
+	if took, least := time.Since(began), 150*time.Millisecond; took < least { // 10, 20, and three times 40
+		t.Errorf("that took %s, want at least %s", took, least)
 	}
-	const ms = time.Millisecond
-	if want := []time.Duration{0, 10 * ms, 20 * ms, 40 * ms, 40 * ms, 40 * ms}; !reflect.DeepEqual(pauses[:6], want) {
-		t.Errorf("pauses %v", pauses)
+	if n := strings.Count(b.log.String(), "does not run"); n != 1 {
+		t.Errorf("it is said %d times", n)
 	}
+}
+
+// Who tries a plugin hears from Ready why it does not run, and says it better.
+func TestOfAPluginThatIsTriedIsOnlySaidWhatReadyDoesNot(t *testing.T) {
+	b := newBench(t, plughost.Limits{FirstPause: 10 * time.Millisecond, LastPause: 10 * time.Millisecond})
+	p := b.Try(plughost.Spec{Path: "/bin/false"})
+	until(t, "five starts have failed", func() bool { return p.State().Restarts >= 5 })
+	if err := p.Ready(t.Context()); err == nil {
+		t.Error("it is ready")
+	}
+	before := p.State().Restarts
+	until(t, "two more have failed", func() bool { return p.State().Restarts >= before+2 })
+	if log := b.log.String(); strings.Contains(log, "does not run") {
+		t.Errorf("it is said:\n%s", log)
+	}
+	p = b.Try(plughost.Spec{Path: "/bin/cat"}) // which waits
+	hasty, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.Ready(hasty); err == nil {
+		t.Error("it is ready")
+	}
+	until(t, "what comes after it is said", func() bool { return strings.Contains(b.log.String(), "the plugin does not run") })
 }
 
 func TestAConfigurationThatAPluginRefusesNamesTheKeys(t *testing.T) {
@@ -432,7 +472,7 @@ func TestAStopWaitsForCallsAndLetsThePluginCleanUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		err := p.Handle(ctx, core.Event{ID: "x", Object: "nothing"})
-		return core.KindOf(err) == core.Unavailable
+		return core.KindOf(err) == core.Unreached
 	})
 	select {
 	case <-stopped:

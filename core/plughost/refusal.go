@@ -69,7 +69,7 @@ func (i *instance) hidden(err error) error {
 
 // startError says why a process did not become a plugin, with what it said itself.
 func (i *instance) startError(ctx context.Context, err error) error {
-	if _, ok := errors.AsType[Refused](err); ok || i.ID() == "" {
+	if _, ok := errors.AsType[Refused](err); ok {
 		return err
 	}
 	hello := i.firstLine()

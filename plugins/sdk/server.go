@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,10 +30,7 @@ const stopWithin = 2 * time.Second
 func (s *Server) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest, error) {
 	m := wire.Manifest{Name: s.plugin.Name, Version: s.plugin.Version, Does: s.does()}
 	if !m.Can(setup.Kind) {
-		if len(m.Does) == 0 {
-			return m, fmt.Errorf("%s is no %s, and nothing else", s.plugin.Name, setup.Kind)
-		}
-		return m, fmt.Errorf("%s is no %s, but a %s", s.plugin.Name, setup.Kind, strings.Join(m.Does, " and a "))
+		return m, &wire.KindError{Plugin: m.Name, Kind: setup.Kind, Does: m.Does}
 	}
 	if err := decode(setup.Config, s.plugin.Config); err != nil {
 		return m, err
