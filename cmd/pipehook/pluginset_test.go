@@ -157,3 +157,29 @@ func TestANewFileThatIsNotUsedIsToldWithItsPlaces(t *testing.T) {
 		}
 	}
 }
+
+// What comes of another file of a plugin that runs is the watch's to say. A reload that has nothing to do
+// with it does not stumble over a file that is just being written.
+func TestAReloadLeavesTheFilesOfPluginsThatRunAlone(t *testing.T) {
+	s, dir := bareSet(t), t.TempDir()
+	path, conf := filepath.Join(dir, "tag"), marked(t, dir, "", "a")
+	installFile(t, path, "#!/bin/sh\nexit 1\n")
+	uses := chainUses(t, conf)
+	r := s.begin(uses[0])
+	s.running[uses[0].key()] = r
+	if err := r.plugin().Ready(t.Context()); err == nil {
+		t.Fatal("it runs")
+	}
+	for name, change := range map[string]func() error{
+		"half of it is there": func() error { return os.WriteFile(path, []byte("#!/bin/s"), 0o700) },
+		"it is gone":          func() error { return os.Remove(path) },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		next, err := s.prepare(t.Context(), conf, uses)
+		if err != nil || next.pluginMap[uses[0].key()] != r {
+			t.Errorf("%s: %v, %v", name, next, err)
+		}
+	}
+}
