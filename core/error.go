@@ -24,6 +24,7 @@ const (
 	Crashed                          // what ran the listener ended with it
 	Conflict                         // at odds with what there is
 	RateLimited                      // too many: try again later
+	Unreached                        // what runs the listener is not there: it was not called
 )
 
 // String is the code the sender is shown, stable across releases.
@@ -53,6 +54,8 @@ func (k Kind) String() string {
 		return "conflict"
 	case RateLimited:
 		return "rate_limited"
+	case Unreached:
+		return "listener_unreached"
 	default:
 		return "internal"
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
 	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 // pluginBench starts plugins on the side, as they are started when pipehook serves. What they ask for
@@ -61,12 +61,32 @@ func openPluginBench(conf *config.Config, rec *scripttest.Recorder) (*pluginBenc
 	b := &pluginBench{conf: conf, dir: dir, heard: &heard{}, asked: &recordedServices{Recorder: rec}}
 	b.host, err = plughost.Open(plughost.Options{
 		Dir: filepath.Join(dir, "plugins"), Log: slog.New(slog.DiscardHandler), Said: func(*plughost.Spec) slog.Handler { return b.heard },
-		Services: func(*plughost.Spec) plughost.Services { return b.asked },
+		Services: b.services,
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return b, nil
+}
+
+// services judge what a plugin asks for as they do when pipehook serves.
+func (b *pluginBench) services(s *plughost.Spec) plughost.Services {
+	return &benchServices{b.asked, newEffects(nil, nil, nil, slog.New(slog.DiscardHandler)).user(pluginHostSpec(s))}
+}
+
+// benchServices are what one plugin asks.
+type benchServices struct {
+	*recordedServices
+	live *userHost
+}
+
+// Emit implements plughost.Services.
+func (s *benchServices) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error) {
+	if _, err := s.live.derive(by, e); err != nil {
+		s.Refused(by, e, err)
+		return nil, err
+	}
+	return s.recordedServices.Emit(ctx, by, e)
 }
 
 func (b *pluginBench) close() error { return errors.Join(b.host.Close(), os.RemoveAll(b.dir)) }
@@ -90,7 +110,7 @@ func (b *pluginBench) start(ctx context.Context, u *placedPlugin) (_ *plughost.P
 			return p, time.Since(began), nil
 		}
 		stopPlugin(p)
-		if !strings.Contains(err.Error(), "is no "+kind) { // then it may be another
+		if _, ok := errors.AsType[*wire.KindError](err); !ok { // else it may be another
 			break
 		}
 	}
@@ -119,8 +139,10 @@ func (b *pluginBench) explain(u *placedPlugin, err error) error {
 	bad, binary := errors.AsType[*plughost.BinaryError](err)
 	refused, config := errors.AsType[plughost.Refused](err)
 	switch {
-	case u.place() != "" && (binary || config):
+	case u.place() != "" && (binary || isMistake(err)):
 		return &usageError{err: u.mistakes(b.conf, err).Err()}
+	case u.place() != "":
+		return u.mistakes(b.conf, err).Err()
 	case binary:
 		return usagef(bad.Hint, "%s", bad.Msg)
 	case config:

@@ -11,7 +11,10 @@ import (
 func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	labProject(t, moody("good", "good", "")+moody("bad", "bad", "")+moody("broken", "broken", "")+moody("ended", "ended", "")+
 		moody("other", "good", `sha256 = "`+strings.Repeat("0", 64)+`"`)+moody("slip", "good", `sha = "x"`)+
-		"[[listener]]\nname = \"gone\"\nplugin = \"gone\"\n")
+		"[[listener]]\nname = \"gone\"\nplugin = \"gone\"\n"+"[[listener]]\nname = \"misplaced\"\nplugin = \"strange\"\n")
+	if err := os.Link("plugins/bin/labstage", "plugins/bin/strange"); err != nil {
+		t.Fatal(err)
+	}
 	sum, tmp := sumOf(t, "plugins/bin/lab"), ownTemporary(t)
 	for name, test := range map[string]struct {
 		code int
@@ -20,11 +23,12 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	}{
 		"it is good":                {exitDone, []string{"good"}, []string{"✓ listener good  lab 1.2.3, a listener, contract 1.1, started in ", "plugins/bin/lab  its configuration is taken", `  info  starting  mood=good`, `sha256 = "` + sum + `"`}},
 		"its configuration is not":  {exitUsage, []string{"bad"}, []string{"✗ listener bad", `sha256 = "` + sum + `"`, "pipeline.toml:", "listener[1].config.mood: must not be bad"}},
-		"it fails":                  {exitFailed, []string{"broken"}, []string{"✗ listener broken", "listener broken does not start: ", "the database is away"}},
+		"it fails":                  {exitFailed, []string{"broken"}, []string{"✗ listener broken", "listener[2].plugin: does not start: the database is away\n"}},
 		"it ends":                   {exitFailed, []string{"ended"}, []string{"✗ listener ended", "exit status 3"}},
 		"it is another":             {exitUsage, []string{"other"}, []string{"✗ listener other", "listener[4].sha256: ", "has the SHA-256 " + sum}},
 		"its table is wrong":        {exitUsage, []string{"slip"}, []string{"✗ listener slip", "listener[5].sha: unknown key"}},
 		"it is not there":           {exitUsage, []string{"gone"}, []string{"✗ listener gone", "listener[6].plugin: there is no ", "pipehook: hint: build the plugin"}},
+		"it is a stage":             {exitUsage, []string{"misplaced"}, []string{"✗ listener misplaced", "listener[7].plugin: lab is a stage, and is named as a listener", "hint: name it in a [[pipeline.stage]]"}},
 		"only one of two is good":   {exitUsage, []string{"good", "bad"}, []string{"✓ listener good", "✗ listener bad"}},
 		"one fails, one is refused": {exitFailed, []string{"bad", "broken"}, []string{"✗ listener bad", "✗ listener broken", "must not be bad", "is away"}},
 		"a stage that nobody uses":  {exitDone, []string{"labstage"}, []string{"✓ labstage  lab 1.2.3, a stage, contract 1.1", "no place of the configuration names it"}},
@@ -32,7 +36,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 		"a slip":                    {exitUsage, []string{"borken"}, []string{"there is no plugin borken", `pipehook: hint: did you mean "broken"?`}},
 		"with a configuration":      {exitUsage, []string{"labstage", "--with", `{"mood":"bad"}`}, []string{"✗ labstage", "mood: must not be bad", "pipehook: hint: give it the configuration"}},
 		"one that is no JSON":       {exitUsage, []string{"labstage", "--with", "mood"}, []string{"--with is not JSON"}},
-		"one beside the file's":     {exitUsage, []string{"good", "--with", "{}"}, []string{"listener good is what listener[0] says of it"}},
+		"one beside the file's":     {exitUsage, []string{"good", "--with", "{}"}, []string{"--with and --tls are for binaries that pipeline.toml does not name, and it has the config and tls of listener good at listener[0]"}},
 		"without TLS":               {exitDone, []string{"labstage", "--tls", "off"}, []string{"✓ labstage"}},
 		"a TLS that is none":        {exitUsage, []string{"labstage", "--tls", "on"}, []string{`--tls: there is no "on"`}},
 		"a binary by its name":      {exitFailed, []string{"lab"}, []string{"✓ listener good", "✗ listener broken", "✗ listener other"}},

@@ -225,6 +225,9 @@ func (c *cli) printNewPlugin(p *newPlugin, written []string, incomplete error) e
 	for _, f := range written {
 		fmt.Fprintln(c.stdout, "wrote", f)
 	}
+	if p.SDK != "" {
+		fmt.Fprintf(c.stdout, "\nits go.mod takes the SDK from the checkout %s, with a replace line: it builds on this machine only\n", p.SDK)
+	}
 	fmt.Fprintf(c.stdout, "\ninto %s:\n\n%s\nnext:  %s\n", c.path, p.table(), strings.Join(next, "\n       "))
 	return incomplete
 }

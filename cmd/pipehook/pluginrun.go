@@ -37,7 +37,7 @@ type term struct {
 func (s *pluginSet) begin(use pluginUse) *runningPlugin {
 	file := stampOf(use.spec.Path) // before it is read, so that no change is missed
 	use.spec.Attach = s.attach[use.spec.File()]
-	return &runningPlugin{pluginUse: use, slots: make(chan struct{}, max(use.size, 1)), file: file, term: &term{Plugin: s.host.Start(use.spec)}}
+	return &runningPlugin{pluginUse: use, slots: make(chan struct{}, max(use.size, 1)), file: file, term: &term{Plugin: s.host.Try(use.spec)}}
 }
 
 // enter is the term that a call is made in; nil when there is none any more. The call is over when calls
@@ -114,7 +114,7 @@ func (r *runningPlugin) taken() fileStamp {
 	return r.file
 }
 
-var errPluginEnded = &core.Error{Kind: core.Unavailable, Msg: "the plugin is being stopped"}
+var errPluginEnded = &core.Error{Kind: core.Unreached, Msg: "the plugin is being stopped"}
 
 // Handle is part of core.Listener.
 func (r *runningPlugin) Handle(ctx context.Context, ev core.Event) error {
@@ -196,6 +196,11 @@ func (s pluginStage) Run(ctx context.Context, ev *core.Event, timeout time.Durat
 	said, err := ask(ctx, s.runningPlugin, ev, timeout, func(ctx context.Context, p *plughost.Plugin, ev *core.Event) (wire.Judgement, error) {
 		return p.Process(ctx, ev)
 	})
+	return stageResult(said, err)
+}
+
+// stageResult is what a plugin said as a stage wants it.
+func stageResult(said wire.Judgement, err error) stage.Result {
 	if rejected, ok := errors.AsType[*wire.Rejection](err); ok {
 		return stage.Result{Reject: &stage.Reject{Status: rejected.Status, Msg: rejected.Msg, RetryAfter: rejected.RetryAfter}}
 	}
@@ -213,6 +218,11 @@ func (s pluginSource) Run(ctx context.Context, ev *core.Event, timeout time.Dura
 	named, err := ask(ctx, s.runningPlugin, ev, timeout, func(ctx context.Context, p *plughost.Plugin, ev *core.Event) (*core.Event, error) {
 		return p.Name(ctx, ev)
 	})
+	return sourceResult(named, err)
+}
+
+// sourceResult is what a plugin said as a source wants it.
+func sourceResult(named *core.Event, err error) (*guest.Said, error) {
 	if rejected, ok := errors.AsType[*wire.Rejection](err); ok {
 		return nil, &guest.Fault{Msg: rejected.Msg, Err: err}
 	}

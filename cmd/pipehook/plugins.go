@@ -79,7 +79,7 @@ func (s *pluginSet) await(ctx context.Context, conf *config.Config, again bool) 
 		if err == nil {
 			continue
 		}
-		if _, ok := errors.AsType[plughost.Refused](err); ok && !again {
+		if isMistake(err) && !again {
 			mistakes = append(mistakes, r.mistakes(conf, err)...)
 			continue
 		}

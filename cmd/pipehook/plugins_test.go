@@ -101,3 +101,12 @@ func TestAPluginThatIsNotThereKeepsNobodyFromServing(t *testing.T) {
 	buildPlugin(t, filepath.Join(p.dir, "plugins", "bin", "audit"), "plugins/examples/audit", "")
 	eventually(t, "the event is noted", func() bool { return auditLines(p, "audit.log") == 1 })
 }
+
+// What a plugin is does not change by itself: to wait for it would be to wait for ever.
+func TestAPluginThatIsNamedAsWhatItIsNotEndsAStart(t *testing.T) {
+	p := labProject(t, "[[listener]]\nname = \"misplaced\"\nplugin = \"labstage\"\n")
+	code, _, errs := command(t, "serve", "--config", p.config)
+	if want := "listener[0].plugin: lab is a stage, and is named as a listener\n"; code != exitUsage || !strings.Contains(errs, want) {
+		t.Errorf("exit code %d, and not %q\n%s", code, want, errs)
+	}
+}

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,6 +112,9 @@ func (u *pluginUse) mistakes(conf *config.Config, err error) config.Mistakes {
 		}
 		return mistakes
 	}
+	if wrong, ok := errors.AsType[*wire.KindError](err); ok {
+		return config.Mistakes{conf.Mistake(u.at.plugin, wrong.Error(), placeOf(wrong.Does))}
+	}
 	if bad, ok := errors.AsType[*plughost.BinaryError](err); ok {
 		key := u.at.plugin
 		if bad.Checksum {
@@ -117,7 +122,31 @@ func (u *pluginUse) mistakes(conf *config.Config, err error) config.Mistakes {
 		}
 		return config.Mistakes{conf.Mistake(key, bad.Msg, bad.Hint)}
 	}
-	return config.Mistakes{conf.Mistake(u.at.plugin, "does not start: "+err.Error(), "")}
+	hint := ""
+	if errors.Is(err, os.ErrPermission) {
+		hint = "it may be mounted noexec: set spool.dir to another folder, or TMPDIR for a command that tries plugins"
+	}
+	return config.Mistakes{conf.Mistake(u.at.plugin, "does not start: "+err.Error(), hint)}
+}
+
+// isMistake reports whether what keeps a plugin from running is in the configuration, and so is not over
+// by itself.
+func isMistake(err error) bool {
+	_, refused := errors.AsType[plughost.Refused](err)
+	_, misplaced := errors.AsType[*wire.KindError](err)
+	return refused || misplaced
+}
+
+// placeOf is where in the file a plugin stands that does this.
+func placeOf(does []string) string {
+	for kind, place := range map[string]string{
+		wire.Listener: "name it in a [[listener]]", wire.Stage: `name it in a [[pipeline.stage]] with use = "plugin"`, wire.Source: `name it in a [[pipeline]] with source = "plugin"`,
+	} {
+		if slices.Contains(does, kind) {
+			return place
+		}
+	}
+	return ""
 }
 
 // reattachEnv is where somebody who has started plugins in a debugger says so.

@@ -147,7 +147,7 @@ func (s *pluginSet) renew(ctx context.Context, file fileStamp, users []*runningP
 				meanwhile = r.meanwhile()
 			}
 			s.complain(s.conf(), r, "the plugin's new file is not used; "+meanwhile, err)
-			if _, refused := errors.AsType[plughost.Refused](err); !refused && !isPinned(err) {
+			if !isMistake(err) && !isPinned(err) {
 				broken = err
 			}
 		}
@@ -172,7 +172,7 @@ func (s *pluginSet) successor(ctx context.Context, r *runningPlugin) (*plughost.
 	if sum == r.plugin().SHA256() {
 		return nil, nil
 	}
-	next := s.host.Start(r.spec)
+	next := s.host.Try(r.spec)
 	if err := next.Ready(ctx); err != nil {
 		next.Stop(ctx) // it has no calls
 		return nil, err

@@ -123,7 +123,7 @@ func outcome(err error) string {
 		return "permanent"
 	case core.KindOf(err) == core.Crashed:
 		return "crashed"
-	case core.KindOf(err) == core.Unavailable:
+	case core.KindOf(err) == core.Unreached:
 		return "not called"
 	default:
 		return "failed"

@@ -157,6 +157,9 @@ func judge(sub *Subscription, it *item, a *core.Attempt, err error) {
 		a.Wait = asked
 	}
 	switch kind := core.KindOf(err); {
+	case kind == core.Unreached && !it.fleeting: // no attempt was made, and none is used up
+		a.Number = 0
+		return
 	case kind == core.Crashed && it.Crashes+1 >= maxCrashes:
 		a.Crashed, a.State = true, core.Quarantined
 	case kind == core.Crashed:
@@ -218,7 +221,9 @@ func (l *lane) ended(it *item, a *core.Attempt, err error) {
 		l.advance(it.Record, it)
 		return
 	}
-	it.Tried, it.saved = a.Number, false
+	if it.saved = false; a.Number > 0 {
+		it.Tried = a.Number
+	}
 	if a.Crashed {
 		it.Crashes++
 	}
@@ -237,6 +242,12 @@ func (l *lane) gateResult(it *item, a *core.Attempt, err error) {
 		l.pace.note(a.Took, a.Crashed)
 	}
 	switch {
+	case core.KindOf(err) == core.Unreached:
+		if l.gate.unreached(a.Wait, l.now()) {
+			log.Error("the listener can't be reached; its deliveries wait", "listener", l.name, "again", a.Wait.Round(time.Millisecond), "err", a.Err)
+			l.recall()
+			l.nudge()
+		}
 	case a.Number == 0: // the listener was not called, which says nothing of it
 		l.unprobe(it)
 	case err == nil:
@@ -262,6 +273,9 @@ func (l *lane) report(ev *core.Event, a core.Attempt) {
 	case core.Done:
 		log.Debug("delivered")
 	case core.Waiting:
+		if a.Number == 0 { // which is said of the listener, once
+			return
+		}
 		log.Warn("attempt failed", "again", a.Wait.Round(time.Millisecond), "err", a.Err)
 	case core.Skipped:
 		log.Info("delivery skipped", "why", a.Err)

@@ -314,7 +314,7 @@ func (e *Engine) Standing() map[string]Standing {
 	for _, l := range e.all() {
 		l.mu.Lock()
 		if l.sub != nil {
-			all[l.name] = Standing{Paused: l.gate.paused, Open: l.gate.pause > 0}
+			all[l.name] = Standing{Paused: l.gate.paused, Open: l.gate.pause > 0 || l.gate.away}
 		}
 		l.mu.Unlock()
 	}

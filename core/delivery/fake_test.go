@@ -252,7 +252,9 @@ func (d *disk) save() {
 		switch {
 		case !ok:
 		case a.State == core.Waiting:
-			d.rows[i].tried, d.rows[i].due = a.Number, time.Now().Add(a.Wait)
+			if d.rows[i].due = time.Now().Add(a.Wait); a.Number > 0 {
+				d.rows[i].tried = a.Number
+			}
 		default:
 			if a.Occurred.After(d.newest[a.Record]) {
 				d.newest[a.Record] = a.Occurred

@@ -26,6 +26,7 @@ type gate struct {
 	pause   time.Duration
 	open    bool // the circuit is: nothing runs until then
 	probing bool // one runs to see whether it works again
+	away    bool // the listener could not be reached the last time
 }
 
 func (g *gate) policy(sub *Subscription) {
@@ -44,7 +45,7 @@ func (g *gate) enter() bool {
 	if g.shut() || g.probing {
 		return false
 	}
-	g.probing = g.pause > 0
+	g.probing = g.pause > 0 || g.away
 	return true
 }
 
@@ -65,16 +66,26 @@ func (g *gate) left(now time.Time) time.Duration {
 }
 
 func (g *gate) succeeded() (closed bool) {
-	closed = g.pause > 0
+	closed = g.pause > 0 || g.away
 	clear(g.failing)
-	g.open, g.probing, g.pause = false, false, 0
+	g.open, g.probing, g.away, g.pause = false, false, false, 0
 	return closed
+}
+
+// unreached shuts the gate for a while, and reports whether that is news.
+func (g *gate) unreached(wait time.Duration, now time.Time) (news bool) {
+	news = !g.away
+	g.probing, g.away = false, true
+	if until := now.Add(wait); !g.open || until.After(g.until) {
+		g.open, g.until = true, until
+	}
+	return news
 }
 
 // failed counts a failure and reports whether the circuit has opened by it, and for how long.
 func (g *gate) failed(seq int64, err error, now time.Time) (time.Duration, bool) {
-	probe := g.probing
-	g.probing = false
+	probe := g.probing && g.pause > 0
+	g.probing, g.away = false, false
 	if g.rule.Failures == 0 || core.KindOf(err) == core.Permanent || core.RetryAfter(err) > 0 {
 		return 0, false // the event's own fault, or a wait that is asked for, says nothing of the next
 	}

@@ -2,6 +2,8 @@ package delivery_test
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,5 +73,55 @@ func TestAListenerThatAsksForTimeIsNotLeftAlone(t *testing.T) {
 			synctest.Wait()
 		}
 		d.hasRun(t, "1 2 3")
+	})
+}
+
+func TestAListenerThatCanNotBeReachedUsesUpNoAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.sub.Concurrency, d.sub.Retry.Attempts = 4, 2
+		away, tries := true, 0
+		d.handle = func(int64) error {
+			if tries++; away {
+				return &core.Error{Kind: core.Unreached, Msg: "it does not run", RetryAfter: time.Minute}
+			}
+			return nil
+		}
+		d.start(t)
+		d.commit(row{seq: 1, record: 1})
+		synctest.Wait()
+		for seq := int64(2); seq <= 5; seq++ {
+			d.commit(row{seq: seq, record: seq % 3})
+		}
+		pass(time.Hour - time.Second)
+		if tries < 30 || tries > 70 {
+			t.Errorf("it was tried %d times in an hour, want about one a minute", tries)
+		}
+		if !d.Standing()["a"].Open {
+			t.Error("nobody would know that its deliveries wait")
+		}
+		d.mu.Lock()
+		for _, told := range d.told {
+			if !strings.HasSuffix(told, " pending") {
+				t.Errorf("came to %s", told)
+			}
+		}
+		for _, r := range d.rows {
+			if r.tried != 0 {
+				t.Errorf("delivery %d has %d attempts", r.seq, r.tried)
+			}
+		}
+		d.ran, d.told, away = nil, nil, false
+		d.mu.Unlock()
+		pass(2 * time.Minute)
+		d.mu.Lock()
+		ran := slices.Clone(d.ran)
+		d.mu.Unlock()
+		if len(ran) != 5 || slices.Index(ran, "1") > slices.Index(ran, "4") || slices.Index(ran, "2") > slices.Index(ran, "5") {
+			t.Errorf("it handled %v, want each once, in the order of its record", ran)
+		}
+		if d.Standing()["a"].Open {
+			t.Error("it still counts as one that can't be reached")
+		}
 	})
 }

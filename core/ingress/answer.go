@@ -31,7 +31,7 @@ func statusOf(kind core.Kind) int {
 		return http.StatusConflict
 	case core.RateLimited:
 		return http.StatusTooManyRequests
-	case core.Unavailable:
+	case core.Unavailable, core.Unreached:
 		return http.StatusServiceUnavailable
 	case core.Failed:
 		return http.StatusBadGateway
@@ -55,7 +55,7 @@ func fail(w http.ResponseWriter, requestID string, err error) (status int, code 
 			challenge = `Basic realm="pipehook", charset="UTF-8"`
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
-	case core.Unavailable, core.RateLimited:
+	case core.Unavailable, core.RateLimited, core.Unreached:
 		after := "5"
 		if errors.Is(err, errOverBudget) { // which passes as soon as others are answered
 			after = "1"

@@ -130,7 +130,7 @@ func (b *batch) one(ctx context.Context, i *instance) {
 	d, began := &b.all[b.ended], time.Now()
 	g := i.desk.open(&d.Event, d.Attempt())
 	var result wire.Result
-	err := i.call(ctx, func(ctx context.Context, timeout time.Duration) error {
+	err := i.call(ctx, d.Event.ID, func(ctx context.Context, timeout time.Duration) error {
 		return i.wire.Handle(ctx, timeout, []wire.Given{g}, func(_ int, r wire.Result) { result = r })
 	})
 	i.desk.done(g)

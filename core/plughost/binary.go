@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 )
@@ -91,6 +92,20 @@ func read(path, want string, into io.Writer) (sum string, err error) {
 		}
 	}
 	return sum, nil
+}
+
+// unrunnable says why the system does not start a file. What it says itself is about our copy.
+func unrunnable(path, copied string, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		system := runtime.GOOS + "/" + runtime.GOARCH
+		return &BinaryError{Msg: path + " is not a program for " + system, Hint: "build it for this machine, with GOOS=" + runtime.GOOS + " GOARCH=" + runtime.GOARCH}
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%s can't be started from %s, where its copy is and programs must be allowed: %w", path, filepath.Dir(filepath.Dir(copied)), syscall.EACCES)
+	case errors.Is(err, os.ErrNotExist):
+		return &BinaryError{Msg: path + " needs an interpreter or a loader that is not on this machine", Hint: "build it for this machine; CGO_ENABLED=0 makes a Go program that needs neither"}
+	}
+	return err
 }
 
 // guarded is why a file that is named without its checksum must not be run: anybody could have put

@@ -31,8 +31,9 @@ func (p *Plugin) Process(ctx context.Context, ev *core.Event) (j wire.Judgement,
 		if j, err = i.wire.Process(ctx, timeout, g); err == nil {
 			j.Reason = i.voice.secrets.Redact(j.Reason)
 		}
+		ofCall := asCall(err)
 		err = i.hidden(err)
-		return asCall(err)
+		return ofCall
 	})
 	if callErr != nil {
 		return wire.Judgement{}, callErr
@@ -45,8 +46,9 @@ func (p *Plugin) Process(ctx context.Context, ev *core.Event) (j wire.Judgement,
 func (p *Plugin) Name(ctx context.Context, ev *core.Event) (named *core.Event, err error) {
 	callErr := p.call(ctx, ev, func(ctx context.Context, i *instance, timeout time.Duration, g wire.Given) error {
 		named, err = i.wire.Name(ctx, timeout, g)
+		ofCall := asCall(err)
 		err = i.hidden(err)
-		return asCall(err)
+		return ofCall
 	})
 	if callErr != nil {
 		return nil, callErr
@@ -69,7 +71,7 @@ func (p *Plugin) call(ctx context.Context, ev *core.Event, do func(ctx context.C
 		return err
 	}
 	g := i.desk.open(ev, 0)
-	err = i.call(ctx, func(ctx context.Context, timeout time.Duration) error {
+	err = i.call(ctx, ev.ID, func(ctx context.Context, timeout time.Duration) error {
 		return do(ctx, i, timeout, g)
 	})
 	i.desk.done(g)
@@ -128,9 +130,9 @@ func (p *Plugin) wait(ctx context.Context) error {
 // unavailable is why a call could not be made. The lock must be held.
 func (p *Plugin) unavailable() error {
 	if p.failure == nil {
-		return &core.Error{Kind: core.Unavailable, Msg: "the plugin was not free in time"}
+		return &core.Error{Kind: core.Unreached, Msg: "the plugin was not free in time"}
 	}
-	return &core.Error{Kind: core.Unavailable, Msg: "the plugin does not run", Err: p.failure, RetryAfter: max(time.Until(p.again), 0)}
+	return &core.Error{Kind: core.Unreached, Msg: "the plugin does not run", Err: p.failure, RetryAfter: max(time.Until(p.again), 0)}
 }
 
 // suspected reports whether the event must be alone.

@@ -88,7 +88,11 @@ func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logg
 	})
 	defer context.AfterFunc(ctx, p.kill)() // which ends whatever is waited for
 	if err := i.begin(ctx, spec); err != nil {
-		err = i.startError(ctx, err)
+		if i.ID() == "" { // there never was a process
+			err = unrunnable(spec.Path, b.path, err)
+		} else {
+			err = i.startError(ctx, err)
+		}
 		i.end(false)
 		return nil, err
 	}
@@ -116,9 +120,6 @@ func (i *instance) configure(ctx context.Context, spec *Spec) (err error) {
 	}); err != nil {
 		return i.hidden(refusal(err))
 	}
-	if !i.manifest.Can(spec.Kind) {
-		return fmt.Errorf("the plugin is no %s: it says that it does %q", spec.Kind, i.manifest.Does)
-	}
 	return nil
 }
 
@@ -145,10 +146,10 @@ func (i *instance) lastWords() string {
 	}
 	reason, lacks := i.voice.reason()
 	switch {
+	case i.killedByOthers():
+		text = "it was killed (SIGKILL) from outside; perhaps memory ran out"
 	case reason != "":
 		text += " (" + reason + ")"
-	case i.killedByOthers():
-		text += " (not by pipehook; most likely the system ran out of memory)"
 	}
 	if met := i.quota.met(lacks, i.most()); met != "" {
 		text = met + ": " + text
@@ -158,14 +159,14 @@ func (i *instance) lastWords() string {
 
 // call makes a call about an event. A plugin that does not answer soon after the deadline is ended, with
 // all that it does at the moment. do returns the error of a call that failed.
-func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeout time.Duration) error) error {
+func (i *instance) call(ctx context.Context, event string, do func(ctx context.Context, timeout time.Duration) error) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return errors.New("a plugin is not called without a deadline")
 	}
 	timeout := time.Until(deadline)
 	if timeout <= 0 {
-		return ctx.Err()
+		return context.DeadlineExceeded // ctx may not have noticed
 	}
 	timeout = i.granted(timeout)
 	patient, _, end := i.waiting(ctx, timeout)
@@ -175,7 +176,7 @@ func (i *instance) call(ctx context.Context, do func(ctx context.Context, timeou
 		i.didAnswer()
 		return nil
 	}
-	return i.callError(ctx, patient, timeout, err)
+	return i.callError(ctx, patient, timeout, event, err)
 }
 
 // batch makes a call about several events, each of which has the timeout from when the one before it has
@@ -184,16 +185,18 @@ func (i *instance) batch(ctx context.Context, timeout time.Duration, all []wire.
 	timeout = i.granted(timeout)
 	patient, clock, end := i.waiting(ctx, timeout)
 	defer end()
-	err := i.wire.Handle(patient, timeout, all, func(_ int, r wire.Result) {
+	next := 0
+	err := i.wire.Handle(patient, timeout, all, func(at int, r wire.Result) {
 		clock.Stop() // what is done with it is not the plugin's time
 		i.didAnswer()
+		next = min(at+1, len(all)-1)
 		done(r)
 		clock.Reset(timeout + i.limits.Answer)
 	})
 	if err == nil {
 		return nil
 	}
-	return i.callError(ctx, patient, timeout, err)
+	return i.callError(ctx, patient, timeout, all[next].Event.ID, err)
 }
 
 // granted is how long a call may take: as long as it likes in a debugger.
@@ -228,11 +231,12 @@ func (i *instance) didAnswer() {
 }
 
 // callError says what came of a call that failed.
-func (i *instance) callError(ctx, patient context.Context, timeout time.Duration, err error) error {
+func (i *instance) callError(ctx, patient context.Context, timeout time.Duration, event string, err error) error {
 	switch {
 	case context.Cause(patient) == errHangs:
-		i.condemn("it did not answer another call")
-		return hungError{failed(fmt.Sprintf("the plugin did not answer within %s and was ended", timeout.Round(time.Millisecond)))}
+		within := timeout.Round(time.Millisecond)
+		i.condemn(fmt.Sprintf("it did not answer within %s (event %s)", within, event))
+		return hungError{failed(fmt.Sprintf("the plugin did not answer within %s and was ended", within))}
 	case patient.Err() != nil:
 		return ctx.Err()
 	}
@@ -258,9 +262,12 @@ func (i *instance) broken(err error) error {
 	if over {
 		return &core.Error{Kind: core.Crashed, Msg: "the plugin ended during the call: " + i.lastWords()}
 	}
-	i.condemn("a call to it failed")
-	return fmt.Errorf("the plugin was ended, because a call to it failed: %w", err)
+	i.condemn(whyBroken)
+	return i.hidden(fmt.Errorf("the plugin was ended, because a call to it failed: %w", err))
 }
+
+// whyBroken is why a process is ended that has answered what is no answer, with an error of gRPC for instance.
+const whyBroken = "a call to it failed"
 
 func failed(msg string) error { return &core.Error{Kind: core.Failed, Msg: msg} }
 
@@ -291,6 +298,12 @@ func (i *instance) condemned() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.why
+}
+
+// hung reports whether we have ended it because it did not answer, or has to stop.
+func (i *instance) hung() bool {
+	why := i.condemned()
+	return why != "" && why != whyBroken
 }
 
 // handled is how many calls it has answered.

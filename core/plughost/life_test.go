@@ -15,6 +15,7 @@ import (
 )
 
 func TestAPluginSaysWhatItDoes(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	before := time.Now()
 	p := b.lab(t, "")
@@ -28,7 +29,7 @@ func TestAPluginSaysWhatItDoes(t *testing.T) {
 	if err := handle(t, p, "exit"); core.KindOf(err) != core.Crashed {
 		t.Fatal(err)
 	}
-	if now, pid := p.State(), number(t, p, "pid"); p.State().Restarts != 1 || p.State().PID != pid || pid == s.PID {
+	if now, pid := p.State(), number(t, p, "pid"); p.State().Restarts != 1 || p.State().PID != pid || pid == s.PID || !strings.Contains(p.State().Err, "it ended: exit status 7") || p.State().ErrAt.Before(before) || !p.State().Again.IsZero() {
 		t.Errorf("after a crash: %+v, process %d", now, pid)
 	}
 	p.Stop(context.Background())
@@ -38,6 +39,7 @@ func TestAPluginSaysWhatItDoes(t *testing.T) {
 }
 
 func TestAPluginThatDoesNotRunSaysWhyAndWhenItIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	p := b.Start(plughost.Spec{Path: "/bin/false", Kind: wire.Stage, Name: "no"})
 	until(t, "the second start has failed", func() bool { return p.State().Restarts == 1 && p.State().Word == plughost.Waiting })
@@ -49,6 +51,7 @@ func TestAPluginThatDoesNotRunSaysWhyAndWhenItIsTriedAgain(t *testing.T) {
 
 // A stopped process takes no part in anything, and nobody would notice before the next event.
 func TestAnIdlePluginThatFreezesIsReplaced(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{Idle: 50 * time.Millisecond, Health: 200 * time.Millisecond})
 	p := b.lab(t, "")
 	pid := number(t, p, "pid")
@@ -66,6 +69,7 @@ func TestAnIdlePluginThatFreezesIsReplaced(t *testing.T) {
 }
 
 func TestAnIdlePluginThatAnswersIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{Idle: 2 * time.Millisecond})
 	p := b.lab(t, "")
 	pid := number(t, p, "pid")
@@ -78,6 +82,7 @@ func TestAnIdlePluginThatAnswersIsLeftAlone(t *testing.T) {
 }
 
 func TestAPluginThatKeepsCrashingIsStartedMoreAndMoreSeldom(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	p := b.lab(t, "")
 	for range 5 {
@@ -88,7 +93,7 @@ func TestAPluginThatKeepsCrashingIsStartedMoreAndMoreSeldom(t *testing.T) {
 	until(t, "it waits", func() bool { return p.State().Word == plughost.Waiting })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unavailable || core.RetryAfter(err) < 59*time.Minute {
+	if err := p.Handle(ctx, core.Event{ID: "1"}); core.KindOf(err) != core.Unreached || core.RetryAfter(err) < 59*time.Minute {
 		t.Errorf("a call: %v, again after %s", err, core.RetryAfter(err))
 	}
 	if n := strings.Count(b.log.String(), "the plugin keeps crashing"); n != 1 {
@@ -97,6 +102,7 @@ func TestAPluginThatKeepsCrashingIsStartedMoreAndMoreSeldom(t *testing.T) {
 }
 
 func TestABreakerThatClosesSaysSo(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: 10 * time.Millisecond, Idle: 10 * time.Millisecond})
 	p := b.lab(t, "")
 	for range 5 {

@@ -32,7 +32,8 @@ type output struct {
 
 	mu      sync.Mutex
 	line    []byte
-	skipped bool // the rest of a line that is too long
+	skipped bool  // the rest of a line that is too long
+	dump    *dump // that is being written; nil for none
 }
 
 // Write takes the plugin's bytes. It never fails.
@@ -58,6 +59,7 @@ func (o *output) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.end()
+	o.endDump()
 }
 
 func (o *output) end() {
@@ -65,7 +67,7 @@ func (o *output) end() {
 	if o.skipped {
 		line = append(line, "…"...)
 	}
-	if len(line) > 0 {
+	if len(line) > 0 && !o.dumped(line) {
 		o.voice.say(o.level, line)
 	}
 	o.line, o.skipped = o.line[:0], false
@@ -103,13 +105,18 @@ func (v *voice) say(level slog.Level, line []byte) {
 	if v.structured(line) {
 		return
 	}
-	text := clip(v.secrets.Redact(strings.ToValidUTF8(string(line), "\ufffd")), maxText)
+	text := v.text(line)
 	if level >= slog.LevelWarn {
 		if v.note(text) {
 			level = slog.LevelError
 		}
 	}
 	v.log.Log(context.Background(), level, text)
+}
+
+// text is a line as people may read it.
+func (v *voice) text(line []byte) string {
+	return clip(v.secrets.Redact(strings.ToValidUTF8(string(line), "\ufffd")), maxText)
 }
 
 // mayGo bounds how much is said.
@@ -137,7 +144,7 @@ func (v *voice) note(text string) bool {
 		v.lacks = l
 	}
 	v.another = v.another || strings.HasPrefix(text, "This binary is a plugin.") // go-plugin's words for a cookie that is not its own
-	fatal := strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
+	fatal := isFatal(text)
 	if fatal || !v.blaming {
 		v.blame, v.blaming = clip(text, maxAttr), fatal
 	}

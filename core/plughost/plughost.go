@@ -108,11 +108,17 @@ type Spec struct {
 func (s *Spec) File() string { return filepath.Base(s.Path) }
 
 // Start starts a plugin and keeps it running until it is stopped. It does not wait.
-func (h *Host) Start(spec Spec) *Plugin {
+func (h *Host) Start(spec Spec) *Plugin { return h.start(spec, false) }
+
+// Try starts a plugin as Start does. Why it does not run is not logged before it has run or Ready has
+// returned: who waits for that knows it, and what it means for whom.
+func (h *Host) Try(spec Spec) *Plugin { return h.start(spec, true) }
+
+func (h *Host) start(spec Spec, tried bool) *Plugin {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Plugin{
 		host: h, spec: spec, cancel: cancel, log: h.opts.Log.With("plugin", spec.File(), spec.Kind, spec.Name),
-		changed: make(chan struct{}), ended: make(chan struct{}), suspects: map[string]bool{}, word: Starting, since: time.Now(),
+		changed: make(chan struct{}), ended: make(chan struct{}), suspects: map[string]bool{}, word: Starting, since: time.Now(), tried: tried,
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

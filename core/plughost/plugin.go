@@ -30,7 +30,11 @@ type Plugin struct {
 	binary   *binary       // nil until the file was taken
 	current  *instance     // nil while none runs
 	failure  error         // why not
+	last     error         // why the last one that did not run did not
+	lastAt   time.Time     // since when that is known
 	again    time.Time     // when it is started next
+	tried    bool          // nothing is said of failures
+	told     string        // the failure that was said last, of a start; empty when a process has run since
 	stopping bool
 	hurry    bool // and calls are not waited for
 	calls    int  // that run
@@ -66,8 +70,25 @@ func (p *Plugin) run(ctx context.Context) {
 		if opened && r.began {
 			p.log.Error("the plugin keeps crashing; it is started more and more seldom, until a process lasts")
 		}
-		p.log.Error("the plugin does not run", "err", err, "again", pause)
+		p.complain(err, r.began, pause)
 		p.pause(ctx, err, pause)
+	}
+}
+
+// complain logs why the plugin does not run. A start that fails as the one before it is no news.
+func (p *Plugin) complain(err error, began bool, pause time.Duration) {
+	p.mu.Lock()
+	silent := p.tried || !began && p.told == err.Error()
+	if !silent && !began {
+		p.told = err.Error()
+	}
+	p.mu.Unlock()
+	switch {
+	case silent:
+	case pause == 0:
+		p.log.Error("the plugin does not run; it is started again at once", "err", err)
+	default:
+		p.log.Error("the plugin does not run", "err", err, "again", pause)
 	}
 }
 
@@ -90,10 +111,10 @@ func (p *Plugin) once(ctx context.Context, brake *breaker) (run, error) {
 	if err != nil {
 		return run{}, err
 	}
-	p.log.Info("plugin started", "name", i.manifest.Name, "version", i.manifest.Version, "pid", i.ID(), "took", time.Since(began).Round(time.Millisecond))
+	p.log.Info("plugin started", "name", i.manifest.Name, "version", i.manifest.Version, "pid", i.number(), "took", time.Since(began).Round(time.Millisecond))
 	began = time.Now()
 	err = p.attend(ctx, i, brake)
-	return run{began: true, lasted: time.Since(began), handled: i.handled(), ours: i.condemned() != ""}, err
+	return run{began: true, lasted: time.Since(began), handled: i.handled(), hung: i.hung()}, err
 }
 
 // launch starts a process from the copy of the binary, which it makes first, or connects to one.
@@ -188,6 +209,17 @@ func (p *Plugin) Stop(ctx context.Context) {
 
 // Ready waits for what comes of the first start: nil when it runs, else why it does not.
 func (p *Plugin) Ready(ctx context.Context) error {
+	err := p.ready(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tried && err != nil {
+		p.told = err.Error()
+	}
+	p.tried = false
+	return err
+}
+
+func (p *Plugin) ready(ctx context.Context) error {
 	for {
 		p.mu.Lock()
 		current, failure, changed := p.current, p.failure, p.changed
@@ -225,4 +257,4 @@ func (p *Plugin) SHA256() string {
 	return p.binary.sum
 }
 
-var errStopped = &core.Error{Kind: core.Unavailable, Msg: "the plugin is being stopped"}
+var errStopped = &core.Error{Kind: core.Unreached, Msg: "the plugin is being stopped"}

@@ -218,7 +218,7 @@ func (p *process) Diagnose(context.Context) string { return "" }
 // PluginToHost is part of runner.Runner. It comes between the handshake and the connection.
 func (p *process) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" || filepath.Clean(address) != address || !strings.HasPrefix(address, p.sockets+"/") { // another's would not end with it
-		return "", "", fmt.Errorf("it serves at %s %s, and must serve at a socket in %s", network, address, p.sockets)
+		return "", "", fmt.Errorf("it serves at %s %s, and must serve at a socket in the folder that PLUGIN_UNIX_SOCKET_DIR names", network, address)
 	}
 	protocol, certificate := serves(p.firstLine())
 	switch {

@@ -42,7 +42,7 @@ func refusal(err error) error {
 
 // hidden is an error of the plugin's without its secrets: people read it.
 func (i *instance) hidden(err error) error {
-	if i.voice.secrets == nil {
+	if err == nil || i.voice.secrets == nil {
 		return err
 	}
 	switch e := err.(type) {
@@ -61,12 +61,15 @@ func (i *instance) hidden(err error) error {
 		}
 		return own
 	}
+	if text := err.Error(); i.voice.secrets.Redact(text) != text { // a call that failed, in the plugin's words
+		return errors.New(i.voice.secrets.Redact(text))
+	}
 	return err
 }
 
 // startError says why a process did not become a plugin, with what it said itself.
 func (i *instance) startError(ctx context.Context, err error) error {
-	if _, ok := errors.AsType[Refused](err); ok || i.ID() == "" {
+	if _, ok := errors.AsType[Refused](err); ok {
 		return err
 	}
 	hello := i.firstLine()

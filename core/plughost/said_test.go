@@ -4,13 +4,16 @@ package plughost_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/plughost"
 )
 
@@ -37,6 +40,7 @@ func (e *ear) heard() []string {
 }
 
 func TestWhatAPluginSaysGoesToWhoIsGiven(t *testing.T) {
+	t.Parallel()
 	everything := slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug})
 	own, log := &ear{Handler: everything}, &ear{Handler: everything}
 	dir := filepath.Join(t.TempDir(), "plugins")
@@ -68,4 +72,46 @@ func TestWhatAPluginSaysGoesToWhoIsGiven(t *testing.T) {
 	if got, want := own.heard(), []string{"on stderr", "on stdout", "said"}; !slices.Equal(got, want) {
 		t.Errorf("it heard %q, want %q", got, want)
 	}
+}
+
+// Go says why it ends in many lines, and it is one thing that has happened.
+func TestTheDumpOfACrashIsOneRecord(t *testing.T) {
+	b := newBench(t, plughost.Limits{})
+	p := b.lab(t, "")
+	if err := handle(t, p, "panic"); core.KindOf(err) != core.Crashed || !strings.Contains(err.Error(), "exit status 2 (panic: the plugin has a bug") {
+		t.Errorf("the crash: %v", err)
+	}
+	until(t, "it is logged", func() bool { return strings.Contains(b.log.String(), `"dump"`) })
+	lines := 0
+	for line := range strings.Lines(b.log.String()) {
+		var l struct{ Level, Msg, Dump string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(line, "goroutine ") {
+			continue
+		}
+		lines++
+		if l.Level != "ERROR" || !strings.HasPrefix(l.Msg, "panic: the plugin has a bug") || !strings.Contains(l.Dump, "[running]:\n") || len(l.Dump) > 5<<10 {
+			t.Errorf("%s %s with %d bytes of a dump", l.Level, l.Msg, len(l.Dump))
+		}
+	}
+	if lines != 1 {
+		t.Errorf("%d lines are about it", lines)
+	}
+}
+
+// Who only says that it panics is heard, too.
+func TestAPluginThatLivesOnAfterADumpIsHeard(t *testing.T) {
+	b := newBench(t, plughost.Limits{})
+	p := b.lab(t, "")
+	if err := handle(t, p, "pretend"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "its logger is heard at once", func() bool { return strings.Contains(b.log.String(), `"msg":"in between"`) })
+	until(t, "the dump is", func() bool { return strings.Contains(b.log.String(), `"msg":"panic: not really`) })
+	if err := handle(t, p, "say"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "and what comes after it", func() bool { return strings.Contains(b.log.String(), `"msg":"on stderr"`) })
 }

@@ -18,7 +18,8 @@ type State struct {
 	Since    time.Time // it is so
 	Restarts int       // starts but the first one, also those that failed
 
-	Err   string    // why it does not run
+	Err   string    // why it does not run; while it does, why it last did not
+	ErrAt time.Time // since when that is known
 	Again time.Time // when it is started next
 }
 
@@ -52,7 +53,10 @@ func (p *Plugin) State() State {
 		s.PID = p.current.number()
 	}
 	if p.failure != nil && p.word != Stopped {
-		s.Err, s.Again = p.failure.Error(), p.again
+		s.Again = p.again
+	}
+	if p.last != nil && p.word != Stopped {
+		s.Err, s.ErrAt = p.last.Error(), p.lastAt
 	}
 	return s
 }
@@ -76,7 +80,7 @@ func (p *Plugin) runs(i *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.become(Running)
-	p.current, p.manifest, p.failure, p.again = i, i.manifest, nil, time.Time{}
+	p.current, p.manifest, p.failure, p.again, p.tried, p.told = i, i.manifest, nil, time.Time{}, false, ""
 	p.tell()
 }
 
@@ -95,5 +99,6 @@ func (p *Plugin) waits(why error, pause time.Duration) {
 	defer p.mu.Unlock()
 	p.become(Waiting)
 	p.failure, p.again = why, time.Now().Add(pause)
+	p.last, p.lastAt = why, time.Now()
 	p.tell()
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -30,10 +30,7 @@ const stopWithin = 2 * time.Second
 func (s *Server) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest, error) {
 	m := wire.Manifest{Name: s.plugin.Name, Version: s.plugin.Version, Does: s.does()}
 	if !m.Can(setup.Kind) {
-		if len(m.Does) == 0 {
-			return m, fmt.Errorf("%s is no %s, and nothing else", s.plugin.Name, setup.Kind)
-		}
-		return m, fmt.Errorf("%s is no %s, but a %s", s.plugin.Name, setup.Kind, strings.Join(m.Does, " and a "))
+		return m, &wire.KindError{Plugin: m.Name, Kind: setup.Kind, Does: m.Does}
 	}
 	if err := decode(setup.Config, s.plugin.Config); err != nil {
 		return m, err
@@ -43,6 +40,9 @@ func (s *Server) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest
 		return m, err
 	}
 	part := s.part(setup.Kind)
+	if err := misfit(part); err != nil {
+		return m, err
+	}
 	if err := start(ctx, part, s.host); err != nil {
 		return m, err
 	}
@@ -50,12 +50,46 @@ func (s *Server) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest
 	return m, nil
 }
 
+// oldStarter is a Starter of 1.0.
+type oldStarter interface {
+	Start(ctx context.Context) error
+}
+
 func start(ctx context.Context, part any, host *Host) error {
 	switch p := part.(type) {
 	case Starter:
 		return p.Start(ctx, host)
-	case interface{ Start(context.Context) error }: // of 1.0
+	case oldStarter:
 		return p.Start(ctx)
+	}
+	return nil
+}
+
+// misfit refuses a Start or Stop of another form than Starter's and Stopper's, and one that only the pointer
+// has where a value was given: it would not be called, and nobody would know.
+func misfit(part any) error {
+	_, starts := part.(Starter)
+	_, startsAlone := part.(oldStarter)
+	_, stops := part.(Stopper)
+	t := reflect.TypeOf(part)
+	_, start := t.MethodByName("Start") // the linker wants to see the names
+	_, stop := t.MethodByName("Stop")
+	_, startOfPointer := reflect.PointerTo(t).MethodByName("Start")
+	_, stopOfPointer := reflect.PointerTo(t).MethodByName("Stop")
+	for _, m := range []struct {
+		name, form           string
+		fits, has, ofPointer bool
+	}{
+		{"Start", "Start(ctx context.Context, host *sdk.Host) error", starts || startsAlone, start, startOfPointer},
+		{"Stop", "Stop(ctx context.Context) error", stops, stop, stopOfPointer},
+	} {
+		switch {
+		case m.fits:
+		case m.has:
+			return fmt.Errorf("%T has a %s that can't be called: it must be %s", part, m.name, m.form)
+		case m.ofPointer:
+			return fmt.Errorf("%T has no %s, but a pointer to it has: give that", part, m.name)
+		}
 	}
 	return nil
 }

@@ -164,6 +164,32 @@ func TestAStageChangesWhatItIsGiven(t *testing.T) {
 	}
 }
 
+func TestWhatPipehookWouldRefuseOfAStageFailsInItsTestToo(t *testing.T) {
+	for want, change := range map[string]func(ev *sdk.Event){
+		"current: must be an object or null, is an array": func(ev *sdk.Event) { ev.Current = json.RawMessage(`[1,2]`) },
+		"previous: must be an object or null, is text":    func(ev *sdk.Event) { ev.Previous = json.RawMessage(`"x"`) },
+		`labels: "Size" can't be a key`:                   func(ev *sdk.Event) { ev.Labels = map[string]string{"Size": "x"} },
+		"the stage changed the event's body":              func(ev *sdk.Event) { ev.Body = []byte("x") },
+	} {
+		p := sdktest.Start(t, sdk.Plugin{Name: "bold", Stage: stageFunc(func(_ context.Context, ev *sdk.Event) (sdk.Verdict, error) {
+			change(ev)
+			return sdk.Continue, nil
+		})}, sdktest.Options{})
+		ev := sdktest.Event(t, "updated.deal")
+		was := string(ev.Current)
+		if _, err := p.Process(t.Context(), &ev); err == nil || !strings.Contains(err.Error(), want) || string(ev.Current) != was {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
+// stageFunc makes a stage of a function.
+type stageFunc func(ctx context.Context, ev *sdk.Event) (sdk.Verdict, error)
+
+func (f stageFunc) Process(ctx context.Context, ev *sdk.Event) (sdk.Verdict, error) {
+	return f(ctx, ev)
+}
+
 func TestASourceNamesARequest(t *testing.T) {
 	p, _ := start(t, "source", nil)
 	ev := sdk.Event{Header: map[string][]string{"X-Topic": {"create"}}, Body: []byte("order=7")}
@@ -192,8 +218,8 @@ func TestAPluginThatDoesNotStartSaysWhy(t *testing.T) {
 	}{
 		"a refused config": {sdk.Plugin{Name: "shop", Config: s, Listener: s}, sdktest.Options{Config: map[string]any{"large": "x"}}, "large: must be a number"},
 		"a failing start":  {sdk.Plugin{Name: "shop", Config: s, Listener: s}, sdktest.Options{}, "there is no secret api"},
-		"another kind":     {sdk.Plugin{Name: "shop", Config: s, Listener: s}, sdktest.Options{Kind: "stage"}, "shop is no stage, but a listener"},
-		"nothing":          {sdk.Plugin{Name: "shop"}, sdktest.Options{}, "shop is no listener, and nothing else"},
+		"another kind":     {sdk.Plugin{Name: "shop", Config: s, Listener: s}, sdktest.Options{Kind: "stage"}, "shop is a listener, and is named as a stage"},
+		"nothing":          {sdk.Plugin{Name: "shop"}, sdktest.Options{}, "shop is no listener, no stage and no source"},
 	} {
 		if _, err := sdktest.TryStart(t, test.plugin, test.options); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/pipehook/pipehook/core"
@@ -50,7 +51,7 @@ func answers(ev *core.Event) []grpc.CallOption {
 }
 
 // Configure hands over what the plugin is started with. What it finds wrong with the configuration
-// comes as ConfigErrors, joined; any other error is one of the call.
+// comes as ConfigErrors, joined, and what it is not as a KindError; any other error is one of the call.
 func (c *Client) Configure(ctx context.Context, s Setup) (Manifest, error) {
 	for name, value := range s.Secrets {
 		if !utf8.ValidString(value) {
@@ -62,13 +63,16 @@ func (c *Client) Configure(ctx context.Context, s Setup) (Manifest, error) {
 		Host: &pluginv1.Host{Address: s.Host.Path, Token: s.Host.Token},
 	}, receives...)
 	if err != nil {
-		return Manifest{}, callError(err)
+		return Manifest{}, startError(err)
 	}
 	var wrong []error
 	for _, m := range answer.GetMistakes() {
 		wrong = append(wrong, &ConfigError{Key: short(m.GetKey()), Msg: short(m.GetMessage())})
 	}
 	c.manifest = Manifest{Name: short(answer.GetName()), Version: short(answer.GetVersion()), Does: answer.GetDoes(), Minor: int(max(answer.GetMinor(), 0))}
+	if len(wrong) == 0 && s.Kind != "" && !c.manifest.Can(s.Kind) {
+		return c.manifest, &KindError{Plugin: c.manifest.Name, Kind: s.Kind, Does: c.manifest.Does}
+	}
 	return c.manifest, errors.Join(wrong...)
 }
 
@@ -80,7 +84,7 @@ func (c *Client) Handle(ctx context.Context, timeout time.Duration, events []Giv
 		return c.handleBatch(ctx, timeout, events, done)
 	}
 	for i := range events {
-		answer, err := c.listener.Handle(ctx, handleRequest(timeout, events[i:i+1]), receives...)
+		answer, err := c.listener.Handle(ctx, c.handleRequest(timeout, events[i:i+1]), receives...)
 		if err != nil {
 			return callError(err)
 		}
@@ -95,7 +99,7 @@ func (c *Client) Handle(ctx context.Context, timeout time.Duration, events []Giv
 func (c *Client) handleBatch(ctx context.Context, timeout time.Duration, events []Given, done func(i int, r Result)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // a stream that is not read to its end would stay
-	stream, err := c.listener.HandleBatch(ctx, handleRequest(timeout, events), receives...)
+	stream, err := c.listener.HandleBatch(ctx, c.handleRequest(timeout, events), receives...)
 	if err != nil {
 		return callError(err)
 	}
@@ -118,15 +122,18 @@ func (c *Client) handleBatch(ctx context.Context, timeout time.Duration, events 
 	}
 }
 
-func handleRequest(timeout time.Duration, events []Given) *pluginv1.HandleRequest {
+func (c *Client) handleRequest(timeout time.Duration, events []Given) *pluginv1.HandleRequest {
 	req := &pluginv1.HandleRequest{
 		TimeoutMs: millis(timeout), Events: make([]*pluginv1.Event, len(events)), Calls: make([]*pluginv1.Call, len(events)),
 	}
-	packets := make([]packet, len(events))
+	packets, short := make([]packet, len(events)), c.manifest.Can(spans)
 	for i, g := range events {
 		p := &packets[i]
 		p.call.Id, p.call.Attempt = g.Call.ID, int64(g.Call.Attempt)
 		req.Events[i], req.Calls[i] = p.fill(g.Event), &p.call
+		if short {
+			shorten(req.Events[i])
+		}
 	}
 	return req
 }
@@ -136,6 +143,16 @@ func millis(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
 
 func result(r *pluginv1.Result) Result {
 	return Result{Err: errorOf(r), Took: max(time.Duration(r.GetTookNs()), 0)}
+}
+
+// startError is what the plugin says when it can't start, as it says it. Unknown is what gRPC makes of an
+// error in other languages.
+func startError(err error) error {
+	s := status.Convert(err)
+	if c := s.Code(); s.Message() != "" && (c == codes.Unavailable || c == codes.Unknown) {
+		return errors.New(s.Message())
+	}
+	return callError(err)
 }
 
 // callError is gRPC's error in words for people.

@@ -66,6 +66,9 @@ func received(in *pluginv1.Event) (core.Event, error) {
 	ev := *named(in)
 	ev.ID, ev.Pipeline, ev.Source, ev.ReceivedAt, ev.Body = in.GetId(), in.GetPipeline(), in.GetSource(), moment(in.GetReceivedAt()), in.GetBody()
 	ev.Gathered, ev.Labels, ev.Replayed = in.GetGathered(), in.GetLabels(), in.GetReplayed()
+	if err := lengthen(&ev, in); err != nil {
+		return ev, err
+	}
 	ev.Header = make(http.Header, len(in.GetHeaders()))
 	for _, h := range in.GetHeaders() {
 		ev.Header[h.GetName()] = h.GetValues()

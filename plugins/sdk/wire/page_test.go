@@ -17,7 +17,7 @@ func TestThePageOfTheProtocolHasAllOfIt(t *testing.T) {
 	}
 	words := []string{
 		wire.Handshake.MagicCookieKey, wire.Handshake.MagicCookieValue, fmt.Sprintf("`1|%d|unix|", wire.Version), fmt.Sprintf("| %d.%d |", wire.Version, wire.Minor),
-		"PLUGIN_UNIX_SOCKET_DIR", "PLUGIN_CLIENT_CERT", "pipehook-token", "listener.batch", "192 MiB",
+		"PLUGIN_UNIX_SOCKET_DIR", "PLUGIN_CLIENT_CERT", "pipehook-token", "listener.batch", "listener.spans", "192 MiB",
 	}
 	services := pluginv1.File_pluginv1_plugin_proto.Services()
 	for i := range services.Len() {

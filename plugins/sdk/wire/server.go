@@ -30,11 +30,14 @@ func (s *serverEnd) Configure(ctx context.Context, req *pluginv1.ConfigureReques
 		setup.Kind = Listener
 	}
 	m, err := s.server.Configure(ctx, setup)
+	if _, ok := errors.AsType[*KindError](err); ok {
+		err = nil // pipehook sees it in what the plugin does
+	}
 	if _, wrong := errors.AsType[*ConfigError](err); err != nil && !wrong { // the configuration is not to blame
 		return nil, status.Error(codes.Unavailable, text(err.Error()))
 	}
 	if m.Can(Listener) {
-		m.Does = append(m.Does, batch)
+		m.Does = append(m.Does, batch, spans)
 	}
 	return &pluginv1.ConfigureResponse{Name: text(m.Name), Version: text(m.Version), Does: m.Does, Mistakes: mistakesOf(err), Minor: Minor}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -87,6 +88,26 @@ func (m *Manifest) Contract() string { return fmt.Sprintf("%d.%d", Version, min(
 type Call struct {
 	ID      uint64
 	Attempt int
+}
+
+// KindError says that a plugin is used as what it is not.
+type KindError struct {
+	Plugin string   // as it calls itself
+	Kind   string   // that it is named as
+	Does   []string // what it is
+}
+
+func (e *KindError) Error() string {
+	var kinds []string
+	for _, word := range e.Does {
+		if word == Listener || word == Stage || word == Source {
+			kinds = append(kinds, "a "+word)
+		}
+	}
+	if len(kinds) == 0 {
+		return e.Plugin + " is no listener, no stage and no source"
+	}
+	return fmt.Sprintf("%s is %s, and is named as a %s", e.Plugin, strings.Join(kinds, " and "), e.Kind)
 }
 
 // ConfigError is a mistake in a plugin's configuration.

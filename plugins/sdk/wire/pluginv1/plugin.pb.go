@@ -279,7 +279,7 @@ type ConfigureResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`   // of the plugin
-	Does          []string               `protobuf:"bytes,3,rep,name=does,proto3" json:"does,omitempty"`         // "listener", "listener.batch", "stage", "source"
+	Does          []string               `protobuf:"bytes,3,rep,name=does,proto3" json:"does,omitempty"`         // "listener", "listener.batch", "listener.spans", "stage", "source"
 	Mistakes      []*Mistake             `protobuf:"bytes,4,rep,name=mistakes,proto3" json:"mistakes,omitempty"` // with any, the plugin does not want to run
 	Minor         int32                  `protobuf:"varint,5,opt,name=minor,proto3" json:"minor,omitempty"`      // since 1.1: of this protocol, as the plugin knows it
 	unknownFields protoimpl.UnknownFields
@@ -972,30 +972,38 @@ func (x *NameResponse) GetEvent() *Event {
 
 // Event is one webhook.
 type Event struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Pipeline      string                 `protobuf:"bytes,2,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
-	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
-	ReceivedAt    int64                  `protobuf:"varint,4,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"` // nanoseconds since 1970, as all times
-	Remote        string                 `protobuf:"bytes,5,opt,name=remote,proto3" json:"remote,omitempty"`                            // the sender's address
-	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
-	Body          []byte                 `protobuf:"bytes,7,opt,name=body,proto3" json:"body,omitempty"` // exactly as received
-	Action        string                 `protobuf:"bytes,8,opt,name=action,proto3" json:"action,omitempty"`
-	AlsoAction    string                 `protobuf:"bytes,9,opt,name=also_action,json=alsoAction,proto3" json:"also_action,omitempty"`
-	Object        string                 `protobuf:"bytes,10,opt,name=object,proto3" json:"object,omitempty"`
-	ObjectId      string                 `protobuf:"bytes,11,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`
-	Current       []byte                 `protobuf:"bytes,12,opt,name=current,proto3" json:"current,omitempty"` // JSON; empty when absent or null
-	Previous      []byte                 `protobuf:"bytes,13,opt,name=previous,proto3" json:"previous,omitempty"`
-	Meta          []byte                 `protobuf:"bytes,14,opt,name=meta,proto3" json:"meta,omitempty"`
-	Version       string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
-	Attempt       int64                  `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`                         // the sender's, from 1; 0 when it does not say
-	OccurredAt    int64                  `protobuf:"varint,17,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"` // 0 when the sender does not say
-	Facts         *Facts                 `protobuf:"bytes,18,opt,name=facts,proto3" json:"facts,omitempty"`
-	Gathered      []string               `protobuf:"bytes,19,rep,name=gathered,proto3" json:"gathered,omitempty"`                                                                       // the ids of the events that this one stands for, when it does
-	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what stages said of it
-	Replayed      bool                   `protobuf:"varint,21,opt,name=replayed,proto3" json:"replayed,omitempty"`                                                                      // since 1.1: it had been handled, and was asked for again
-	Flaw          string                 `protobuf:"bytes,22,opt,name=flaw,proto3" json:"flaw,omitempty"`                                                                               // since 1.1: in which way the body is not as its sender documents it
-	Key           []byte                 `protobuf:"bytes,23,opt,name=key,proto3" json:"key,omitempty"`                                                                                 // since 1.1: equal for repetitions of one occurrence and only for those
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Id         string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Pipeline   string                 `protobuf:"bytes,2,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
+	Source     string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	ReceivedAt int64                  `protobuf:"varint,4,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"` // nanoseconds since 1970, as all times
+	Remote     string                 `protobuf:"bytes,5,opt,name=remote,proto3" json:"remote,omitempty"`                            // the sender's address
+	Headers    []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
+	Body       []byte                 `protobuf:"bytes,7,opt,name=body,proto3" json:"body,omitempty"` // exactly as received
+	Action     string                 `protobuf:"bytes,8,opt,name=action,proto3" json:"action,omitempty"`
+	AlsoAction string                 `protobuf:"bytes,9,opt,name=also_action,json=alsoAction,proto3" json:"also_action,omitempty"`
+	Object     string                 `protobuf:"bytes,10,opt,name=object,proto3" json:"object,omitempty"`
+	ObjectId   string                 `protobuf:"bytes,11,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`
+	Current    []byte                 `protobuf:"bytes,12,opt,name=current,proto3" json:"current,omitempty"` // JSON; empty when absent or null
+	Previous   []byte                 `protobuf:"bytes,13,opt,name=previous,proto3" json:"previous,omitempty"`
+	Meta       []byte                 `protobuf:"bytes,14,opt,name=meta,proto3" json:"meta,omitempty"`
+	Version    string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
+	Attempt    int64                  `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`                         // the sender's, from 1; 0 when it does not say
+	OccurredAt int64                  `protobuf:"varint,17,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"` // 0 when the sender does not say
+	Facts      *Facts                 `protobuf:"bytes,18,opt,name=facts,proto3" json:"facts,omitempty"`
+	Gathered   []string               `protobuf:"bytes,19,rep,name=gathered,proto3" json:"gathered,omitempty"`                                                                       // the ids of the events that this one stands for, when it does
+	Labels     map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what stages said of it
+	Replayed   bool                   `protobuf:"varint,21,opt,name=replayed,proto3" json:"replayed,omitempty"`                                                                      // since 1.1: it had been handled, and was asked for again
+	Flaw       string                 `protobuf:"bytes,22,opt,name=flaw,proto3" json:"flaw,omitempty"`                                                                               // since 1.1: in which way the body is not as its sender documents it
+	Key        []byte                 `protobuf:"bytes,23,opt,name=key,proto3" json:"key,omitempty"`                                                                                 // since 1.1: equal for repetitions of one occurrence and only for those
+	// Since 1.1, and only to a plugin that said "listener.spans": where in the body current, previous and
+	// meta are, with a size above 0 in the place of the field itself.
+	CurrentAt     uint32 `protobuf:"varint,24,opt,name=current_at,json=currentAt,proto3" json:"current_at,omitempty"`
+	CurrentSize   uint32 `protobuf:"varint,25,opt,name=current_size,json=currentSize,proto3" json:"current_size,omitempty"`
+	PreviousAt    uint32 `protobuf:"varint,26,opt,name=previous_at,json=previousAt,proto3" json:"previous_at,omitempty"`
+	PreviousSize  uint32 `protobuf:"varint,27,opt,name=previous_size,json=previousSize,proto3" json:"previous_size,omitempty"`
+	MetaAt        uint32 `protobuf:"varint,28,opt,name=meta_at,json=metaAt,proto3" json:"meta_at,omitempty"`
+	MetaSize      uint32 `protobuf:"varint,29,opt,name=meta_size,json=metaSize,proto3" json:"meta_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1189,6 +1197,48 @@ func (x *Event) GetKey() []byte {
 		return x.Key
 	}
 	return nil
+}
+
+func (x *Event) GetCurrentAt() uint32 {
+	if x != nil {
+		return x.CurrentAt
+	}
+	return 0
+}
+
+func (x *Event) GetCurrentSize() uint32 {
+	if x != nil {
+		return x.CurrentSize
+	}
+	return 0
+}
+
+func (x *Event) GetPreviousAt() uint32 {
+	if x != nil {
+		return x.PreviousAt
+	}
+	return 0
+}
+
+func (x *Event) GetPreviousSize() uint32 {
+	if x != nil {
+		return x.PreviousSize
+	}
+	return 0
+}
+
+func (x *Event) GetMetaAt() uint32 {
+	if x != nil {
+		return x.MetaAt
+	}
+	return 0
+}
+
+func (x *Event) GetMetaSize() uint32 {
+	if x != nil {
+		return x.MetaSize
+	}
+	return 0
 }
 
 type Header struct {
@@ -2021,7 +2071,7 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\fNameResponse\x125\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1b.pipehook.plugin.v1.VerdictR\averdict\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12/\n" +
-	"\x05event\x18\x03 \x01(\v2\x19.pipehook.plugin.v1.EventR\x05event\"\xe4\x05\n" +
+	"\x05event\x18\x03 \x01(\v2\x19.pipehook.plugin.v1.EventR\x05event\"\xa2\a\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12\x16\n" +
@@ -2049,7 +2099,15 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\x06labels\x18\x14 \x03(\v2%.pipehook.plugin.v1.Event.LabelsEntryR\x06labels\x12\x1a\n" +
 	"\breplayed\x18\x15 \x01(\bR\breplayed\x12\x12\n" +
 	"\x04flaw\x18\x16 \x01(\tR\x04flaw\x12\x10\n" +
-	"\x03key\x18\x17 \x01(\fR\x03key\x1a9\n" +
+	"\x03key\x18\x17 \x01(\fR\x03key\x12\x1d\n" +
+	"\n" +
+	"current_at\x18\x18 \x01(\rR\tcurrentAt\x12!\n" +
+	"\fcurrent_size\x18\x19 \x01(\rR\vcurrentSize\x12\x1f\n" +
+	"\vprevious_at\x18\x1a \x01(\rR\n" +
+	"previousAt\x12#\n" +
+	"\rprevious_size\x18\x1b \x01(\rR\fpreviousSize\x12\x17\n" +
+	"\ameta_at\x18\x1c \x01(\rR\x06metaAt\x12\x1b\n" +
+	"\tmeta_size\x18\x1d \x01(\rR\bmetaSize\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"4\n" +
