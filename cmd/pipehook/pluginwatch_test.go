@@ -153,7 +153,7 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 		t.Errorf("without a file the mark is %q", got)
 	}
 	pickyPlugin.install(t, filepath.Join(p.dir, "plugins", "bin", "all")) // its listener has no objection
-	if line := pr.says(t, unused, 4); line.Key != "pipeline[0].stage[2].config.bad" || line.Line == 0 {
+	if line := pr.says(t, unused, 6); line.Key != "pipeline[0].stage[2].config.bad" || line.Line == 0 {
 		t.Errorf("it is said: %+v", line)
 	}
 	pr.says(t, "plugin replaced", 2)
