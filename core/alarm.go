@@ -23,8 +23,8 @@ type Alarm struct {
 	told    Trouble
 }
 
-// Note is told what every try came to.
-func (a *Alarm) Note(err error) {
+// Note is told what every try came to. args stand in the log beside a failure.
+func (a *Alarm) Note(err error, args ...any) {
 	if err == nil && !a.failing.Load() {
 		return
 	}
@@ -43,7 +43,7 @@ func (a *Alarm) Note(err error) {
 	default:
 		a.failing.Store(false)
 	}
-	a.told.Note(a.Log, now, err, a.Failing, a.Over)
+	a.told.Note(a.Log, now, err, a.Failing, a.Over, args...)
 }
 
 var errHalf = errors.New("half of the time that was left for the answer is over")

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,43 +16,16 @@ import (
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 )
 
-// testPlugin is the binary of the plugin in testdata, built once.
-var testPlugin = sync.OnceValues(func() ([]byte, error) { return buildTestPlugin("") })
-
-func buildTestPlugin(ldflags string) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "pipehook-test-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	bin := filepath.Join(dir, "plugin")
-	if out, err := exec.Command("go", "build", "-ldflags", ldflags, "-o", bin, "./testdata/plugin").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return os.ReadFile(bin)
-}
-
 // install puts the plugin of the tests into the folder of plugins, at once. What is behind a binary makes
 // it another file, and the same program.
 func (p *project) install(t testing.TB, name, behind string) {
 	t.Helper()
-	text, err := testPlugin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.installText(t, name, string(text)+behind)
+	p.installText(t, name, testPlugin.text(t)+behind)
 }
 
 func (p *project) installText(t testing.TB, name, text string) {
 	t.Helper()
-	path := filepath.Join(p.dir, "plugins", "bin", name)
-	p.write(t, "plugins/bin/"+name+".new", text)
-	if err := os.Chmod(path+".new", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
+	installFile(t, filepath.Join(p.dir, "plugins", "bin", name), text)
 }
 
 const pluginChain = "authenticate validate plugin dedupe persist dispatch"

@@ -211,12 +211,26 @@ func (h *userHost) remember(ctx context.Context, script string, op *effect.KVOp)
 
 // Emit is part of engine.Host and of plughost.Services.
 func (h *userHost) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error) {
+	ev, err := h.derive(by, e)
+	if err != nil {
+		return nil, err
+	}
+	ev.Plan.Listeners, ev.Refused = h.routes.Route(ev)
+	receipt, err := ev.Commit(ctx, h.commit)
+	if err != nil {
+		return nil, h.hostError(err)
+	}
+	return &effect.Emitted{ID: receipt.ID, Duplicate: receipt.Duplicate}, nil
+}
+
+// derive makes the event that is emitted, if it may be.
+func (h *userHost) derive(by effect.Caller, e *effect.Emit) (*core.Event, error) {
 	u, err := h.usage(by)
 	if err != nil {
 		return nil, err
 	}
 	if !h.spec.emits {
-		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "only a listener can emit: what a stage or a source sees may still be turned away"}
+		return nil, effect.OnlyListenersEmit()
 	}
 	if !u.more(&u.emits, maxEmits) {
 		return nil, &effect.Error{Code: "ELIMIT", Msg: fmt.Sprintf("one call may emit %d events", maxEmits)}
@@ -227,12 +241,7 @@ func (h *userHost) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (
 	if err != nil {
 		return nil, h.hostError(err)
 	}
-	ev.Plan.Listeners, ev.Refused = h.routes.Route(ev)
-	receipt, err := ev.Commit(ctx, h.commit)
-	if err != nil {
-		return nil, h.hostError(err)
-	}
-	return &effect.Emitted{ID: receipt.ID, Duplicate: receipt.Duplicate}, nil
+	return ev, nil
 }
 
 // hostError is what a script or a plugin may know of an error. Of what is ours it learns that, and the log the rest.

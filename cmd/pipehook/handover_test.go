@@ -31,7 +31,9 @@ func TestMain(m *testing.M) {
 	worker.Main()
 	switch os.Getenv(falseSuccessor) {
 	case "":
-		os.Exit(m.Run())
+		code := m.Run()
+		removeBuilds()
+		os.Exit(code)
 	case "at once":
 	case "with the store":
 		_, _ = io.WriteString(os.NewFile(4, ""), wordBuilt+"\n")
@@ -219,7 +221,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	<-pr.exit
 }
 
-func readFile(t *testing.T, path string) string {
+func readFile(t testing.TB, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -61,7 +61,7 @@ func initProject(dir string) ([]string, error) {
 		mode       os.FileMode
 	}{
 		{".env", env, 0o600},
-		{".gitignore", ".env\n*.db\n*.db-wal\n*.db-shm\n*.db.lock\npipehook.spool/\nnode_modules/\n" + devFolder + "/\n", 0o644},
+		{".gitignore", ".env\n*.db\n*.db-wal\n*.db-shm\n*.db.lock\npipehook.spool/\nnode_modules/\nplugins/bin/\n" + devFolder + "/\n", 0o644},
 	} {
 		path := filepath.Join(dir, f.name)
 		switch err := writeNew(path, []byte(f.text), f.mode); {

@@ -14,11 +14,12 @@ import (
 	"github.com/pipehook/pipehook/core/store"
 )
 
-const kvHelp = `Look at what scripts remember with ctx.kv, and change it. Each script has entries of its own, and
-ctx.kv.shared has those that all share. Values are JSON.`
+const kvHelp = `Look at what scripts and plugins remember with ctx.kv and host.KV, and change it. Each has entries of its
+own: a listener's are under its name, a stage's under stage:NAME and a source's under source:NAME. Those of
+ctx.kv.shared and host.SharedKV all share. Values are JSON.`
 
 func (c *cli) kvCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "kv", Short: "Look at what scripts remember, and change it", Long: kvHelp}
+	cmd := &cobra.Command{Use: "kv", Short: "Look at what scripts and plugins remember, and change it", Long: kvHelp}
 	cmd.AddCommand(c.kvListCommand(), c.kvGetCommand(), c.kvSetCommand(), c.kvDeleteCommand())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
@@ -31,8 +32,8 @@ type kvSpace struct {
 }
 
 func (s *kvSpace) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.script, "script", "", "the entries of this script, by its listener's name")
-	cmd.Flags().BoolVar(&s.shared, "shared", false, "the entries that all scripts share")
+	cmd.Flags().StringVar(&s.script, "script", "", "the entries of this script or plugin: its listener's name, stage:NAME or source:NAME")
+	cmd.Flags().BoolVar(&s.shared, "shared", false, "the entries that all scripts and plugins share")
 }
 
 // check refuses flags that do not say whose entries are meant; all are meant when none need be.
@@ -79,13 +80,16 @@ func (c *cli) kvListCommand() *cobra.Command {
 	var most limit
 	var asCSV bool
 	cmd := &cobra.Command{
-		Use: "list", Short: "List entries in the order of their keys", Args: cobra.NoArgs,
-		Long: `List entries in the order of their keys: of one script, of those that all share, or of everybody.
+		Use: "list", Short: "List entries in the order of their keys", Args: cobra.ArbitraryArgs, // refused below, with what was meant
+		Long: `List entries in the order of their keys: of one script or plugin, of those that all share, or of everybody.
 
 With --csv an entry is a row. The fields of values that are objects become columns, so that what a
 script collects under keys of one beginning is a report.`,
 		Example: "  pipehook kv list --script won-deals\n  pipehook kv list --shared --prefix won/ --csv > won.csv",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("pipehook kv list --script "+shellWord(args[0]), "--script says of which script or plugin, and --prefix which keys: %q stands alone", args[0])
+			}
 			if err := space.check(cmd, true); err != nil {
 				return err
 			}
@@ -149,7 +153,7 @@ func (c *cli) printKV(found []kvJSON) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "SCRIPT\tKEY\tVALUE\tVERSION\tEXPIRES")
+	fmt.Fprintln(w, "OWNER\tKEY\tVALUE\tVERSION\tEXPIRES")
 	for _, e := range found {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", plain(orWord(e.Script, "(shared)")), plain(e.Key), shortened(plain(string(e.Value)), 80), e.Version, orWord(e.ExpiresAt, "never"))
 	}

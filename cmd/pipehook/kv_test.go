@@ -33,7 +33,7 @@ func TestWhatScriptsRememberIsChangedBesideTheProcess(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &entries); err != nil || len(entries) != 2 || entries[0].Script != "" || entries[1].ExpiresAt == "" || !strings.Contains(out, "9007199254740993") {
 			t.Errorf("%v: %s", err, out)
 		}
-		if got := do(exitDone, "list"); !strings.Contains(got, "(shared)") || !strings.Contains(got, "never") {
+		if got := do(exitDone, "list"); !strings.HasPrefix(got, "OWNER ") || !strings.Contains(got, "(shared)") || !strings.Contains(got, "never") {
 			t.Errorf("got %s", got)
 		}
 		if got := do(exitDone, "list", "--shared", "--prefix", "won/", "--csv"); got != "key,title,value\nwon/1,A,9007199254740993\n" {
@@ -46,6 +46,9 @@ func TestWhatScriptsRememberIsChangedBesideTheProcess(t *testing.T) {
 		do(exitUsage, "get", "won/1")
 		do(exitUsage, "get", "--shared", "--script", "ok", "won/1")
 		do(exitUsage, "list", "--script", "")
+		if got := do(exitUsage, "list", "deal-audit"); !strings.Contains(got, "hint: pipehook kv list --script deal-audit") {
+			t.Errorf("got %s", got)
+		}
 		do(exitUsage, "list", "--json", "--csv")
 		do(exitUsage, "set", "--shared", strings.Repeat("k", 513), "1")
 		if got := do(exitUsage, "set", "--shared", "k", "hello"); !strings.Contains(got, `hint: text stands in quotes`) {

@@ -45,6 +45,13 @@ func (s *recordedServices) Measure(_ context.Context, _ effect.Caller, measures 
 	return nil
 }
 
+// measured is what was measured.
+func (s *recordedServices) measured() []effect.Measure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.measures)
+}
+
 // openPluginBench makes a bench. It is closed when nothing runs on it any more.
 func openPluginBench(conf *config.Config, rec *scripttest.Recorder) (*pluginBench, error) {
 	dir, err := os.MkdirTemp("", "pipehook-plugins-")
@@ -54,12 +61,32 @@ func openPluginBench(conf *config.Config, rec *scripttest.Recorder) (*pluginBenc
 	b := &pluginBench{conf: conf, dir: dir, heard: &heard{}, asked: &recordedServices{Recorder: rec}}
 	b.host, err = plughost.Open(plughost.Options{
 		Dir: filepath.Join(dir, "plugins"), Log: slog.New(slog.DiscardHandler), Said: func(*plughost.Spec) slog.Handler { return b.heard },
-		Services: func(*plughost.Spec) plughost.Services { return b.asked },
+		Services: b.services,
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return b, nil
+}
+
+// services judge what a plugin asks for as they do when pipehook serves.
+func (b *pluginBench) services(s *plughost.Spec) plughost.Services {
+	return &benchServices{b.asked, newEffects(nil, nil, nil, slog.New(slog.DiscardHandler)).user(pluginHostSpec(s))}
+}
+
+// benchServices are what one plugin asks.
+type benchServices struct {
+	*recordedServices
+	live *userHost
+}
+
+// Emit implements plughost.Services.
+func (s *benchServices) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error) {
+	if _, err := s.live.derive(by, e); err != nil {
+		s.Refused(by, e, err)
+		return nil, err
+	}
+	return s.recordedServices.Emit(ctx, by, e)
 }
 
 func (b *pluginBench) close() error { return errors.Join(b.host.Close(), os.RemoveAll(b.dir)) }

@@ -35,7 +35,7 @@ func (c *cli) checkPlugins(ctx context.Context, f binaryFlags, names []string) (
 	}
 	chosen, err := choosePlugins(conf, uses, names)
 	if err == nil {
-		err = f.set(chosen)
+		err = f.set(conf, chosen)
 	}
 	if err != nil {
 		return err

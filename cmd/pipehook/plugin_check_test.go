@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	if err := os.Link("plugins/bin/labstage", "plugins/bin/strange"); err != nil {
 		t.Fatal(err)
 	}
-	sum := sumOf(t, "plugins/bin/lab")
+	sum, tmp := sumOf(t, "plugins/bin/lab"), ownTemporary(t)
 	for name, test := range map[string]struct {
 		code int
 		args []string
@@ -37,7 +36,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 		"a slip":                    {exitUsage, []string{"borken"}, []string{"there is no plugin borken", `pipehook: hint: did you mean "broken"?`}},
 		"with a configuration":      {exitUsage, []string{"labstage", "--with", `{"mood":"bad"}`}, []string{"✗ labstage", "mood: must not be bad", "pipehook: hint: give it the configuration"}},
 		"one that is no JSON":       {exitUsage, []string{"labstage", "--with", "mood"}, []string{"--with is not JSON"}},
-		"one beside the file's":     {exitUsage, []string{"good", "--with", "{}"}, []string{"listener good is what listener[0] says of it"}},
+		"one beside the file's":     {exitUsage, []string{"good", "--with", "{}"}, []string{"--with and --tls are for binaries that pipeline.toml does not name, and it has the config and tls of listener good at listener[0]"}},
 		"without TLS":               {exitDone, []string{"labstage", "--tls", "off"}, []string{"✓ labstage"}},
 		"a TLS that is none":        {exitUsage, []string{"labstage", "--tls", "on"}, []string{`--tls: there is no "on"`}},
 		"a binary by its name":      {exitFailed, []string{"lab"}, []string{"✓ listener good", "✗ listener broken", "✗ listener other"}},
@@ -58,7 +57,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	if bad.OK || len(bad.Mistakes) != 1 || bad.Mistakes[0].Key != "listener[1].config.mood" || bad.Mistakes[0].Line == 0 {
 		t.Errorf("%+v", bad)
 	}
-	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "pipehook-plugins-*")); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"debug/buildinfo"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,7 @@ import (
 func (c *cli) pluginDebugCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "debug NAME", Short: "Say how to follow a plugin in a debugger", Args: cobra.ExactArgs(1),
-		Long:    "Print the commands that follow a plugin in Delve: from its first line on, in a process that the debugger\nstarts and pipehook attaches to, or in the process that runs now. Nothing is started.",
+		Long:    "Print the commands that follow a plugin in Delve: from its first line on, in a process that the debugger\nstarts and pipehook attaches to, or in the process that runs now. Of a plugin in another\nlanguage say which process it is. Nothing is started.",
 		Example: "  pipehook plugin debug deal-audit",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			conf, uses, err := c.pluginsConf()
@@ -40,10 +41,11 @@ func (c *cli) pluginDebugCommand() *cobra.Command {
 // debugging is how to follow a plugin in a debugger, as --json prints it.
 type debugging struct {
 	File    string          `json:"file"`
-	Build   string          `json:"build"`
+	NotGo   bool            `json:"notGo,omitempty"` // then there is nothing that Delve could do
+	Build   string          `json:"build,omitempty"`
 	Why     string          `json:"why,omitempty"` // the binary that there is has to be built anew
-	Exec    string          `json:"exec"`
-	Serve   string          `json:"serve"`
+	Exec    string          `json:"exec,omitempty"`
+	Serve   string          `json:"serve,omitempty"`
 	Running []debuggedPlace `json:"running"`
 }
 
@@ -52,14 +54,35 @@ type debuggedPlace struct {
 	Kind    string `json:"kind"`
 	Name    string `json:"name"`
 	PID     int    `json:"pid"`
-	Attach  string `json:"attach"`
+	Attach  string `json:"attach,omitempty"`
 	Timeout string `json:"timeout"`
 }
 
 func (c *cli) debugging(ctx context.Context, conf *config.Config, uses []placedPlugin) debugging {
 	path := uses[0].spec.Path
-	d := debugging{File: path, Why: undebuggable(path), Running: []debuggedPlace{}}
-	d.Build = debugBuild(conf, path)
+	d := debugging{File: path, Running: []debuggedPlace{}}
+	if info, err := buildinfo.ReadFile(path); err != nil {
+		d.NotGo = true
+	} else {
+		d.Why, d.Build = undebuggable(info), debugBuild(conf, path)
+		d.Exec, d.Serve = debugExec(conf, path), "PIPEHOOK_REATTACH='…' "+c.again("dev")
+	}
+	states, _ := runningStates(ctx, conf) // nothing runs, as far as is known
+	for _, s := range states {
+		at := slices.IndexFunc(uses, func(u placedPlugin) bool { return u.spec.Kind == s.Kind && u.spec.Name == s.Name })
+		if at >= 0 && s.PID != 0 {
+			one := debuggedPlace{Kind: s.Kind, Name: s.Name, PID: s.PID, Timeout: short(uses[at].timeout)}
+			if !d.NotGo {
+				one.Attach = fmt.Sprint("dlv attach ", s.PID)
+			}
+			d.Running = append(d.Running, one)
+		}
+	}
+	return d
+}
+
+// debugExec starts the binary in the debugger, where pipehook would start it.
+func debugExec(conf *config.Config, path string) string {
 	exec := "dlv exec " + shellWord(path)
 	if !strings.ContainsRune(path, filepath.Separator) {
 		exec = "dlv exec ./" + shellWord(path)
@@ -67,29 +90,18 @@ func (c *cli) debugging(ctx context.Context, conf *config.Config, uses []placedP
 	if dir := filepath.Dir(conf.Path); dir != "." {
 		exec += " --wd " + shellWord(dir)
 	}
-	d.Exec, d.Serve = exec+" -- --debug", "PIPEHOOK_REATTACH='…' "+c.again("dev")
-	states, _ := runningStates(ctx, conf) // nothing runs, as far as is known
-	for _, s := range states {
-		at := slices.IndexFunc(uses, func(u placedPlugin) bool { return u.spec.Kind == s.Kind && u.spec.Name == s.Name })
-		if at >= 0 && s.PID != 0 {
-			d.Running = append(d.Running, debuggedPlace{s.Kind, s.Name, s.PID, fmt.Sprint("dlv attach ", s.PID), short(uses[at].timeout)})
-		}
-	}
-	return d
+	return exec + " -- --debug"
 }
 
 // undebuggable says why a debugger would not follow the binary well; empty when it would.
-func undebuggable(path string) string {
-	info, err := buildinfo.ReadFile(path)
-	if err != nil {
-		return "" // it is not Go's
-	}
+func undebuggable(info *buildinfo.BuildInfo) string {
 	set := map[string]string{}
 	for _, s := range info.Settings {
 		set[s.Key] = s.Value
 	}
+	linking := strings.Fields(set["-ldflags"])
 	switch {
-	case strings.Contains(set["-ldflags"], "-s") || strings.Contains(set["-ldflags"], "-w"):
+	case slices.Contains(linking, "-s") || slices.Contains(linking, "-w"):
 		return "it was built without what debuggers read (-ldflags " + set["-ldflags"] + ")"
 	case !strings.Contains(set["-gcflags"], "-N"):
 		return "its code is optimized, so that lines and variables are missing"
@@ -133,17 +145,33 @@ func (c *cli) printDebugging(d debugging) error {
 		return c.printJSON(d)
 	}
 	w := c.stdout
+	if d.NotGo {
+		fmt.Fprintf(w, "%s is not a Go program, so Delve is of no use: follow it in the debugger of its own language.\n", d.File)
+	} else {
+		d.printDelve(w)
+	}
+	for _, p := range d.Running {
+		how := p.Attach
+		if d.NotGo {
+			how = fmt.Sprint("PID ", p.PID)
+		}
+		fmt.Fprintf(w, "\nthe process of %s %s that runs now:\n\n    %s\n\npipehook ends it when a call takes longer than %s and a second: give it a longer timeout while you look.\n", p.Kind, p.Name, how, p.Timeout)
+	}
+	if len(d.Running) == 0 {
+		fmt.Fprintln(w, "\nno process of it is known to run now.")
+	}
+	if d.NotGo {
+		fmt.Fprintln(w, "\nPIPEHOOK_REATTACH is for programs that print that line when they are started with --debug, as those of the Go SDK do.")
+	} else {
+		fmt.Fprintln(w, "\nDelve is installed with  go install github.com/go-delve/delve/cmd/dlv@latest")
+	}
+	return nil
+}
+
+func (d *debugging) printDelve(w io.Writer) {
 	if d.Why != "" {
 		fmt.Fprintf(w, "build it anew, since %s:\n\n    %s\n\n", plain(d.Why), d.Build)
 	}
 	fmt.Fprintf(w, "from its first line on, in two terminals; type  continue  in the first, and paste what it then prints:\n\n    %s\n    %s\n\n", d.Exec, d.Serve)
 	fmt.Fprintf(w, "pipehook does not end that process, and its calls have as long as you look at them.\n")
-	for _, p := range d.Running {
-		fmt.Fprintf(w, "\nthe process of %s %s that runs now:\n\n    %s\n\npipehook ends it when a call takes longer than %s and a second: give it a longer timeout while you look.\n", p.Kind, p.Name, p.Attach, p.Timeout)
-	}
-	if len(d.Running) == 0 {
-		fmt.Fprintln(w, "\nno process of it is known to run now.")
-	}
-	fmt.Fprintln(w, "\nDelve is installed with  go install github.com/go-delve/delve/cmd/dlv@latest")
-	return nil
 }

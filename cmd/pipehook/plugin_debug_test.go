@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 )
@@ -19,6 +20,14 @@ func TestHowToDebugAPluginIsSaid(t *testing.T) {
 		t.Errorf("%+v", answer)
 	}
 	says(t, exitUsage, []string{"plugin", "debug", "nosuch"}, "there is no plugin nosuch", "pipehook: hint: known here: first, lab")
+
+	if err := os.WriteFile("plugins/bin/churn", []byte("#!/usr/bin/env node\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out := says(t, exitDone, []string{"plugin", "debug", "churn"}, "churn is not a Go program", "the debugger of its own language", "no process of it is known", "PIPEHOOK_REATTACH is for programs"); strings.Contains(out, "dlv") {
+		t.Errorf("Delve can't help: %s", out)
+	}
+	says(t, exitDone, []string{"plugin", "debug", "churn", "--json"}, `"notGo": true`)
 
 	inFolder(t)
 	made := makePlugin(t, "deal-audit")

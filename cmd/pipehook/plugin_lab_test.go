@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/pipehook/pipehook/plugins/sdk"
@@ -51,7 +52,7 @@ func (l *lab) Start(_ context.Context, host *sdk.Host) error {
 }
 
 func (l *lab) Handle(ctx context.Context, ev sdk.Event) error {
-	slog.Info("handling", "event", ev.ID, "object", ev.ObjectID, "secret", l.host.Secret("api"))
+	slog.Info("handling", "event", ev.ID, "attempt", sdk.Attempt(ctx), "object", ev.ObjectID, "secret", l.host.Secret("api"))
 	fmt.Println("printed")
 	switch ev.Object {
 	case "deal":
@@ -66,7 +67,7 @@ func (l *lab) Handle(ctx context.Context, ev sdk.Event) error {
 	return nil
 }
 
-func (l *lab) Process(_ context.Context, ev *sdk.Event) (sdk.Verdict, error) {
+func (l *lab) Process(ctx context.Context, ev *sdk.Event) (sdk.Verdict, error) {
 	switch ev.Object {
 	case "person":
 		ev.Remark("no persons")
@@ -75,6 +76,11 @@ func (l *lab) Process(_ context.Context, ev *sdk.Event) (sdk.Verdict, error) {
 		return sdk.Continue, sdk.Reject(422, "no organizations")
 	case "lead":
 		return sdk.Continue, errors.New("it does not know")
+	case "product":
+		ev.Current = []byte("[1,2]")
+	case "activity":
+		_, err := l.host.Emit(ctx, sdk.Emission{Action: "added", Object: "notice"})
+		return sdk.Continue, err
 	}
 	ev.Labels = map[string]string{"mood": "good"}
 	return sdk.Continue, nil
@@ -83,6 +89,9 @@ func (l *lab) Process(_ context.Context, ev *sdk.Event) (sdk.Verdict, error) {
 func (l *lab) Name(_ context.Context, ev *sdk.Event) error {
 	if len(ev.Body) < 10 {
 		return sdk.Reject(400, "it is too short")
+	}
+	if strings.Contains(string(ev.Body), "broken") {
+		ev.Current = []byte("{")
 	}
 	ev.Action, ev.Object, ev.ObjectID, ev.Key = "added", "thing", "7", []byte("k")
 	return nil
@@ -116,6 +125,23 @@ func labProject(t *testing.T, more string) *project {
 		}
 	}
 	return p
+}
+
+// ownTemporary gives the test a folder of temporary files that nobody else uses. It has a short name, since
+// sockets are made in it.
+func ownTemporary(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lab-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("TMPDIR", dir)
+	return dir
 }
 
 func sumOf(t *testing.T, path string) string {

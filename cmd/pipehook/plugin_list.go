@@ -20,7 +20,7 @@ import (
 func (c *cli) pluginListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the plugins, who uses them, and how they do", Args: cobra.NoArgs,
-		Long: "List the binaries in plugins.dir and those that the configuration names, with the listeners, stages and\nsources that use them, and their checksums. When pipehook serves this configuration, its admin.listen is\nasked what runs. Nothing is started: what a plugin that does not run says of itself, plugin check shows.",
+		Long: "List the binaries in plugins.dir and those that the configuration names, with the listeners, stages and\nsources that use them, and their checksums. When pipehook serves this configuration, its admin.listen is\nasked what runs. Nothing is started: a version and a contract are only known of what runs, or has run;\nplugin check shows those of the others.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conf, uses, err := c.pluginsConf()
 			if err != nil {
@@ -132,7 +132,7 @@ func (c *cli) printPlugins(all []listedPlugin, unknown error) error {
 	fmt.Fprintln(w, "PLUGIN\tUSED BY\tSTATE\tPID\tSINCE\tRESTARTS\tVERSION\tCONTRACT\tSHA-256\tLAST ERROR")
 	for i := range all {
 		l := &all[i]
-		fmt.Fprintln(w, strings.Join(l.row(), "\t"))
+		fmt.Fprintln(w, strings.Join(l.row(unknown == nil), "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -143,13 +143,16 @@ func (c *cli) printPlugins(all []listedPlugin, unknown error) error {
 	return nil
 }
 
-// row is the line of the table.
-func (l *listedPlugin) row() []string {
+// row is the line of the table. asked says that what runs is known.
+func (l *listedPlugin) row(asked bool) []string {
 	user := "nobody"
 	if l.Kind != "" {
 		user = l.Kind + " " + l.Name
 	}
-	state, pid, since, restarts, version, contract, failure := "–", "–", "–", "–", "–", "–", l.Error
+	state, pid, since, restarts, version, contract, failure := "unknown", "–", "–", "–", "–", "–", l.Error
+	if asked {
+		state = "not running"
+	}
 	if s := l.Running; s != nil {
 		state, restarts = s.State, fmt.Sprint(s.Restarts)
 		if s.PID != 0 {

@@ -41,7 +41,7 @@ func TestPluginsAreListedWithWhoUsesThemAndHowTheyDo(t *testing.T) {
 			t.Errorf("%+v", one)
 		}
 	}
-	says(t, exitDone, []string{"plugin", "list"}, "PLUGIN      USED BY          STATE  PID", "labsources  nobody           –", "lab         listener pinned  –", sum[:12]+", pinned", "state is not known: pipehook does not run here")
+	says(t, exitDone, []string{"plugin", "list"}, "PLUGIN      USED BY          STATE    PID", "labsources  nobody           unknown  –", "lab         listener pinned  unknown  –", sum[:12]+", pinned", "state is not known: pipehook does not run here")
 
 	p.serve(t)
 	eventually(t, "both run", func() bool {
@@ -60,7 +60,7 @@ func TestPluginsAreListedWithWhoUsesThemAndHowTheyDo(t *testing.T) {
 		now := plugins[0].Running
 		return now.State == "running" && now.PID != s.PID && now.Restarts == 1
 	})
-	says(t, exitDone, []string{"plugin", "list"}, "lab         listener first   running  ", "1.2.3", " it ended: it was killed (SIGKILL) from outside")
+	says(t, exitDone, []string{"plugin", "list"}, "lab         listener first   running      ", "1.2.3", " it ended: it was killed (SIGKILL) from outside", "labsources  nobody           not running  –")
 	says(t, exitDone, []string{"plugin", "debug", "first"}, "the process of listener first that runs now:", "dlv attach ")
 	p.installText(t, "lab", "no program")
 	eventually(t, "both refuse the new file", func() bool {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,9 +68,7 @@ func (c *cli) pluginNewCommand() *cobra.Command {
 }
 
 func (c *cli) describePlugin(name, kind, dir string) (*newPlugin, error) {
-	switch kind {
-	case wire.Listener, wire.Stage, wire.Source:
-	default:
+	if !slices.Contains(pluginKinds, kind) {
 		return nil, usagef("it is one of "+strings.Join(pluginKinds, ", "), "there is no kind of plugin %q", kind)
 	}
 	if !core.IsName(name) {
@@ -225,6 +224,9 @@ func (c *cli) printNewPlugin(p *newPlugin, written []string, incomplete error) e
 	}
 	for _, f := range written {
 		fmt.Fprintln(c.stdout, "wrote", f)
+	}
+	if p.SDK != "" {
+		fmt.Fprintf(c.stdout, "\nits go.mod takes the SDK from the checkout %s, with a replace line: it builds on this machine only\n", p.SDK)
 	}
 	fmt.Fprintf(c.stdout, "\ninto %s:\n\n%s\nnext:  %s\n", c.path, p.table(), strings.Join(next, "\n       "))
 	return incomplete

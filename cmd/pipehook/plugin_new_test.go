@@ -105,6 +105,8 @@ var newPluginWorks = map[string]func(t *testing.T, p *project){
 		for _, answer := range []string{"accepted", "duplicate"} {
 			says(t, exitDone, []string{"trigger", "--pipeline", "deal-audit", "--file", "body.json"}, answer)
 		}
+		p.write(t, "nonsense.json", "nonsense")
+		says(t, exitFailed, []string{"trigger", "--pipeline", "deal-audit", "--file", "nonsense.json"}, "422", "the body is not JSON as it should be")
 		if events := p.events(t); len(events) != 1 || events[0].Action != "added" || events[0].Object != "invoice" || events[0].Source != "deal-audit" {
 			t.Errorf("stored: %+v", events)
 		}
@@ -129,7 +131,7 @@ func TestTheSDKOfANewPluginIsTheCheckoutThatIsNamed(t *testing.T) {
 	if code != exitFailed || !strings.Contains(errs, "pipehook: error: go mod tidy: ") || !strings.Contains(errs, "pipehook: hint: mend that, then  go -C plugins/audit mod tidy") {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
-	if !strings.Contains(out, "wrote plugins/audit/main.go") || !strings.Contains(out, "next:  go -C plugins/audit mod tidy\n       pipehook init\n") {
+	if !strings.Contains(out, "its go.mod takes the SDK from the checkout ") || !strings.Contains(out, "wrote plugins/audit/main.go") || !strings.Contains(out, "next:  go -C plugins/audit mod tidy\n       pipehook init\n") {
 		t.Errorf("it says\n%s", out)
 	}
 	here, err := os.Getwd()

@@ -14,7 +14,7 @@ import (
 )
 
 // pluginsPath is where the process that serves says how its plugins do.
-const pluginsPath = "/api/plugins"
+const pluginsPath = "/api/v1/plugins"
 
 // pluginStates is its answer. Names are only added.
 type pluginStates struct {
@@ -57,7 +57,7 @@ func (s *pluginSet) states() []pluginStateJSON {
 		})
 	}
 	slices.SortFunc(all, func(a, b pluginStateJSON) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Key, b.Key))
 	})
 	return all
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -57,7 +56,7 @@ func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored
 	}
 	chosen, err := choosePlugins(conf, uses, []string{name})
 	if err == nil {
-		err = e.set(chosen)
+		err = e.set(conf, chosen)
 	}
 	if err != nil {
 		return err
@@ -85,7 +84,11 @@ func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored
 			return err
 		}
 		tried, measured := bench.try(ctx, p, use, events)
-		return c.printTried(use, tried, measured)
+		err = c.printTried(use, tried, measured)
+		if ctx.Err() != nil {
+			return fmt.Errorf("it was interrupted after %d of %s", len(tried), counted(len(events), "event"))
+		}
+		return err
 	})
 }
 
@@ -183,7 +186,7 @@ func (b *pluginBench) try(ctx context.Context, p *plughost.Plugin, u *placedPlug
 		result := pluginResult(&one.result, one.lines, one.effects, u.spec.Secrets)
 		tried = append(tried, triedEvent{events[i].ID, events[i].Type(), one.result.Took.Microseconds(), result})
 	}
-	for _, m := range b.asked.measures {
+	for _, m := range b.asked.measured() {
 		word := "count " + m.Name + " +"
 		if m.Gauge {
 			word = "gauge " + m.Name + " "
@@ -219,26 +222,14 @@ func (u *placedPlugin) call(ctx context.Context, p *plughost.Plugin, ev core.Eve
 	defer cancel()
 	began := time.Now()
 	defer func() { r.Took = time.Since(began) }()
+	t := &triedPlugin{Plugin: p, name: u.spec.Name}
 	switch u.spec.Kind {
 	case wire.Stage:
-		j, err := p.Process(ctx, &ev)
-		if rejected, ok := errors.AsType[*wire.Rejection](err); ok {
-			return engine.Result{Err: &engine.Rejected{Status: rejected.Status, Msg: rejected.Msg}}
-		}
-		if err == nil && j.Dropped {
-			return engine.Result{Err: &engine.Dropped{Reason: j.Reason}}
-		}
-		if err == nil {
-			_, err = ev.Amend(j.Amendment) // as the stage does
-		}
-		return engine.Result{Err: err, Value: changedText(&j.Amendment)}
+		return t.stage(ctx, u, &ev)
 	case wire.Source:
-		asked := core.Event{ID: ev.ID, Source: u.spec.Name, Pipeline: ev.Pipeline, ReceivedAt: ev.ReceivedAt, Header: ev.Header, Body: ev.Body}
-		named, err := p.Name(ctx, &asked)
-		if err != nil {
-			return engine.Result{Err: err}
-		}
-		return engine.Result{Value: namedText(named)}
+		return t.source(ctx, u, &ev)
 	}
-	return engine.Result{Err: p.Handle(ctx, ev)}
+	one := []core.Delivery{{Event: ev}}
+	p.HandleBatch(ctx, u.timeout, one, func(int) bool { return true }, func(_ int, out core.Outcome) { r.Err = out.Err })
+	return r
 }

@@ -8,7 +8,7 @@ import (
 
 func TestAPluginIsTriedWithEvents(t *testing.T) {
 	p := labProject(t, moody("told", "good", "match = [\"*.deal\"]\nsecrets = { api = \"c4n4ry\" }"))
-	says(t, exitDone, []string{"plugin", "test", "told"}, "✓ told  updated.deal trial-1", "info  handling", "object=8", "secret=[redacted]",
+	says(t, exitDone, []string{"plugin", "test", "told"}, "✓ told  updated.deal trial-1", "info  handling", "attempt=1", "object=8", "secret=[redacted]",
 		`→ kv set last "8"`, "→ emit added.notice 8", "→ count deals +1", "1 event, 0 failed. Nothing was stored")
 	eventually(t, "what was printed comes before the plugin ends", func() bool {
 		_, out, _ := command(t, "plugin", "test", "told")
@@ -40,8 +40,12 @@ func TestAPluginIsTriedWithEvents(t *testing.T) {
 	says(t, exitDone, []string{"plugin", "test", "labstage"}, "✓ labstage  updated.deal", `returned {"labels":{"mood":"good"}}`)
 	says(t, exitFailed, []string{"plugin", "test", "labstage", "--event", "added.person", "--event", "added.organization", "--event", `{"action":"added","object":"lead"}`},
 		"dropped: no persons", "rejected with 422: no organizations", "✗ labstage  added.lead trial-3", "failed: it does not know")
+	says(t, exitFailed, []string{"plugin", "test", "labstage", "--event", `{"action":"added","object":"product"}`, "--event", "added.activity"},
+		"failed: labstage: it returned what a stage can't: current: must be an object or null, is an array",
+		"→ emit added.notice → only a listener can emit", "failed: only a listener can emit")
 	says(t, exitDone, []string{"plugin", "test", "labsources", "--event", "body.json"}, `returned {"action":"added","key":"k","object":"thing","objectId":"7"}`)
 	says(t, exitFailed, []string{"plugin", "test", "labsources", "--event", `{"a":1}`}, "✗ labsources", "failed: it is too short")
+	says(t, exitFailed, []string{"plugin", "test", "labsources", "--event", `{"broken":true}`}, "failed: the source returned what it can't: current: is not JSON")
 	for name, test := range map[string]struct {
 		code int
 		args []string

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/jshost/engine"
 	"github.com/pipehook/pipehook/core/jshost/scripttest"
+	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/core/source/guest"
+	stage "github.com/pipehook/pipehook/stages/plugin"
 )
 
 // triedEvent is what came of one event.
@@ -28,6 +33,57 @@ func pluginResult(r *engine.Result, heard []heardLine, effects []scripttest.Effe
 		r = &engine.Result{}
 	}
 	return scripttest.ResultOf(*r, lines, effects, secrets)
+}
+
+// triedPlugin is a plugin that stands in a chain of its own, and keeps what it said.
+type triedPlugin struct {
+	*plughost.Plugin
+	name string
+	said json.RawMessage
+}
+
+// Name is part of stage.Runner and guest.Runner.
+func (t *triedPlugin) Name() string { return t.name }
+
+// triedStage is a triedPlugin as a stage wants it.
+type triedStage struct{ *triedPlugin }
+
+// Run implements stage.Runner.
+func (t triedStage) Run(ctx context.Context, ev *core.Event, _ time.Duration) stage.Result {
+	said, err := t.Process(ctx, ev)
+	t.said = changedText(&said.Amendment)
+	return stageResult(said, err)
+}
+
+// stage has the event judged as in a chain.
+func (t *triedPlugin) stage(ctx context.Context, u *placedPlugin, ev *core.Event) engine.Result {
+	r := stage.Try(ctx, t.name, triedStage{t}, u.timeout, ev)
+	switch {
+	case r.Reject != nil:
+		return engine.Result{Err: &engine.Rejected{Status: r.Reject.Status, Msg: r.Reject.Msg}}
+	case r.Drop != nil:
+		return engine.Result{Err: &engine.Dropped{Reason: *r.Drop}}
+	}
+	return engine.Result{Err: r.Err, Value: t.said}
+}
+
+// triedSource is a triedPlugin as a source wants it.
+type triedSource struct{ *triedPlugin }
+
+// Run implements guest.Runner.
+func (t triedSource) Run(ctx context.Context, ev *core.Event, _ time.Duration) (*guest.Said, error) {
+	named, err := t.Plugin.Name(ctx, ev)
+	if err == nil {
+		t.said = namedText(named)
+	}
+	return sourceResult(named, err)
+}
+
+// source has the request named as in a chain.
+func (t *triedPlugin) source(ctx context.Context, u *placedPlugin, ev *core.Event) engine.Result {
+	asked := core.Event{ID: ev.ID, Source: t.name, Pipeline: ev.Pipeline, ReceivedAt: ev.ReceivedAt, Header: ev.Header, Body: ev.Body}
+	err := guest.New(guest.Options{Word: "plugin", Runner: triedSource{t}, Timeout: u.timeout, Headers: u.headers}).Try(ctx, &asked)
+	return engine.Result{Err: err, Value: t.said}
 }
 
 // changedText is what a stage changed, as a script would return it; nil for nothing.

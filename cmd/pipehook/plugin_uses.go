@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ import (
 type placedPlugin struct {
 	pluginUse
 	listener config.Listener // for a listener; its defaults for a binary
+	headers  []string        // that a source sees although they may hold a credential
 	wrong    error           // what was wrong there when the configuration was read
 }
 
@@ -78,7 +80,7 @@ func placedPlugins(conf *config.Config) (placed []placedPlugin, wrong error) {
 	chains, _ := errors.AsType[config.Mistakes](err)
 	mistakes = append(mistakes, chains...)
 	for _, use := range chain.plugins {
-		placed = append(placed, placedPlugin{pluginUse: use})
+		placed = append(placed, placedPlugin{pluginUse: use, headers: headersAt(conf, use.at)})
 	}
 	for _, p := range conf.Pipelines { // with mistakes in it a stage does not come as far as the draft
 		for _, s := range p.Stages {
@@ -89,6 +91,16 @@ func placedPlugins(conf *config.Config) (placed []placedPlugin, wrong error) {
 		}
 	}
 	return placed, mistakes.Err()
+}
+
+// headersAt are those that the source at a place is shown although they may hold a credential.
+func headersAt(conf *config.Config, at pluginPlace) []string {
+	for i, p := range conf.Pipelines {
+		if at.place() == fmt.Sprintf("pipeline[%d]", i) {
+			return p.SourceOptions.Headers
+		}
+	}
+	return nil
 }
 
 // choosePlugins are the plugins of the names: those of listeners, stages and sources, of binaries, and
@@ -156,7 +168,7 @@ func (u *placedPlugin) kinds() []string {
 	if u.spec.Kind != "" {
 		return []string{u.spec.Kind}
 	}
-	return []string{wire.Listener, wire.Stage, wire.Source}
+	return pluginKinds
 }
 
 // binaryFlags say of a binary what the configuration says of those that it names.
@@ -168,7 +180,7 @@ func (f *binaryFlags) add(cmd *cobra.Command) {
 }
 
 // set gives the binaries among the chosen what was said.
-func (f *binaryFlags) set(chosen []placedPlugin) error {
+func (f *binaryFlags) set(conf *config.Config, chosen []placedPlugin) error {
 	if f.tls != "auto" && f.tls != "off" {
 		return usagef("it is auto or off", "--tls: there is no %q", f.tls)
 	}
@@ -181,7 +193,7 @@ func (f *binaryFlags) set(chosen []placedPlugin) error {
 			u.spec.Plain = f.tls == "off"
 			u.spec.Config = []byte(f.config)
 		case f.tls == "off" || f.config != "":
-			return usagef("change it there, or give the binary a path that it does not name", "%s is what %s says of it", u.label(), u.at.place())
+			return usagef("change it there, or copy the binary and name the copy's path", "--with and --tls are for binaries that %s does not name, and it has the config and tls of %s at %s", conf.Path, u.label(), u.at.place())
 		}
 	}
 	return nil

@@ -54,6 +54,9 @@ func TestThePageAboutPluginsLeadsFromAnEmptyFolderToOneThatWorks(t *testing.T) {
 	}
 	eventually(t, "the plugin has greeted the event", func() bool { return strings.Contains(dev.text(t), "deal-audit: good morning  object=8") })
 
+	if text := readFile(t, ".gitignore"); !strings.Contains(text, "\nplugins/bin/\n") {
+		t.Errorf("what was built would be kept with the source: %s", text)
+	}
 	edit(t, "plugins/deal-audit/main.go", "(ctx, l.Greeting,", `(ctx, l.Greeting+" to you",`)
 	shell(t, build)
 	eventually(t, "what was built again has taken over", func() bool {

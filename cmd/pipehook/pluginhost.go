@@ -21,8 +21,13 @@ var _ plughost.Services = (*pluginHost)(nil)
 func (a *app) pluginServices() func(s *plughost.Spec) plughost.Services {
 	metrics := a.metrics.Plugins(func() map[string]telemetry.Plugin { return a.plugins.standing() })
 	return func(s *plughost.Spec) plughost.Services {
-		return &pluginHost{a.effects.user(hostSpec{what: "plugin", name: s.Caller(), emits: s.Kind == wire.Listener}), metrics}
+		return &pluginHost{a.effects.user(pluginHostSpec(s)), metrics}
 	}
+}
+
+// pluginHostSpec is what a plugin may do.
+func pluginHostSpec(s *plughost.Spec) hostSpec {
+	return hostSpec{what: "plugin", name: s.Caller(), emits: s.Kind == wire.Listener}
 }
 
 // Measure is part of plughost.Services.

@@ -214,6 +214,11 @@ func (s pluginStage) Run(ctx context.Context, ev *core.Event, timeout time.Durat
 	said, err := ask(ctx, s.runningPlugin, ev, timeout, func(ctx context.Context, p *plughost.Plugin, ev *core.Event) (wire.Judgement, error) {
 		return p.Process(ctx, ev)
 	})
+	return stageResult(said, err)
+}
+
+// stageResult is what a plugin said as a stage wants it.
+func stageResult(said wire.Judgement, err error) stage.Result {
 	if rejected, ok := errors.AsType[*wire.Rejection](err); ok {
 		return stage.Result{Reject: &stage.Reject{Status: rejected.Status, Msg: rejected.Msg, RetryAfter: rejected.RetryAfter}}
 	}
@@ -231,6 +236,11 @@ func (s pluginSource) Run(ctx context.Context, ev *core.Event, timeout time.Dura
 	named, err := ask(ctx, s.runningPlugin, ev, timeout, func(ctx context.Context, p *plughost.Plugin, ev *core.Event) (*core.Event, error) {
 		return p.Name(ctx, ev)
 	})
+	return sourceResult(named, err)
+}
+
+// sourceResult is what a plugin said as a source wants it.
+func sourceResult(named *core.Event, err error) (*guest.Said, error) {
 	if rejected, ok := errors.AsType[*wire.Rejection](err); ok {
 		return nil, &guest.Fault{Msg: rejected.Msg, Err: err}
 	}

@@ -40,6 +40,12 @@ type pluginSet struct {
 // the configuration is one process.
 type pluginMap map[string]*runningPlugin
 
+// preparedPlugins are those that a configuration wants, before it is known whether it is taken.
+type preparedPlugins struct {
+	pluginMap
+	places map[string]pluginPlace // where it names each first
+}
+
 // openPlugins starts the plugins of listeners and those of chains. One that does not run is no reason
 // not to serve; one that refuses its configuration is, like any other mistake in it.
 func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []pluginUse, p parts) error {
@@ -59,24 +65,28 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []plu
 			a.plugins.running[key] = a.plugins.begin(use)
 		}
 	}
+	return a.plugins.await(ctx, conf, p.again)
+}
+
+// await waits for the first starts. The error is what plugins refuse in the configuration, unless they have
+// to serve with it again.
+func (s *pluginSet) await(ctx context.Context, conf *config.Config, again bool) error {
 	ctx, cancel := context.WithTimeout(ctx, firstStarts)
 	defer cancel()
-	for _, r := range a.plugins.running {
+	var mistakes config.Mistakes
+	for _, r := range s.all() {
 		err := r.plugin().Ready(ctx)
 		if err == nil {
+			continue
+		}
+		if isMistake(err) && !again {
+			mistakes = append(mistakes, r.mistakes(conf, err)...)
 			continue
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("it was not ready within %s", firstStarts)
 		}
-		wrong := r.mistakes(conf, err)
-		if isMistake(err) && !p.again {
-			mistakes = append(mistakes, wrong...)
-			continue
-		}
-		for _, one := range complaints(wrong.Err()) {
-			a.log.Error("a plugin does not run; "+r.meanwhile(), append(complaintAttrs(one), r.spec.Kind, r.spec.Name)...)
-		}
+		s.complain(conf, r, "a plugin does not run; "+r.meanwhile(), err)
 	}
 	if err := mistakes.Err(); err != nil {
 		return &usageError{err: err}
@@ -84,9 +94,17 @@ func (a *app) openPlugins(ctx context.Context, conf *config.Config, chains []plu
 	return nil
 }
 
+// complain logs why a plugin does not run, with its places in the file.
+func (s *pluginSet) complain(conf *config.Config, r *runningPlugin, msg string, err error) {
+	use := pluginUse{spec: r.spec, at: r.stands()}
+	for _, one := range complaints(use.mistakes(conf, err).Err()) {
+		s.log.Error(msg, append(complaintAttrs(one), "plugin", r.spec.File(), r.spec.Kind, r.spec.Name)...)
+	}
+}
+
 // meanwhile is what becomes of events while the plugin does not run.
-func (u *pluginUse) meanwhile() string {
-	switch u.spec.Kind {
+func (r *runningPlugin) meanwhile() string {
+	switch r.spec.Kind {
 	case wire.Stage:
 		return "its on_failure says what becomes of each event"
 	case wire.Source:
@@ -97,14 +115,15 @@ func (u *pluginUse) meanwhile() string {
 
 // prepare starts what the configuration names and does not run as it should, on the side. When one
 // does not start, nothing has changed.
-func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []pluginUse) (pluginMap, error) {
+func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []pluginUse) (preparedPlugins, error) {
 	uses, mistakes := listenerPlugins(conf)
-	next, fresh := pluginMap{}, pluginMap{}
+	next, fresh := preparedPlugins{pluginMap{}, map[string]pluginPlace{}}, pluginMap{}
 	for _, use := range append(uses, chains...) {
 		key := use.key()
-		if next[key] != nil {
+		if next.pluginMap[key] != nil {
 			continue
 		}
+		next.places[key] = use.at
 		s.mu.Lock()
 		before := s.running[key]
 		s.mu.Unlock()
@@ -113,11 +132,10 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []p
 		case err != nil:
 			mistakes = append(mistakes, use.mistakes(conf, err)...)
 		case same:
-			before.move(use.at)
-			next[key] = before
+			next.pluginMap[key] = before
 		default:
-			next[key] = s.begin(use)
-			fresh[key] = next[key]
+			fresh[key] = s.begin(use)
+			next.pluginMap[key] = fresh[key]
 		}
 	}
 	for _, r := range fresh {
@@ -127,7 +145,7 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []p
 	}
 	if err := mistakes.Err(); err != nil {
 		s.drop(fresh, 0)
-		return nil, err
+		return next, err
 	}
 	return next, nil
 }
@@ -143,10 +161,10 @@ func (s *pluginSet) isCurrent(use *pluginUse, r *runningPlugin) (bool, error) {
 }
 
 // forget drops what was prepared and is not to be used.
-func (s *pluginSet) forget(next pluginMap) {
+func (s *pluginSet) forget(next preparedPlugins) {
 	fresh := pluginMap{}
 	s.mu.Lock()
-	for key, r := range next {
+	for key, r := range next.pluginMap {
 		if s.running[key] != r {
 			fresh[key] = r
 		}
@@ -156,16 +174,19 @@ func (s *pluginSet) forget(next pluginMap) {
 }
 
 // use puts what was prepared in its place, and returns what is not used any more.
-func (s *pluginSet) use(next pluginMap) (dropped pluginMap) {
+func (s *pluginSet) use(next preparedPlugins) (dropped pluginMap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	dropped = pluginMap{}
 	for key, r := range s.running {
-		if next[key] != r {
+		if next.pluginMap[key] != r {
 			dropped[key] = r
 		}
 	}
-	s.running = next
+	s.running = next.pluginMap
+	for key, r := range s.running {
+		r.move(next.places[key])
+	}
 	return dropped
 }
 
@@ -235,7 +256,7 @@ func (s *pluginSet) subscriptions(conf *config.Config) (subs []delivery.Subscrip
 func (s *pluginSet) Run(ctx context.Context) error {
 	s.watch(ctx)
 	s.release()
-	s.drop(s.use(pluginMap{}), 0)
+	s.drop(s.use(preparedPlugins{}), 0)
 	s.leaving.Wait()
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,34 +12,6 @@ import (
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/plughost"
 )
-
-// buildPlugin builds a plugin of the module, or one of this text.
-func buildPlugin(t *testing.T, into, pkg, text string) {
-	t.Helper()
-	args := []string{"build", "-o", into, "./" + pkg}
-	if text != "" {
-		root, err := filepath.Abs("../..")
-		if err != nil {
-			t.Fatal(err)
-		}
-		source, overlay := filepath.Join(t.TempDir(), "main.go"), filepath.Join(t.TempDir(), "overlay.json")
-		list, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, pkg, "main.go"): source}})
-		for path, content := range map[string][]byte{source: []byte(text), overlay: list} {
-			if err := os.WriteFile(path, content, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		args = append([]string{"build", "-overlay", overlay}, args[1:]...)
-	}
-	cmd := exec.Command("go", args...)
-	cmd.Dir = "../.."
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-}
 
 func pluginListener(name, more string) string {
 	return fmt.Sprintf("[[listener]]\nname = %q\nplugin = %q\n%s\n", name, name, more)

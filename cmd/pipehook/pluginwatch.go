@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -94,18 +96,22 @@ func (s *pluginSet) watch(ctx context.Context) {
 			busy[path] = done
 			working.Go(func() { // one for each file, ends with ctx
 				defer close(done)
-				s.renew(ctx, path, is.stamp, stale)
+				s.renew(ctx, is.stamp, stale)
 			})
 		}
 	}
 }
 
+// byPath are the plugins by the files that they are started from, of each in the file's order.
 func (s *pluginSet) byPath() map[string][]*runningPlugin {
 	all := map[string][]*runningPlugin{}
 	for _, r := range s.all() {
 		if r.spec.Attach == nil { // else the file is not what runs
 			all[r.spec.Path] = append(all[r.spec.Path], r)
 		}
+	}
+	for _, users := range all {
+		slices.SortFunc(users, func(a, b *runningPlugin) int { return cmp.Compare(a.stands().plugin, b.stands().plugin) })
 	}
 	return all
 }
@@ -127,35 +133,33 @@ func changed(users []*runningPlugin, is seenFile) (stale []*runningPlugin) {
 // renew gives those who use a file the one that is there now, one after another: a machine that starts
 // many processes at once does nothing else. What does not start for one of them for a reason that is not
 // its configuration starts for none.
-func (s *pluginSet) renew(ctx context.Context, path string, file fileStamp, users []*runningPlugin) {
+func (s *pluginSet) renew(ctx context.Context, file fileStamp, users []*runningPlugin) {
 	var renewed []string
-	said := map[string]bool{} // of those that look at the same
 	var broken error
 	for _, r := range users {
 		r.took(file)
 		if broken != nil {
 			r.refuse(broken)
+		}
+		if broken != nil || ctx.Err() != nil {
 			continue
 		}
 		next, err := s.successor(ctx, r)
-		if err == nil && next == nil || ctx.Err() != nil {
-			continue // it runs what is there
-		}
-		if err == nil && s.replace(r, next) && r.spec.Kind == wire.Listener {
-			renewed = append(renewed, r.spec.Name)
-		}
-		if err == nil {
-			continue
-		}
-		r.refuse(err)
-		if !said[err.Error()] {
-			said[err.Error()] = true
-			for _, one := range complaints(r.mistakes(s.conf(), err).Err()) {
-				s.log.Error("the plugin's new file is not used; the old one goes on", append(complaintAttrs(one), "plugin", r.spec.File(), r.spec.Kind, r.spec.Name, "binary", path)...)
+		switch {
+		case next != nil:
+			if s.replace(r, next) && r.spec.Kind == wire.Listener {
+				renewed = append(renewed, r.spec.Name)
 			}
-		}
-		if !isMistake(err) && !isPinned(err) {
-			broken = err
+		case err != nil && ctx.Err() == nil:
+			r.refuse(err)
+			meanwhile := "the old one goes on"
+			if r.plugin().State().Word != plughost.Running {
+				meanwhile = r.meanwhile()
+			}
+			s.complain(s.conf(), r, "the plugin's new file is not used; "+meanwhile, err)
+			if !isMistake(err) && !isPinned(err) {
+				broken = err
+			}
 		}
 	}
 	if len(renewed) > 0 && s.told != nil {

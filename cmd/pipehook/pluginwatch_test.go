@@ -90,18 +90,15 @@ func TestABinaryIsReplacedUnderLoad(t *testing.T) {
 // overwrite writes over a plugin's file in place, as cp does, slowly: half of it is there for a while.
 func (p *project) overwrite(t *testing.T, name, behind string) {
 	t.Helper()
-	text, err := testPlugin()
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testPlugin.text(t)
 	f, err := os.OpenFile(filepath.Join(p.dir, "plugins", "bin", name), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(text[:len(text)/2]); err != nil {
+	if _, err := f.WriteString(text[:len(text)/2]); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteString(string(text[len(text)/2:]) + behind); err != nil {
+	if _, err := f.WriteString(text[len(text)/2:] + behind); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -152,13 +149,9 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 	if got := label(); got != "on" {
 		t.Errorf("without a file the mark is %q", got)
 	}
-	picky, err := buildTestPlugin("-X main.picky=yes")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.installText(t, "all", string(picky)) // its listener has no objection
-	if line := pr.says(t, unused, 6); !strings.Contains(line.Err, "pipeline[0].stage[2].config.bad: must not be true") {
-		t.Errorf("it is said that %s", line.Err)
+	pickyPlugin.install(t, filepath.Join(p.dir, "plugins", "bin", "all")) // its listener has no objection
+	if line := pr.says(t, unused, 6); line.Key != "pipeline[0].stage[2].config.bad" || line.Line == 0 {
+		t.Errorf("it is said: %+v", line)
 	}
 	pr.says(t, "plugin replaced", 2)
 	if got := label(); got != "on" {
@@ -190,7 +183,7 @@ func TestABinaryThatIsNotThePinnedOneIsNotUsed(t *testing.T) {
 	pr.says(t, "plugin started", 3)
 	p.install(t, "all", "another")
 	if line := pr.says(t, "the plugin's new file is not used", 1); !strings.Contains(line.Err, "has the SHA-256 ") || !strings.Contains(line.Err, "which is not the pinned "+sum) || line.Key != "listener[1].sha256" || line.Line == 0 {
-		t.Errorf("it is said that %+v", line)
+		t.Errorf("it is said: %+v", line)
 	}
 	pr.says(t, "plugin replaced", 2) // the others are not pinned
 	r := p.post(t, titled(t, "plain"))

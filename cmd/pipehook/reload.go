@@ -130,7 +130,7 @@ func (a *app) take(ctx context.Context, conf *config.Config) error {
 	}
 	deps := a.deps
 	deps.Resolve = func(path string) string { return beside(conf, path) }
-	chain := a.chains.draft(conf, plugins)
+	chain := a.chains.draft(conf, plugins.pluginMap)
 	hooks, err := assemble(conf, deps, chain)
 	if err != nil {
 		chain.drop()

@@ -236,6 +236,6 @@ func scriptTable(s *newScript, script string) string {
 
 // chainOf is a whole chain for a source of one's own.
 func chainOf(name string) string {
-	return fmt.Sprintf("  [[pipeline.stage]]\n  use = \"authenticate\"\n  signature = { header = \"X-Signature\", secret = \"${%s_SECRET}\" }\n\n  [[pipeline.stage]]\n  use = \"dedupe\"\n\n  [[pipeline.stage]]\n  use = \"persist\"\n\n  [[pipeline.stage]]\n  use = \"dispatch\"\n",
+	return fmt.Sprintf("  [[pipeline.stage]]\n  use = \"authenticate\"\n  signature = { header = \"X-Signature\", secret = \"${%s_SECRET}\" }\n\n  [[pipeline.stage]]\n  use = \"validate\"\n\n  [[pipeline.stage]]\n  use = \"dedupe\"\n\n  [[pipeline.stage]]\n  use = \"persist\"\n\n  [[pipeline.stage]]\n  use = \"dispatch\"\n",
 		strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 }

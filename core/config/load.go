@@ -70,7 +70,6 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Plugins: p.Plugins, Spool: p.Spool, doc: l.doc}
 	for i, table := range l.tables(pipelineKey, tree, "[[pipeline]]") {
 		p := l.pipeline(index(pipelineKey, i), table, conf.Plugins.Limits)
-		l.secrets(index(pipelineKey, i)+".source_options.secrets", p.SourceOptions.Secrets)
 		l.checkSource(index(pipelineKey, i), &p, conf.LongestGuest())
 		conf.Pipelines = append(conf.Pipelines, p)
 	}

@@ -25,6 +25,11 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Msg }
 
+// OnlyListenersEmit is what a stage or a source is told that emits.
+func OnlyListenersEmit() *Error {
+	return &Error{Code: "ENOTAVAILABLE", Msg: "only a listener can emit: what a stage or a source sees may still be turned away"}
+}
+
 // KVOp is one operation on what was remembered.
 type KVOp struct {
 	Op        string        `json:"op"` // "get", "set", "delete" or "list"

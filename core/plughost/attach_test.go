@@ -73,6 +73,7 @@ func shortDir(t *testing.T) string {
 }
 
 func TestAPluginInADebuggerIsAttachedAndLeftAlone(t *testing.T) {
+	t.Parallel()
 	cache := shortDir(t)
 	cmd, there := debugged(t, cache)
 	attached := func(s *plughost.Spec) {
@@ -134,6 +135,7 @@ func TestAPluginInADebuggerIsAttachedAndLeftAlone(t *testing.T) {
 }
 
 func TestADebuggedPluginThatRefusesItsConfigurationSaysSo(t *testing.T) {
+	t.Parallel()
 	_, there := debugged(t, shortDir(t))
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	spec := labSpec(t.TempDir())
@@ -148,6 +150,7 @@ func TestADebuggedPluginThatRefusesItsConfigurationSaysSo(t *testing.T) {
 }
 
 func TestWhatIsNoPlaceOfAPluginInADebuggerIsRefused(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"":                                    "it is not what a plugin says that is started with --debug",
 		"/sock":                               "it is not what a plugin says that is started with --debug",
@@ -169,6 +172,7 @@ func TestWhatIsNoPlaceOfAPluginInADebuggerIsRefused(t *testing.T) {
 // Each place that names the binary has a connection of its own to the process, and what it asks pipehook
 // is about its own events.
 func TestAProcessInADebuggerIsAllThatItsPluginCanBe(t *testing.T) {
+	t.Parallel()
 	_, there := debuggedAs(t, shortDir(t), guise(t, "stage-and-source"), "both")
 	b := newBench(t, plughost.Limits{})
 	stage := b.Start(plughost.Spec{Kind: wire.Stage, Name: "one", Attach: there})
@@ -190,6 +194,7 @@ func TestAProcessInADebuggerIsAllThatItsPluginCanBe(t *testing.T) {
 }
 
 func TestAPluginInADebuggerAsksForEffects(t *testing.T) {
+	t.Parallel()
 	_, there := debugged(t, shortDir(t))
 	c := newClerk()
 	dir := shortDir(t) // where sockets find room

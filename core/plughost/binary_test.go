@@ -16,6 +16,7 @@ import (
 
 // Whatever becomes of the file while it is copied, the copy that may be run is what was asked for.
 func TestACopyIsWhatWasCheckedHoweverTheFileChanges(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "plugin")
 	good, evil := bytes.Repeat([]byte("good"), 20_000), bytes.Repeat([]byte("evil"), 20_000)

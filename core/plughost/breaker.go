@@ -10,7 +10,8 @@ const (
 	lasting       = time.Minute
 	lastingEvents = 100
 
-	// maxCrashes is how many runs in a row may end sooner before the next starts are put off.
+	// maxCrashes is how many runs in a row may end sooner, by themselves or since a call to them failed, before
+	// the next starts are put off.
 	maxCrashes = 5
 )
 
@@ -19,7 +20,7 @@ type run struct {
 	began   bool // it has taken its configuration
 	lasted  time.Duration
 	handled int  // events
-	ours    bool // we have ended it
+	hung    bool // so we have ended it
 }
 
 func (r *run) good() bool { return r.lasted >= lasting || r.handled >= lastingEvents }
@@ -46,7 +47,7 @@ func (b *breaker) after(r run) (pause time.Duration, opened bool) {
 		b.crashes = 0
 	case !r.began:
 		b.crashes = max(b.crashes, maxCrashes-2) + 1
-	case !r.ours:
+	case !r.hung:
 		b.crashes++
 	}
 	return b.pause(), b.open() && !was

@@ -14,7 +14,7 @@ func TestTheBreakerOpensForThoseWhoKeepCrashing(t *testing.T) {
 		crash  = run{began: true, lasted: s, handled: 99}
 		long   = run{began: true, lasted: time.Minute}
 		busy   = run{began: true, lasted: s, handled: 100}
-		hang   = run{began: true, lasted: s, ours: true}
+		hang   = run{began: true, lasted: s, hung: true}
 		failed = run{}
 	)
 	for _, test := range []struct {

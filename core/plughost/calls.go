@@ -31,8 +31,9 @@ func (p *Plugin) Process(ctx context.Context, ev *core.Event) (j wire.Judgement,
 		if j, err = i.wire.Process(ctx, timeout, g); err == nil {
 			j.Reason = i.voice.secrets.Redact(j.Reason)
 		}
+		ofCall := asCall(err)
 		err = i.hidden(err)
-		return asCall(err)
+		return ofCall
 	})
 	if callErr != nil {
 		return wire.Judgement{}, callErr
@@ -45,8 +46,9 @@ func (p *Plugin) Process(ctx context.Context, ev *core.Event) (j wire.Judgement,
 func (p *Plugin) Name(ctx context.Context, ev *core.Event) (named *core.Event, err error) {
 	callErr := p.call(ctx, ev, func(ctx context.Context, i *instance, timeout time.Duration, g wire.Given) error {
 		named, err = i.wire.Name(ctx, timeout, g)
+		ofCall := asCall(err)
 		err = i.hidden(err)
-		return asCall(err)
+		return ofCall
 	})
 	if callErr != nil {
 		return nil, callErr

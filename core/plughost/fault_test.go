@@ -143,6 +143,7 @@ func heap() uint64 {
 
 // The file is another one every moment. What does not have the checksum never runs.
 func TestAFileThatIsSwappedWhileItIsStartedNeverRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path, mark := filepath.Join(dir, "plugin"), filepath.Join(dir, "ran")
 	good, evil := "#!/bin/sh\nexit 3\n", "#!/bin/sh\ntouch "+mark+"\n"
@@ -190,6 +191,7 @@ func TestAFileThatIsSwappedWhileItIsStartedNeverRuns(t *testing.T) {
 
 // What a plugin has started goes with it, in whatever group it is.
 func TestNothingOfAProcessOutlivesIt(t *testing.T) {
+	t.Parallel()
 	if !onLinux() {
 		t.Skip("what has left its group is not found on this system")
 	}

@@ -33,6 +33,7 @@ import (
 // guises are what the test's own binary is when it is called so.
 var guises = map[string]func(){
 	"garbled":          func() { garbled(true, "") },
+	"breaks":           breaks,
 	"garbled-at-once":  func() { garbled(false, "") },
 	"of-another":       ofAnother,
 	"of-the-future":    func() { ofVersion(wire.Version + 1) },
@@ -62,16 +63,10 @@ func (nothing) Name(context.Context, *sdk.Event) error                   { retur
 // garbled answers all that it is asked with bytes that are no message, but for its configuration if it
 // takes one.
 func garbled(configures bool, certificate string) {
-	socket := filepath.Join(os.Getenv(goplugin.EnvUnixSocketDir), "s")
-	at, err := net.Listen("unix", socket)
+	manifest, err := proto.Marshal(all)
 	if err != nil {
 		panic(err)
 	}
-	manifest, err := proto.Marshal(&pluginv1.ConfigureResponse{Name: "garbled", Version: "1", Does: []string{wire.Listener, "listener.batch", wire.Stage, wire.Source}})
-	if err != nil {
-		panic(err)
-	}
-	fmt.Printf("1|%d|unix|%s|grpc|%s\n", wire.Version, socket, certificate)
 	server := grpc.NewServer(grpc.ForceServerCodec(raw{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 		var in []byte
 		_ = stream.RecvMsg(&in) // whatever it is
@@ -81,7 +76,56 @@ func garbled(configures bool, certificate string) {
 		}
 		return stream.SendMsg(&out)
 	}))
+	serveByHand(server, certificate)
+}
+
+// all is what a plugin says that can be everything.
+var all = &pluginv1.ConfigureResponse{Name: "garbled", Version: "1", Does: []string{wire.Listener, "listener.batch", wire.Stage, wire.Source}}
+
+// serveByHand serves without go-plugin, as plugins in other languages do.
+func serveByHand(server *grpc.Server, certificate string) {
+	socket := filepath.Join(os.Getenv(goplugin.EnvUnixSocketDir), "s")
+	at, err := net.Listen("unix", socket)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("1|%d|unix|%s|grpc|%s\n", wire.Version, socket, certificate)
 	_ = server.Serve(at)
+}
+
+// breaks answers all that it is asked with an error of gRPC, in which its secrets are.
+func breaks() {
+	server, end := grpc.NewServer(), &breaking{}
+	pluginv1.RegisterPluginServiceServer(server, end)
+	pluginv1.RegisterListenerServiceServer(server, end)
+	pluginv1.RegisterStageServiceServer(server, end)
+	pluginv1.RegisterSourceServiceServer(server, end)
+	serveByHand(server, "")
+}
+
+type breaking struct {
+	pluginv1.UnimplementedPluginServiceServer
+	pluginv1.UnimplementedListenerServiceServer
+	pluginv1.UnimplementedStageServiceServer
+	pluginv1.UnimplementedSourceServiceServer
+	secrets map[string]string
+}
+
+func (b *breaking) Configure(_ context.Context, req *pluginv1.ConfigureRequest) (*pluginv1.ConfigureResponse, error) {
+	b.secrets = req.GetSecrets()
+	return all, nil
+}
+
+func (b *breaking) Handle(context.Context, *pluginv1.HandleRequest) (*pluginv1.HandleResponse, error) {
+	return nil, fmt.Errorf("no luck with %v", b.secrets)
+}
+
+func (b *breaking) Process(context.Context, *pluginv1.ProcessRequest) (*pluginv1.ProcessResponse, error) {
+	return nil, fmt.Errorf("no luck with %v", b.secrets)
+}
+
+func (b *breaking) Name(context.Context, *pluginv1.NameRequest) (*pluginv1.NameResponse, error) {
+	return nil, fmt.Errorf("no luck with %v", b.secrets)
 }
 
 // raw sends bytes as they are.
@@ -130,6 +174,7 @@ func ofVersion(v int) {
 }
 
 func TestAPluginOfAnotherProgramOrVersionIsRefusedWithTheReason(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]string{
 		"of-another":       "it is a plugin of another program",
 		"of-the-future":    "it speaks version 2 of the plugin protocol, and this pipehook speaks version 1",
@@ -139,6 +184,7 @@ func TestAPluginOfAnotherProgramOrVersionIsRefusedWithTheReason(t *testing.T) {
 		"claims-tls":       "it does not serve as it said",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 			plain := name == "garbled-at-once" || name == "hides-tls"
 			p := b.Start(plughost.Spec{Kind: wire.Listener, Path: guise(t, name), Plain: plain})
@@ -152,6 +198,7 @@ func TestAPluginOfAnotherProgramOrVersionIsRefusedWithTheReason(t *testing.T) {
 // What makes no sense is a failure of the call, and the process is replaced: what it would do next nobody
 // knows.
 func TestAPluginThatAnswersNonsenseIsReplaced(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	for _, kind := range []string{wire.Listener, wire.Stage, wire.Source} {
 		p := b.Start(plughost.Spec{Kind: kind, Name: "x", Path: guise(t, "garbled"), Plain: true})
@@ -178,5 +225,21 @@ func TestAPluginThatAnswersNonsenseIsReplaced(t *testing.T) {
 		if alive(pid) {
 			t.Errorf("%s: process %d lives on", kind, pid)
 		}
+	}
+}
+
+// Nonsense comes at once, so that a process for each call would keep the machine busy.
+func TestAPluginThatKeepsAnsweringNonsenseIsStartedMoreAndMoreSeldom(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
+	p := b.Start(plughost.Spec{Kind: wire.Listener, Name: "x", Path: guise(t, "breaks"), Plain: true})
+	var err error
+	for range 6 {
+		if err = handle(t, p, "nothing"); core.KindOf(err) == core.Unavailable {
+			break
+		}
+	}
+	if core.KindOf(err) != core.Unavailable || core.RetryAfter(err) < 59*time.Minute {
+		t.Errorf("the sixth call: %v, again after %s", err, core.RetryAfter(err))
 	}
 }

@@ -42,7 +42,7 @@ func (p *Plugin) watch(i *instance, brake *breaker) {
 			silences++
 		}
 		handled = now
-		if silences == maxSilences && !p.busy() {
+		if silences >= maxSilences && !p.busy() {
 			i.condemn(fmt.Sprintf("it was asked %d times whether it lives, and did not answer", maxSilences))
 		}
 	}

@@ -166,7 +166,7 @@ func (i *instance) call(ctx context.Context, event string, do func(ctx context.C
 	}
 	timeout := time.Until(deadline)
 	if timeout <= 0 {
-		return ctx.Err()
+		return context.DeadlineExceeded // ctx may not have noticed
 	}
 	timeout = i.granted(timeout)
 	patient, _, end := i.waiting(ctx, timeout)
@@ -262,9 +262,12 @@ func (i *instance) broken(err error) error {
 	if over {
 		return &core.Error{Kind: core.Crashed, Msg: "the plugin ended during the call: " + i.lastWords()}
 	}
-	i.condemn("a call to it failed")
-	return fmt.Errorf("the plugin was ended, because a call to it failed: %w", err)
+	i.condemn(whyBroken)
+	return i.hidden(fmt.Errorf("the plugin was ended, because a call to it failed: %w", err))
 }
+
+// whyBroken is why a process is ended that has answered what is no answer, with an error of gRPC for instance.
+const whyBroken = "a call to it failed"
 
 func failed(msg string) error { return &core.Error{Kind: core.Failed, Msg: msg} }
 
@@ -295,6 +298,12 @@ func (i *instance) condemned() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.why
+}
+
+// hung reports whether we have ended it because it did not answer, or has to stop.
+func (i *instance) hung() bool {
+	why := i.condemned()
+	return why != "" && why != whyBroken
 }
 
 // handled is how many calls it has answered.

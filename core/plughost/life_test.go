@@ -15,6 +15,7 @@ import (
 )
 
 func TestAPluginSaysWhatItDoes(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	before := time.Now()
 	p := b.lab(t, "")
@@ -38,6 +39,7 @@ func TestAPluginSaysWhatItDoes(t *testing.T) {
 }
 
 func TestAPluginThatDoesNotRunSaysWhyAndWhenItIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	p := b.Start(plughost.Spec{Path: "/bin/false", Kind: wire.Stage, Name: "no"})
 	until(t, "the second start has failed", func() bool { return p.State().Restarts == 1 && p.State().Word == plughost.Waiting })
@@ -49,6 +51,7 @@ func TestAPluginThatDoesNotRunSaysWhyAndWhenItIsTriedAgain(t *testing.T) {
 
 // A stopped process takes no part in anything, and nobody would notice before the next event.
 func TestAnIdlePluginThatFreezesIsReplaced(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{Idle: 50 * time.Millisecond, Health: 200 * time.Millisecond})
 	p := b.lab(t, "")
 	pid := number(t, p, "pid")
@@ -66,6 +69,7 @@ func TestAnIdlePluginThatFreezesIsReplaced(t *testing.T) {
 }
 
 func TestAnIdlePluginThatAnswersIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{Idle: 2 * time.Millisecond})
 	p := b.lab(t, "")
 	pid := number(t, p, "pid")
@@ -78,6 +82,7 @@ func TestAnIdlePluginThatAnswersIsLeftAlone(t *testing.T) {
 }
 
 func TestAPluginThatKeepsCrashingIsStartedMoreAndMoreSeldom(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	p := b.lab(t, "")
 	for range 5 {
@@ -97,6 +102,7 @@ func TestAPluginThatKeepsCrashingIsStartedMoreAndMoreSeldom(t *testing.T) {
 }
 
 func TestABreakerThatClosesSaysSo(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: 10 * time.Millisecond, Idle: 10 * time.Millisecond})
 	p := b.lab(t, "")
 	for range 5 {

@@ -34,6 +34,7 @@ func TestAPluginThatTakesTooMuchMemoryDiesOfThatAlone(t *testing.T) {
 }
 
 func TestAPluginMayHaveSoManyOpenFiles(t *testing.T) {
+	t.Parallel()
 	if !onLinux() {
 		t.Skip("the system does not limit a process's files from outside")
 	}
@@ -46,6 +47,7 @@ func TestAPluginMayHaveSoManyOpenFiles(t *testing.T) {
 
 // Too few to start with is an error with its reason.
 func TestAPluginThatMayHaveNoFilesSaysWhyItEnds(t *testing.T) {
+	t.Parallel()
 	if !onLinux() {
 		t.Skip("the system does not limit a process's files from outside")
 	}
@@ -59,6 +61,7 @@ func TestAPluginThatMayHaveNoFilesSaysWhyItEnds(t *testing.T) {
 
 // Also what Go's runtime raises at its own start is lowered again before the plugin is told anything.
 func TestLimitsHoldBeforeTheConfigurationComes(t *testing.T) {
+	t.Parallel()
 	if !onLinux() {
 		t.Skip("limits are not set on this system")
 	}
@@ -79,6 +82,7 @@ func TestLimitsHoldBeforeTheConfigurationComes(t *testing.T) {
 }
 
 func TestAPluginServesWithOrWithoutTLSAsItIsToldTo(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	p := b.lab(t, "", func(s *plughost.Spec) { s.Plain = true })
 	if err := handle(t, p, "nothing"); err != nil {

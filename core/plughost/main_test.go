@@ -39,19 +39,26 @@ const hostEnv = "PLUGHOST_TEST_HOST"
 func TestMain(m *testing.M) {
 	if guise := guises[filepath.Base(os.Args[0])]; guise != nil {
 		guise()
-		return
+		vanish()
 	}
 	switch {
 	case os.Getenv(wire.Handshake.MagicCookieKey) != "" && filepath.Base(os.Args[0]) == oldLab:
 		serveOld()
+		vanish()
 	case os.Getenv(wire.Handshake.MagicCookieKey) != "", slices.Contains(os.Args, "--debug"):
 		lab()
+		if os.Getenv(wire.Handshake.MagicCookieKey) != "" {
+			vanish()
+		}
 	case os.Getenv(hostEnv) != "":
 		victim(os.Getenv(hostEnv))
 	default:
 		goleak.VerifyTestMain(m)
 	}
 }
+
+// vanish ends a plugin that has done its work. With the race detector an exit takes a second.
+func vanish() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }
 
 type labConfig struct {
 	Greeting string `json:"greeting"`
@@ -81,6 +88,8 @@ func (l *labListener) Start(ctx context.Context, host *sdk.Host) error {
 		time.Sleep(time.Hour)
 	case "tell":
 		return sdk.Wrong("greeting", "is not "+host.Secret("word"))
+	case "leak":
+		return fmt.Errorf("no database at postgres://u:%s@h/d", host.Secret("word"))
 	case "ask":
 		_, err := host.Emit(ctx, sdk.Emission{Action: "too", Object: "early"})
 		return host.KV().Set(ctx, "started", fmt.Sprint(err), 0)

@@ -27,6 +27,7 @@ import (
 )
 
 func TestAnEventArrivesWhole(t *testing.T) {
+	t.Parallel()
 	p := newBench(t, plughost.Limits{}).lab(t, "")
 	ev := core.Event{
 		ID: "0192", Pipeline: "crm", Source: "pipedrive", ReceivedAt: time.Unix(1700000000, 123456789).UTC(),
@@ -57,6 +58,7 @@ func TestTheLongestBodyFits(t *testing.T) {
 }
 
 func TestAPluginSaysWhatItsErrorMeans(t *testing.T) {
+	t.Parallel()
 	p := newBench(t, plughost.Limits{}).lab(t, "")
 	if err := handle(t, p, "nothing"); err != nil {
 		t.Error(err)
@@ -72,11 +74,13 @@ func TestAPluginSaysWhatItsErrorMeans(t *testing.T) {
 // A process that ends takes its attempt with it at once, counts as a crash, and is followed by the
 // next, which serves.
 func TestAProcessThatEndsIsACrashAndIsReplacedAtOnce(t *testing.T) {
+	t.Parallel()
 	for object, want := range map[string]string{
 		"panic": "exit status 2 (panic: the plugin has a bug", "elsewhere": "panic: a bug elsewhere",
 		"exit": "exit status 7", "clean": "exit status 0", "kill": "it was killed (SIGKILL) from outside",
 	} {
 		t.Run(object, func(t *testing.T) {
+			t.Parallel()
 			p := newBench(t, plughost.Limits{}).lab(t, "")
 			if err := handle(t, p, "nothing"); err != nil {
 				t.Fatal(err)
@@ -97,8 +101,10 @@ func TestAProcessThatEndsIsACrashAndIsReplacedAtOnce(t *testing.T) {
 }
 
 func TestAPluginThatHangsIsEndedAndCostsNobodyElse(t *testing.T) {
+	t.Parallel()
 	for _, object := range []string{"loop", "freeze"} {
 		t.Run(object, func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t, plughost.Limits{Answer: 200 * time.Millisecond})
 			p, other := b.lab(t, ""), b.lab(t, "")
 			pid, otherPid := number(t, p, "pid"), number(t, other, "pid")
@@ -122,6 +128,7 @@ func TestAPluginThatHangsIsEndedAndCostsNobodyElse(t *testing.T) {
 
 // What ran beside a call that hung was ended by us: that is no crash, and says nothing of its event.
 func TestWhatRanBesideAHangIsNoCrash(t *testing.T) {
+	t.Parallel()
 	p := newBench(t, plughost.Limits{Answer: 50 * time.Millisecond}).lab(t, "")
 	var beside sync.WaitGroup
 	beside.Go(func() {
@@ -147,6 +154,7 @@ func TestWhatRanBesideAHangIsNoCrash(t *testing.T) {
 }
 
 func TestASlowPluginThatHeedsItsDeadlineLives(t *testing.T) {
+	t.Parallel()
 	p := newBench(t, plughost.Limits{}).lab(t, "")
 	pid := number(t, p, "pid")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -162,6 +170,7 @@ func TestASlowPluginThatHeedsItsDeadlineLives(t *testing.T) {
 // Two calls run when the process ends. Only one of them is to blame, and it is found: alone the
 // other succeeds.
 func TestAfterACrashInCompanyEachIsTriedAlone(t *testing.T) {
+	t.Parallel()
 	p := newBench(t, plughost.Limits{}).lab(t, "")
 	var both sync.WaitGroup
 	for _, object := range []string{"meet", "meet and panic"} {
@@ -187,6 +196,7 @@ func TestAfterACrashInCompanyEachIsTriedAlone(t *testing.T) {
 }
 
 func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ script, want string }{
 		"ends":                {"exit 3", "it ended before it shook hands: exit status 3"},
 		"complains and ends":  {"echo no such table >&2; exit 1", "exit status 1 (no such table)"},
@@ -199,6 +209,7 @@ func TestAFileThatIsNoPluginIsRefusedWithTheReason(t *testing.T) {
 		"says nothing":        {"sleep 60", "it did not start within 500ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t, plughost.Limits{Start: 500 * time.Millisecond, FirstPause: time.Hour})
 			file := filepath.Join(t.TempDir(), "script")
 			if err := os.WriteFile(file, []byte("#!/bin/sh\n"+test.script+"\n"), 0o700); err != nil {
@@ -240,6 +251,7 @@ func TestAFileThatTheSystemDoesNotStartIsNamed(t *testing.T) {
 }
 
 func TestAPluginThatDiesAtTheStartSaysWhy(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
 	spec := labSpec(t.TempDir())
 	spec.Config = []byte(`{"greeting":"die"}`)
@@ -249,6 +261,7 @@ func TestAPluginThatDiesAtTheStartSaysWhy(t *testing.T) {
 }
 
 func TestStartsThatFailComeMoreAndMoreSeldom(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: 10 * time.Millisecond, LastPause: 40 * time.Millisecond})
 	began := time.Now()
 	p := b.Start(plughost.Spec{Path: "/bin/false"})
@@ -284,6 +297,7 @@ func TestOfAPluginThatIsTriedIsOnlySaidWhatReadyDoesNot(t *testing.T) {
 }
 
 func TestAConfigurationThatAPluginRefusesNamesTheKeys(t *testing.T) {
+	t.Parallel()
 	for config, want := range map[string][]string{
 		`{"greeting":"no"}`:         {"greeting: is not polite", "retry.max: is too small"},
 		`{"greetin":"hello"}`:       {"greetin: unknown key; did you mean \"greeting\"?"},
@@ -307,6 +321,7 @@ func TestAConfigurationThatAPluginRefusesNamesTheKeys(t *testing.T) {
 }
 
 func TestABinaryThatMustNotRunDoesNot(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	mark := filepath.Join(dir, "ran")
 	file := filepath.Join(dir, "script")
@@ -345,6 +360,7 @@ func TestABinaryThatMustNotRunDoesNot(t *testing.T) {
 
 // What was checked is what runs: the file on disk may become another at any time.
 func TestAFileThatIsReplacedDoesNotRun(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "lab")
 	self := labSpec("").Path
@@ -405,6 +421,7 @@ func TestAPluginSeesNothingOfOurEnvironment(t *testing.T) {
 }
 
 func TestWhatAPluginSaysIsInTheLogUnderItsName(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	p := b.lab(t, "")
 	for _, object := range []string{"evil", "long", "say"} {
@@ -440,6 +457,7 @@ func TestWhatAPluginSaysIsInTheLogUnderItsName(t *testing.T) {
 }
 
 func TestAStopWaitsForCallsAndLetsThePluginCleanUp(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	p := b.lab(t, `{"greeting":"file"}`)
 	errs := make(chan error, 1)
@@ -538,6 +556,7 @@ func TestNothingOutlivesAHostThatIsKilled(t *testing.T) {
 }
 
 func TestWhatAPluginHasStartedEndsWithTheHost(t *testing.T) {
+	t.Parallel()
 	if !onLinux() {
 		t.Skip("what has left its group is not found on this system")
 	}

@@ -114,7 +114,7 @@ func (p *Plugin) once(ctx context.Context, brake *breaker) (run, error) {
 	p.log.Info("plugin started", "name", i.manifest.Name, "version", i.manifest.Version, "pid", i.number(), "took", time.Since(began).Round(time.Millisecond))
 	began = time.Now()
 	err = p.attend(ctx, i, brake)
-	return run{began: true, lasted: time.Since(began), handled: i.handled(), ours: i.condemned() != ""}, err
+	return run{began: true, lasted: time.Since(began), handled: i.handled(), hung: i.hung()}, err
 }
 
 // launch starts a process from the copy of the binary, which it makes first, or connects to one.

@@ -42,7 +42,7 @@ func refusal(err error) error {
 
 // hidden is an error of the plugin's without its secrets: people read it.
 func (i *instance) hidden(err error) error {
-	if i.voice.secrets == nil {
+	if err == nil || i.voice.secrets == nil {
 		return err
 	}
 	switch e := err.(type) {
@@ -60,6 +60,9 @@ func (i *instance) hidden(err error) error {
 			own[k].Msg = i.voice.secrets.Redact(own[k].Msg)
 		}
 		return own
+	}
+	if text := err.Error(); i.voice.secrets.Redact(text) != text { // a call that failed, in the plugin's words
+		return errors.New(i.voice.secrets.Redact(text))
 	}
 	return err
 }

@@ -40,6 +40,7 @@ func (e *ear) heard() []string {
 }
 
 func TestWhatAPluginSaysGoesToWhoIsGiven(t *testing.T) {
+	t.Parallel()
 	everything := slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug})
 	own, log := &ear{Handler: everything}, &ear{Handler: everything}
 	dir := filepath.Join(t.TempDir(), "plugins")

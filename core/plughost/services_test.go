@@ -77,6 +77,7 @@ func (c *clerk) Measure(_ context.Context, by effect.Caller, measures []effect.M
 }
 
 func TestAPluginAsksForEffects(t *testing.T) {
+	t.Parallel()
 	c := newClerk()
 	b := newServedBench(t, plughost.Limits{}, c.services)
 	spec := labSpec(filepath.Dir(b.dir))
@@ -114,6 +115,7 @@ func TestAPluginAsksForEffects(t *testing.T) {
 
 // pipehook knows about which event something is asked, however many are handled at once.
 func TestWhatIsAskedIsAskedForTheEventThatIsHandled(t *testing.T) {
+	t.Parallel()
 	c := newClerk()
 	p := newServedBench(t, plughost.Limits{}, c.services).lab(t, "")
 	const lanes, size = 4, 50
@@ -143,6 +145,7 @@ func TestWhatIsAskedIsAskedForTheEventThatIsHandled(t *testing.T) {
 }
 
 func TestACallThatHasEndedCanAskForNothing(t *testing.T) {
+	t.Parallel()
 	c := newClerk()
 	p := newServedBench(t, plughost.Limits{}, c.services).lab(t, "")
 	if err := handle(t, p, "keep"); err != nil {
@@ -158,6 +161,7 @@ func TestACallThatHasEndedCanAskForNothing(t *testing.T) {
 
 // What is asked for ends with the call and with the process.
 func TestWhatIsAskedForEndsWithWhoAsks(t *testing.T) {
+	t.Parallel()
 	c := newClerk()
 	p := newServedBench(t, plughost.Limits{}, c.services).lab(t, "")
 	pid := number(t, p, "pid")
@@ -183,6 +187,7 @@ func TestWhatIsAskedForEndsWithWhoAsks(t *testing.T) {
 }
 
 func TestWhoDoesNotKnowTheTokenIsNotAnswered(t *testing.T) {
+	t.Parallel()
 	c := newClerk()
 	b := newServedBench(t, plughost.Limits{}, c.services)
 	p := b.lab(t, "")
@@ -214,6 +219,7 @@ func TestWhoDoesNotKnowTheTokenIsNotAnswered(t *testing.T) {
 
 // What a plugin says is read by people, who are not to read its secrets.
 func TestASecretIsTakenOutOfAllThatAPluginSays(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	spec := labSpec(filepath.Dir(b.dir))
 	spec.Secrets = map[string]string{"word": "c4n4ry \"quoted\"", "short": "log"}

@@ -20,7 +20,7 @@ const (
 	KVMaxValue   = 256 << 10 // bytes of JSON text
 	KVMaxEntries = 100_000   // of one script, and of the space that all share; about, with several processes
 	KVMaxPage    = 1000      // entries of one list
-	kvPageBytes  = 4 << 20   // of the values of one list; one is always in it
+	kvPageBytes  = 3 << 20   // of the values of one list, and one more; with the longest keys it is no 4 MiB, which a plugin's gRPC may stop at
 
 	kvRecount     = time.Minute // how long a count of entries is relied on: keys that were not new are in it too
 	kvRecountFull = 5 * time.Second

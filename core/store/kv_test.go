@@ -258,11 +258,37 @@ func TestAPageOfLargeValuesEndsEarly(t *testing.T) {
 			f.set(t, "s", fmt.Sprintf("%02d", i), large, store.KVSetting{})
 		}
 		page, more, err := f.KVList(t.Context(), "s", store.KVRange{})
-		if err != nil || !more || len(page) != 16 {
+		if err != nil || !more || len(page) != 12 {
 			t.Errorf("%d entries, more %v (%v)", len(page), more, err)
 		}
 		if got := f.keys(t, "s", store.KVRange{}); len(got) != 20 {
 			t.Errorf("%d in all", len(got))
 		}
 	})
+}
+
+// Most libraries of gRPC take messages of 4 MiB, and a plugin is sent a page in one.
+func TestTheLargestPageFitsAMessage(t *testing.T) {
+	const around = 40 // bytes of an entry's version, time and lengths
+	f := open(t, testdb.SQLite(t), &intake{})
+	for script, usual := range map[string]int{"just below the end": 3140, "beyond the end": 4100} {
+		for i := range store.KVMaxPage {
+			size := usual
+			if i == store.KVMaxPage-1 {
+				size = store.KVMaxValue
+			}
+			f.set(t, script, fmt.Sprintf("%0*d", store.KVMaxKey, i), `"`+strings.Repeat("a", size-2)+`"`, store.KVSetting{})
+		}
+		page, _, err := f.KVList(t.Context(), script, store.KVRange{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := 0
+		for _, e := range page {
+			size += len(e.Key) + len(e.Value) + around
+		}
+		if size < 3<<20 || size >= 4<<20 {
+			t.Errorf("%s: a page has %d entries and %d bytes", script, len(page), size)
+		}
+	}
 }

@@ -79,7 +79,7 @@ type Plugin struct {
 // Starter is a Listener, Stage or Source that has something to do before the first event, when Config was
 // filled. What Start returns is shown as a mistake in the configuration when it was made by Wrong; any
 // other error is a start that failed, and is tried again. Start may also be without the host, as it was in
-// 1.0.
+// 1.0. A Start or Stop of any other form is an error of the start.
 type Starter interface {
 	Start(ctx context.Context, host *Host) error
 }

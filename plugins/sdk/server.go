@@ -3,7 +3,9 @@ package sdk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +40,9 @@ func (s *Server) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest
 		return m, err
 	}
 	part := s.part(setup.Kind)
+	if err := misfit(part); err != nil {
+		return m, err
+	}
 	if err := start(ctx, part, s.host); err != nil {
 		return m, err
 	}
@@ -45,12 +50,46 @@ func (s *Server) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest
 	return m, nil
 }
 
+// oldStarter is a Starter of 1.0.
+type oldStarter interface {
+	Start(ctx context.Context) error
+}
+
 func start(ctx context.Context, part any, host *Host) error {
 	switch p := part.(type) {
 	case Starter:
 		return p.Start(ctx, host)
-	case interface{ Start(context.Context) error }: // of 1.0
+	case oldStarter:
 		return p.Start(ctx)
+	}
+	return nil
+}
+
+// misfit refuses a Start or Stop of another form than Starter's and Stopper's, and one that only the pointer
+// has where a value was given: it would not be called, and nobody would know.
+func misfit(part any) error {
+	_, starts := part.(Starter)
+	_, startsAlone := part.(oldStarter)
+	_, stops := part.(Stopper)
+	t := reflect.TypeOf(part)
+	_, start := t.MethodByName("Start") // the linker wants to see the names
+	_, stop := t.MethodByName("Stop")
+	_, startOfPointer := reflect.PointerTo(t).MethodByName("Start")
+	_, stopOfPointer := reflect.PointerTo(t).MethodByName("Stop")
+	for _, m := range []struct {
+		name, form           string
+		fits, has, ofPointer bool
+	}{
+		{"Start", "Start(ctx context.Context, host *sdk.Host) error", starts || startsAlone, start, startOfPointer},
+		{"Stop", "Stop(ctx context.Context) error", stops, stop, stopOfPointer},
+	} {
+		switch {
+		case m.fits:
+		case m.has:
+			return fmt.Errorf("%T has a %s that can't be called: it must be %s", part, m.name, m.form)
+		case m.ofPointer:
+			return fmt.Errorf("%T has no %s, but a pointer to it has: give that", part, m.name)
+		}
 	}
 	return nil
 }

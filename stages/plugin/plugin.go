@@ -4,6 +4,7 @@
 package plugin
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -61,9 +62,18 @@ func Factory(deps Deps) core.Factory {
 		if err := errors.Join(late, err); err != nil {
 			return nil, err
 		}
-		return guest.New(guest.Options{
-			Word: "plugin", At: conf.Plugin, Rejects: "sdk.Reject", Runner: runner,
-			Timeout: conf.Timeout, OnFailure: conf.OnFailure, Pipeline: at.Pipeline, Log: deps.Log, Now: deps.Now,
-		}), nil
+		o := options(conf.Plugin, runner, conf.Timeout)
+		o.OnFailure, o.Pipeline, o.Log, o.Now = conf.OnFailure, at.Pipeline, deps.Log, deps.Now
+		return guest.New(o), nil
 	}}
+}
+
+func options(plugin string, r Runner, timeout time.Duration) guest.Options {
+	return guest.Options{Word: "plugin", At: plugin, Rejects: "sdk.Reject", Runner: r, Timeout: timeout}
+}
+
+// Try has a plugin judge an event as it does in a chain, for who tries it on the side: the event is changed
+// as it says, and what a chain would not take of it is the result's Err.
+func Try(ctx context.Context, plugin string, r Runner, timeout time.Duration, ev *core.Event) Result {
+	return guest.Try(ctx, options(plugin, r, timeout), ev)
 }

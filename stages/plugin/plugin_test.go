@@ -1,6 +1,7 @@
 package plugin_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -133,6 +134,45 @@ func TestAPluginDropsRejectsAndFails(t *testing.T) {
 		if err != nil && (core.KindOf(err) != test.kind || core.RetryAfter(err) != test.wait) {
 			t.Errorf("%s: %v is of kind %s, after %s", test.name, err, core.KindOf(err), core.RetryAfter(err))
 		}
+	}
+}
+
+func TestTheLogSaysWhatBecameOfAnEventWhosePluginFailed(t *testing.T) {
+	for onFailure, want := range map[string]string{
+		"continue": `event=id then="the event goes on as it was" err="no luck"`,
+		"reject":   `event=id then="its sender is told to try again" err="no luck"`,
+	} {
+		var log bytes.Buffer
+		f := &fake{plugin.Result{Err: errors.New("no luck")}}
+		factory := plugin.Factory(plugin.Deps{
+			Open: func(plugin.Config) (plugin.Runner, error) { return f, nil }, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		s, err := factory.New(func(into any) error {
+			into.(*plugin.Config).OnFailure = onFailure
+			return nil
+		}, core.Place{Pipeline: "crm"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _ = s.Process(t.Context(), &core.Event{ID: "id"}); !strings.Contains(log.String(), `msg="a plugin in the chain fails"`) || !strings.Contains(log.String(), want) {
+			t.Errorf("%s: the log has %s", onFailure, &log)
+		}
+	}
+}
+
+func TestWhoTriesAPluginIsToldWhatAChainWouldNotTake(t *testing.T) {
+	for want, result := range map[string]plugin.Result{
+		"enrich: it returned what a stage can't: current: must be": {Amendment: core.Amendment{Current: json.RawMessage(`[1]`)}},
+		"enrich: sdk.Reject(500): the status must be one of 400":   {Reject: &plugin.Reject{Status: 500}},
+		"no luck": {Err: errors.New("no luck")},
+	} {
+		if r := plugin.Try(t.Context(), "enrich", &fake{result}, time.Second, &core.Event{}); r.Err == nil || !strings.HasPrefix(r.Err.Error(), want) || r.Reject != nil {
+			t.Errorf("%+v, want %s", r, want)
+		}
+	}
+	ev := &core.Event{Action: "added", Object: "deal"}
+	if r := plugin.Try(t.Context(), "enrich", amended(core.Amendment{Labels: map[string]string{"a": "b"}}), time.Second, ev); r.Err != nil || ev.Labels["a"] != "b" {
+		t.Errorf("%+v, %v", r, ev.Labels)
 	}
 }
 

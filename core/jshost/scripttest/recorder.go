@@ -123,9 +123,20 @@ func (r *Recorder) KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*
 	return result, err
 }
 
+// Refused notes an emit that was refused.
+func (r *Recorder) Refused(by effect.Caller, em *effect.Emit, why error) {
+	e := emitted(by, em)
+	e.Error = why.Error()
+	r.add(e)
+}
+
+func emitted(by effect.Caller, em *effect.Emit) *Effect {
+	return &Effect{Emit: em.Action + "." + em.Object, ObjectID: em.ObjectID, Key: em.Key, Current: em.Current, Previous: em.Previous, Meta: em.Meta, number: by.Number}
+}
+
 // Emit implements engine.Host. The same emit of the same event is a duplicate, as in a store.
 func (r *Recorder) Emit(ctx context.Context, by effect.Caller, em *effect.Emit) (*effect.Emitted, error) {
-	e := &Effect{Emit: em.Action + "." + em.Object, ObjectID: em.ObjectID, Key: em.Key, Current: em.Current, Previous: em.Previous, Meta: em.Meta, number: by.Number}
+	e := emitted(by, em)
 	if r.Live != nil {
 		r.add(e)
 		done, err := r.Live.Emit(ctx, by, em)

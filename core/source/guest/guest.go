@@ -71,6 +71,15 @@ func (s *Source) Name(ev *core.Event) error { return s.Ask(context.Background(),
 func (s *Source) Ask(ctx context.Context, ev *core.Event) error {
 	ctx, cancel := core.Half(ctx)
 	defer cancel()
+	if err := s.Try(ctx, ev); err != nil {
+		ev.Remark("failed: " + err.Error())
+	}
+	return nil
+}
+
+// Try is Ask for who tries the code: it returns why the event is unknown.unknown, when the code did not
+// name it.
+func (s *Source) Try(ctx context.Context, ev *core.Event) error {
 	ev.Action, ev.Object = core.Unknown, core.Unknown
 	shown := *ev // the code's own: it may be looked at after this returns
 	shown.Header = s.header(ev.Header)
@@ -78,15 +87,15 @@ func (s *Source) Ask(ctx context.Context, ev *core.Event) error {
 	if err == nil && said != nil {
 		err = said.name(ev)
 	}
-	s.alarm.Note(err)
-	if err != nil {
-		ev.Remark("failed: " + err.Error())
-		if fault, ok := errors.AsType[*Fault](err); ok {
-			ev.Flaw = flaw(fault.Msg)
-		}
+	if fault, ok := errors.AsType[*Fault](err); ok { // the sender's: the code has done its work
+		ev.Flaw = flaw(fault.Msg)
+		s.alarm.Note(nil)
+		s.alarm.Log.Debug("a source's "+s.opts.Word+" finds fault with a request", "event", ev.ID, "err", err)
+	} else {
+		s.alarm.Note(err, "event", ev.ID)
 	}
 	ev.KeepWhole()
-	return nil
+	return err
 }
 
 // header is what the code may see.

@@ -1,10 +1,12 @@
 package guest_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -94,5 +96,18 @@ func TestOnlyAFaultOfTheRequestIsItsFlaw(t *testing.T) {
 		if ev.Flaw != test.flaw || ev.Type() != "unknown.unknown" || ev.Overlay == "" {
 			t.Errorf("%s: %s, %q", name, ev.Type(), ev.Flaw)
 		}
+	}
+}
+
+func TestAFaultOfTheRequestIsNoAlarm(t *testing.T) {
+	var log bytes.Buffer
+	f := &fake{err: &guest.Fault{Msg: "no order", Err: errors.New("orders: no order")}}
+	source := guest.New(guest.Options{Word: "plugin", Runner: f, Timeout: time.Second, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err := source.Ask(t.Context(), &core.Event{ID: "id"}); err != nil || log.Len() > 0 {
+		t.Errorf("%v, the log has %s", err, &log)
+	}
+	f.err = errors.New("it ended")
+	if err := source.Ask(t.Context(), &core.Event{ID: "id"}); err != nil || !strings.Contains(log.String(), `level=ERROR msg="a source's plugin fails;`) {
+		t.Errorf("%v, the log has %s", err, &log)
 	}
 }

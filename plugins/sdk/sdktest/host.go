@@ -112,7 +112,7 @@ func (h *host) Emit(_ context.Context, call uint64, e *effect.Emit) (*effect.Emi
 	h.mu.Unlock()
 	switch {
 	case h.kind != wire.Listener:
-		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "only a listener can emit: what a stage or a source sees may still be turned away"}
+		return nil, effect.OnlyListenersEmit()
 	case cause == nil:
 		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "only a call that runs can emit: give Emit the context of the call"}
 	}

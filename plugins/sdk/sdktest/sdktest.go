@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -128,26 +127,6 @@ func (p *Plugin) HandleAll(ctx context.Context, events []sdk.Event) []error {
 		errs[i] = err
 	}
 	return errs
-}
-
-// Process gives an event to the stage, and changes it as the stage says.
-func (p *Plugin) Process(ctx context.Context, ev *sdk.Event) (sdk.Verdict, error) {
-	call := p.host.begin(ev)
-	defer p.host.end(call.ID)
-	ctx, timeout, cancel := bounded(ctx)
-	defer cancel()
-	said, err := p.client.Process(ctx, timeout, wire.Given{Event: ev, Call: call})
-	if err != nil {
-		return sdk.Continue, err
-	}
-	if said.Dropped {
-		ev.Remark(said.Reason)
-		return sdk.Drop, nil
-	}
-	if _, err := ev.Amend(said.Amendment); err != nil {
-		return sdk.Continue, fmt.Errorf("the stage changed the event as it can't: %w", err)
-	}
-	return sdk.Continue, nil
 }
 
 // bounded is the time that a call has.

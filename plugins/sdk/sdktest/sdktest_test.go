@@ -164,6 +164,32 @@ func TestAStageChangesWhatItIsGiven(t *testing.T) {
 	}
 }
 
+func TestWhatPipehookWouldRefuseOfAStageFailsInItsTestToo(t *testing.T) {
+	for want, change := range map[string]func(ev *sdk.Event){
+		"current: must be an object or null, is an array": func(ev *sdk.Event) { ev.Current = json.RawMessage(`[1,2]`) },
+		"previous: must be an object or null, is text":    func(ev *sdk.Event) { ev.Previous = json.RawMessage(`"x"`) },
+		`labels: "Size" can't be a key`:                   func(ev *sdk.Event) { ev.Labels = map[string]string{"Size": "x"} },
+		"the stage changed the event's body":              func(ev *sdk.Event) { ev.Body = []byte("x") },
+	} {
+		p := sdktest.Start(t, sdk.Plugin{Name: "bold", Stage: stageFunc(func(_ context.Context, ev *sdk.Event) (sdk.Verdict, error) {
+			change(ev)
+			return sdk.Continue, nil
+		})}, sdktest.Options{})
+		ev := sdktest.Event(t, "updated.deal")
+		was := string(ev.Current)
+		if _, err := p.Process(t.Context(), &ev); err == nil || !strings.Contains(err.Error(), want) || string(ev.Current) != was {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
+// stageFunc makes a stage of a function.
+type stageFunc func(ctx context.Context, ev *sdk.Event) (sdk.Verdict, error)
+
+func (f stageFunc) Process(ctx context.Context, ev *sdk.Event) (sdk.Verdict, error) {
+	return f(ctx, ev)
+}
+
 func TestASourceNamesARequest(t *testing.T) {
 	p, _ := start(t, "source", nil)
 	ev := sdk.Event{Header: map[string][]string{"X-Topic": {"create"}}, Body: []byte("order=7")}

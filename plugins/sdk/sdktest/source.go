@@ -3,7 +3,6 @@ package sdktest
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/pipehook/pipehook/core/source/guest"
@@ -14,34 +13,22 @@ import (
 // Name asks the source what event a request is, of which ev has the Header and the Body, and fills it in
 // as pipehook does. With an error the event is unknown.unknown.
 func (p *Plugin) Name(ctx context.Context, ev *sdk.Event) error {
-	n := &naming{plugin: p}
-	source := guest.New(guest.Options{Word: "plugin", Runner: n, Timeout: within, Headers: p.headers})
-	if err := source.Ask(ctx, ev); err != nil {
-		return err
-	}
-	if why, failed := strings.CutPrefix(ev.TakeRemark(), "failed: "); failed && n.err == nil {
-		return errors.New(why)
-	}
-	return n.err
+	return guest.New(guest.Options{Word: "plugin", Runner: naming{p}, Timeout: within, Headers: p.headers}).Try(ctx, ev)
 }
 
-// naming is one run of a source.
-type naming struct {
-	plugin *Plugin
-	err    error // of the plugin
-}
+// naming is the plugin as a source.
+type naming struct{ plugin *Plugin }
 
 // Name is part of guest.Runner.
-func (n *naming) Name() string { return n.plugin.host.name }
+func (n naming) Name() string { return n.plugin.host.name }
 
 // Run is part of guest.Runner.
-func (n *naming) Run(ctx context.Context, ev *sdk.Event, _ time.Duration) (*guest.Said, error) {
+func (n naming) Run(ctx context.Context, ev *sdk.Event, _ time.Duration) (*guest.Said, error) {
 	call := n.plugin.host.begin(ev)
 	defer n.plugin.host.end(call.ID)
 	ctx, timeout, cancel := bounded(ctx)
 	defer cancel()
 	said, err := n.plugin.client.Name(ctx, timeout, wire.Given{Event: ev, Call: call})
-	n.err = err
 	if fault, ok := errors.AsType[*wire.Rejection](err); ok {
 		return nil, &guest.Fault{Msg: fault.Msg, Err: fault}
 	}

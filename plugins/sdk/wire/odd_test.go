@@ -354,3 +354,23 @@ func TestASecretThatIsNoTextIsNamed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An error of pipehook's own vocabulary, such as that of Amend, is the plugin's: only a Rejection turns a
+// request away.
+func TestOnlyARejectionIsTheSendersFault(t *testing.T) {
+	for name, err := range map[string]error{
+		"what Amend says":  &core.Error{Kind: core.Invalid, Msg: "labels: too many"},
+		"a body too long":  &core.Error{Kind: core.TooLarge, Msg: "too long"},
+		"not available":    &core.Error{Kind: core.Unavailable, Msg: "away", RetryAfter: time.Minute},
+		"the author's own": errors.New("no luck"),
+	} {
+		client := connect(t, acting(func(context.Context, *core.Event) error { return err }))
+		_, said := client.Process(t.Context(), time.Second, wire.Given{Event: &core.Event{}})
+		if core.KindOf(said) != core.Failed || core.RetryAfter(said) != core.RetryAfter(err) {
+			t.Errorf("%s, a stage: %T %v", name, said, said)
+		}
+		if _, said = client.Name(t.Context(), time.Second, wire.Given{Event: &core.Event{}}); core.KindOf(said) != core.Failed {
+			t.Errorf("%s, a source: %T %v", name, said, said)
+		}
+	}
+}

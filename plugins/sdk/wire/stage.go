@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -147,33 +148,18 @@ func (s *serverEnd) Name(ctx context.Context, req *pluginv1.NameRequest) (*plugi
 	return answer, nil
 }
 
-// statuses are what a sender is answered for an error of a kind that is its fault, or that it is to
-// try again for.
-var statuses = map[core.Kind]int{
-	core.Malformed: 400, core.Unauthenticated: 401, core.Forbidden: 403, core.Conflict: 409, core.TooLarge: 413,
-	core.UnsupportedMediaType: 415, core.Invalid: 422, core.RateLimited: 429, core.Unavailable: 503,
-}
-
 // IsStatus reports whether a sender can be answered with the status by a stage that rejects its request.
 func IsStatus(status int) bool {
-	for _, one := range statuses {
-		if one == status {
-			return true
-		}
-	}
-	return false
+	return slices.Contains([]int{400, 401, 403, 409, 413, 415, 422, 429, 503}, status)
 }
 
+// blame says whose fault an error is. It is the sender's only when the author says so with a Rejection:
+// an error of Event.Amend, for instance, is of a kind that elsewhere turns a request away.
 func blame(err error) (v pluginv1.Verdict, msg string, status int32, retryAfter int64) {
-	msg = short(err.Error())
 	if r, ok := errors.AsType[*Rejection](err); ok {
 		return pluginv1.Verdict_VERDICT_REJECTED, short(r.Msg), int32(r.Status), asked(r.RetryAfter)
 	}
-	retryAfter = asked(core.RetryAfter(err))
-	if status, ok := statuses[core.KindOf(err)]; ok {
-		return pluginv1.Verdict_VERDICT_REJECTED, msg, int32(status), retryAfter
-	}
-	return pluginv1.Verdict_VERDICT_FAILED, msg, 0, retryAfter
+	return pluginv1.Verdict_VERDICT_FAILED, short(err.Error()), 0, asked(core.RetryAfter(err))
 }
 
 func amendmentOf(a *pluginv1.Amendment) core.Amendment {

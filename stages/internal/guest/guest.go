@@ -99,30 +99,49 @@ func (s *stage) String() string { return s.opts.Word + " " + s.opts.Runner.Name(
 func (s *stage) Process(ctx context.Context, ev *core.Event) (core.Verdict, error) {
 	ctx, cancel := core.Half(ctx)
 	defer cancel()
-	r := s.opts.Runner.Run(ctx, ev, s.opts.Timeout)
-	switch {
-	case r.Err != nil:
+	r, changed := s.judge(ctx, ev)
+	if r.Err != nil {
 		return s.failed(ev, r.Err)
+	}
+	s.alarm.Note(nil)
+	switch {
 	case r.Drop != nil:
-		s.alarm.Note(nil)
 		ev.Remark(strings.TrimSuffix("dropped: "+*r.Drop, ": "))
 		return core.Dropped, nil
 	case r.Reject != nil:
-		if err := refusal(r.Reject); err != nil {
-			s.alarm.Note(nil)
-			return core.Continue, err
-		}
-		return s.failed(ev, fmt.Errorf("%s: %s(%d): the status must be one of %s", s.opts.At, s.opts.Rejects, r.Reject.Status, statuses()))
-	}
-	changed, err := s.amend(ev, r.Amendment)
-	if err != nil {
-		return s.failed(ev, Unfit(s.opts.At, err))
-	}
-	s.alarm.Note(nil)
-	if len(changed) > 0 {
+		return core.Continue, refusal(r.Reject)
+	case len(changed) > 0:
 		ev.Remark("changed " + strings.Join(changed, ", "))
 	}
 	return core.Continue, nil
+}
+
+// Try has the code judge an event as it does in a chain, for who tries it: the event is changed as it says,
+// and what a chain would not take of it is the Err.
+func Try(ctx context.Context, o Options, ev *core.Event) Result {
+	s := &stage{opts: o, digits: digits{o.LargeAsText}}
+	r, _ := s.judge(ctx, ev)
+	return r
+}
+
+// judge runs the code, changes the event as it says, and returns what of the event is another now. What
+// it said that a stage can't is the result's Err.
+func (s *stage) judge(ctx context.Context, ev *core.Event) (r Result, changed []string) {
+	r = s.opts.Runner.Run(ctx, ev, s.opts.Timeout)
+	switch {
+	case r.Err != nil || r.Drop != nil:
+		return r, nil
+	case r.Reject != nil:
+		if refusal(r.Reject) == nil {
+			r = Result{Err: fmt.Errorf("%s: %s(%d): the status must be one of %s", s.opts.At, s.opts.Rejects, r.Reject.Status, statuses())}
+		}
+		return r, nil
+	}
+	changed, err := s.amend(ev, r.Amendment)
+	if err != nil {
+		r = Result{Err: Unfit(s.opts.At, err)}
+	}
+	return r, changed
 }
 
 func (s *stage) amend(ev *core.Event, a core.Amendment) ([]string, error) {
@@ -154,8 +173,13 @@ func checkObject(name string, v json.RawMessage) error {
 
 // failed is what the configuration says of code that did not do its work.
 func (s *stage) failed(ev *core.Event, cause error) (core.Verdict, error) {
-	s.alarm.Note(cause)
-	if s.opts.OnFailure == "reject" {
+	then := "the event goes on as it was"
+	reject := s.opts.OnFailure == "reject"
+	if reject {
+		then = "its sender is told to try again"
+	}
+	s.alarm.Note(cause, "event", ev.ID, "then", then)
+	if reject {
 		return core.Continue, &core.Error{
 			Kind: core.Unavailable, Msg: "the event can't be handled now", Err: cause, RetryAfter: core.RetryAfter(cause),
 		}
