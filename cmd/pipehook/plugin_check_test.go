@@ -11,7 +11,7 @@ import (
 func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	labProject(t, moody("good", "good", "")+moody("bad", "bad", "")+moody("broken", "broken", "")+moody("ended", "ended", "")+
 		moody("other", "good", `sha256 = "`+strings.Repeat("0", 64)+`"`)+moody("slip", "good", `sha = "x"`)+
-		"[[listener]]\nname = \"gone\"\nplugin = \"gone\"\n"+"[[listener]]\nname = \"misplaced\"\nplugin = \"strange\"\n")
+		"[[listener]]\nname = \"gone\"\nplugin = \"gone\"\n"+moody("keyless", "keyless", `secrets = { api = "c4n4ry" }`)+"[[listener]]\nname = \"misplaced\"\nplugin = \"strange\"\n")
 	if err := os.Link("plugins/bin/labstage", "plugins/bin/strange"); err != nil {
 		t.Fatal(err)
 	}
@@ -23,6 +23,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	}{
 		"it is good":                {exitDone, []string{"good"}, []string{"✓ listener good  lab 1.2.3, a listener, contract 1.1, started in ", "plugins/bin/lab  its configuration is taken", `  info  starting  mood=good`, `sha256 = "` + sum + `"`}},
 		"its configuration is not":  {exitUsage, []string{"bad"}, []string{"✗ listener bad", `sha256 = "` + sum + `"`, "pipeline.toml:", "listener[1].config.mood: must not be bad"}},
+		"its secrets are not":       {exitUsage, []string{"keyless"}, []string{"✗ listener keyless", `listener[7].secrets.key: is missing or empty: give it with secrets = { key = "${…}" }`, "listener[7].secrets.api: is too short"}},
 		"it fails":                  {exitFailed, []string{"broken"}, []string{"✗ listener broken", "listener[2].plugin: does not start: the database is away\n"}},
 		"it ends":                   {exitFailed, []string{"ended"}, []string{"✗ listener ended", "exit status 3"}},
 		"it is another":             {exitUsage, []string{"other"}, []string{"✗ listener other", "listener[4].sha256: ", "has the SHA-256 " + sum + ", which is not the pinned 0000", `sha256 = "` + sum + `"  # of the file that is there: write it only once you know`}},
