@@ -60,7 +60,7 @@ func TestPluginsAreListedWithWhoUsesThemAndHowTheyDo(t *testing.T) {
 		now := plugins[0].Running
 		return now.State == "running" && now.PID != s.PID && now.Restarts == 1
 	})
-	says(t, exitDone, []string{"plugin", "list"}, "lab         listener first   running      ", "1.2.3", " it ended: it was killed (SIGKILL) from outside", "labsources  nobody           not running  –")
+	says(t, exitDone, []string{"plugin", "list"}, "lab         listener first   running      ", "1.2.3", "labsources  nobody           not running  –", " it ended: it was killed (SIGKILL) from outside")
 	says(t, exitDone, []string{"plugin", "debug", "first"}, "the process of listener first that runs now:", "dlv attach ")
 	p.installText(t, "lab", "no program")
 	eventually(t, "both refuse the new file", func() bool {

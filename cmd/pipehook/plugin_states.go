@@ -53,7 +53,8 @@ func (s *pluginSet) states() []pluginStateJSON {
 		}
 		all = append(all, pluginStateJSON{
 			Key: r.stands().place(), Kind: is.Kind, Name: is.Name, File: is.Path, SHA256: is.SHA256, Plugin: is.Plugin, Version: is.Version, Contract: is.Contract,
-			Does: kindsAmong(is.Does), State: is.Word, PID: is.PID, Since: is.Since, Restarts: is.Restarts, Error: is.Err, ErrorAt: is.ErrAt, Refused: refused, RefusedAt: since, Again: is.Again,
+			Does: kindsAmong(is.Does), State: is.Word, PID: is.PID, Since: is.Since.UTC(), Restarts: is.Restarts,
+			Error: is.Err, ErrorAt: is.ErrAt.UTC(), Refused: refused, RefusedAt: since.UTC(), Again: is.Again.UTC(),
 		})
 	}
 	slices.SortFunc(all, func(a, b pluginStateJSON) int {

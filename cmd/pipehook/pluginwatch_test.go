@@ -1,13 +1,16 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
@@ -150,7 +153,7 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 		t.Errorf("without a file the mark is %q", got)
 	}
 	pickyPlugin.install(t, filepath.Join(p.dir, "plugins", "bin", "all")) // its listener has no objection
-	if line := pr.says(t, unused, 6); line.Key != "pipeline[0].stage[2].config.bad" || line.Line == 0 {
+	if line := pr.says(t, unused, 4); line.Key != "pipeline[0].stage[2].config.bad" || line.Line == 0 {
 		t.Errorf("it is said: %+v", line)
 	}
 	pr.says(t, "plugin replaced", 2)
@@ -183,7 +186,7 @@ func TestABinaryThatIsNotThePinnedOneIsNotUsed(t *testing.T) {
 	pr.says(t, "plugin started", 3)
 	p.install(t, "all", "another")
 	if line := pr.says(t, "the plugin's new file is not used", 1); !strings.Contains(line.Err, "has the SHA-256 ") || !strings.Contains(line.Err, "which is not the pinned "+sum) || line.Key != "listener[1].sha256" || line.Line == 0 {
-		t.Errorf("it is said: %+v", line)
+		t.Errorf("it is said that %+v", line)
 	}
 	pr.says(t, "plugin replaced", 2) // the others are not pinned
 	r := p.post(t, titled(t, "plain"))
@@ -254,4 +257,42 @@ func TestAFileIsLeftAloneWhileItIsWritten(t *testing.T) {
 	if stale(100) {
 		t.Error("a file that is gone is taken")
 	}
+}
+
+func TestAPipeInThePlaceOfAPluginIsNotWaitedFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := syscall.Mkfifo(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	looked := make(chan bool)
+	go func() { looked <- (seenFile{stampOf(path), copying}).replaces(fileStamp{}, path) }() // ends with the open
+	select {
+	case <-looked:
+	case <-time.After(10 * time.Second):
+		t.Error("nobody writes to it, and it is waited for")
+	}
+}
+
+// The pin of a file that comes next may be saved before it: the configuration is refused, and taken with
+// the file.
+func TestAPinThatIsSavedBeforeItsFileIsTakenWithIt(t *testing.T) {
+	const pin = "sha256 = \"%x\"\n"
+	text := testPlugin.text(t)
+	before, next := fmt.Sprintf(pin, sha256.Sum256([]byte(text))), fmt.Sprintf(pin, sha256.Sum256([]byte(text+"next")))
+	p := everywhere(t, before)
+	pr := launch(t, p, exec.Command(buildBinary(t), "serve", "--config", p.config))
+	pr.says(t, "plugin started", 3)
+	p.replace(t, strings.ReplaceAll(readFile(t, p.config), before, next))
+	if line := pr.says(t, "the configuration was not reloaded", 2); !strings.HasSuffix(line.Key, ".sha256") {
+		t.Errorf("it is refused for %+v", line)
+	}
+	p.install(t, "all", "next")
+	pr.says(t, "configuration reloaded", 1)
+	want(t, p.post(t, titled(t, "plain")), 200, "accepted")
+	for _, a := range p.attempts(t, p.events(t)) {
+		if !strings.Contains(next, a.Code) {
+			t.Errorf("an attempt was made by %s", a.Code)
+		}
+	}
+	pr.stop(t, p, pr.cmd.Process.Pid)
 }
