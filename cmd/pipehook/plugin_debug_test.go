@@ -2,9 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pipehook/pipehook/core/coretest/testdb"
 )
 
 func TestHowToDebugAPluginIsSaid(t *testing.T) {
@@ -37,4 +43,56 @@ func TestHowToDebugAPluginIsSaid(t *testing.T) {
 	if out := says(t, exitDone, []string{"plugin", "debug", "deal-audit"}); strings.Contains(out, "build it anew") {
 		t.Errorf("it is good now: %s", out)
 	}
+}
+
+// debugged starts the plugin of the tests as somebody does who debugs it, and returns what it says that
+// pipehook has to be told.
+func (p *project) debugged(t *testing.T) (reattach string) {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(p.dir, "plugins", "bin", "plugin"), "--debug")
+	log := filepath.Join(t.TempDir(), "debug.log")
+	file, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = file, file
+	if err := errors.Join(cmd.Start(), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()
+	})
+	eventually(t, "it says how it is found", func() bool {
+		_, rest, _ := strings.Cut(readFile(t, log), reattachEnv+"='")
+		said, _, whole := strings.Cut(rest, "'")
+		reattach = said
+		return whole
+	})
+	return reattach
+}
+
+func TestAPluginInADebuggerIsAttachedTo(t *testing.T) {
+	p, _ := pluggedIn(t, testdb.SQLite(t), pluginChain, `config = { mark = "debugged" }`)
+	p.replace(t, strings.Replace(readFile(t, p.config), `plugin = "tag"`, `plugin = "plugin"`, 1))
+	p.install(t, "plugin", "")
+	cmd := exec.Command(buildBinary(t), "serve", "--config", p.config)
+	cmd.Env = append(os.Environ(), reattachEnv+"="+p.debugged(t))
+	if err := os.Remove(filepath.Join(p.dir, "plugins", "bin", "plugin")); err != nil { // it is not what runs
+		t.Fatal(err)
+	}
+	pr := launch(t, p, cmd)
+	mark := func() string { return p.told(t, p.post(t, titled(t, "plain")).ID).Labels["mark"] }
+	eventually(t, "it is attached to", func() bool { return mark() == "debugged" })
+	edit(t, p.config, `mark = "debugged"`, `mark = "again"`)
+	eventually(t, "it has its new configuration", func() bool { return mark() == "again" })
+	pr.stop(t, p, pr.cmd.Process.Pid)
+	if code := serveWith(t, p, reattachEnv+"={"); code != exitUsage {
+		t.Errorf("with a word that is none: exit code %d", code)
+	}
+}
+
+func serveWith(t *testing.T, p *project, environ ...string) int {
+	t.Helper()
+	return run(t.Context(), []string{"serve", "--config", p.config}, environ, nil, io.Discard, io.Discard)
 }

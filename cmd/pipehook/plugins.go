@@ -113,8 +113,8 @@ func (r *runningPlugin) meanwhile() string {
 	return "its deliveries wait"
 }
 
-// prepare starts what the configuration names and does not run as it should, on the side. When one
-// does not start, nothing has changed.
+// prepare starts what the configuration names and nobody runs in that way, on the side. When one does not
+// start, nothing has changed.
 func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []pluginUse) (preparedPlugins, error) {
 	uses, mistakes := listenerPlugins(conf)
 	next, fresh := preparedPlugins{pluginMap{}, map[string]pluginPlace{}}, pluginMap{}
@@ -127,11 +127,11 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []p
 		s.mu.Lock()
 		before := s.running[key]
 		s.mu.Unlock()
-		same, err := s.isCurrent(&use, before)
+		err := s.missing(&use, before)
 		switch {
 		case err != nil:
 			mistakes = append(mistakes, use.mistakes(conf, err)...)
-		case same:
+		case before != nil:
 			next.pluginMap[key] = before
 		default:
 			fresh[key] = s.begin(use)
@@ -150,14 +150,14 @@ func (s *pluginSet) prepare(ctx context.Context, conf *config.Config, chains []p
 	return next, nil
 }
 
-// isCurrent reports whether what runs is what a start would run. The error is why nothing could be
-// started.
-func (s *pluginSet) isCurrent(use *pluginUse, r *runningPlugin) (bool, error) {
-	if s.attach[use.spec.File()] != nil {
-		return r != nil, nil
+// missing is why the plugin could not be started, if r has had nothing to run either. Whether another file
+// takes the place of one that r runs is not asked here: that file may not be whole yet, and watch sees to it.
+func (s *pluginSet) missing(use *pluginUse, r *runningPlugin) error {
+	if s.attach[use.spec.File()] != nil || r != nil && r.plugin().SHA256() != "" {
+		return nil
 	}
-	sum, err := plughost.Check(use.spec.Path, use.spec.SHA256)
-	return err == nil && r != nil && r.plugin().SHA256() == sum, err
+	_, err := plughost.Check(use.spec.Path, use.spec.SHA256)
+	return err
 }
 
 // forget drops what was prepared and is not to be used.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/plughost"
@@ -58,6 +59,7 @@ func chainUses(t *testing.T, conf *config.Config) []pluginUse {
 	return bare.plugins
 }
 
+// Whoever reads the answer twice can compare the two.
 func TestTheStatesOfPluginsHaveAnOrder(t *testing.T) {
 	s := bareSet(t)
 	for _, use := range chainUses(t, marked(t, t.TempDir(), "", "a", "b")) {
@@ -65,7 +67,7 @@ func TestTheStatesOfPluginsHaveAnOrder(t *testing.T) {
 	}
 	for range 50 {
 		all := s.states()
-		if len(all) != 2 || all[0].Key != "pipeline[0].stage[0]" || all[1].Key != "pipeline[1].stage[0]" {
+		if len(all) != 2 || all[0].Key != "pipeline[0].stage[0]" || all[1].Key != "pipeline[1].stage[0]" || all[0].Since.Location() != time.UTC {
 			t.Fatalf("%+v", all)
 		}
 	}
@@ -139,7 +141,7 @@ func TestANewFileThatIsNotUsedIsToldWithItsPlaces(t *testing.T) {
 	} {
 		log.Reset()
 		test.install()
-		s.renew(t.Context(), stampOf(path), s.byPath()[path])
+		s.renew(t.Context(), binaryStamp(path), s.byPath()[path])
 		var got []string
 		for text := range strings.Lines(log.String()) {
 			var line logLine
@@ -154,6 +156,32 @@ func TestANewFileThatIsNotUsedIsToldWithItsPlaces(t *testing.T) {
 		}
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: it is said %q", name, got)
+		}
+	}
+}
+
+// What comes of another file of a plugin that runs is the watch's to say. A reload that has nothing to do
+// with it does not stumble over a file that is just being written.
+func TestAReloadLeavesTheFilesOfPluginsThatRunAlone(t *testing.T) {
+	s, dir := bareSet(t), t.TempDir()
+	path, conf := filepath.Join(dir, "tag"), marked(t, dir, "", "a")
+	installFile(t, path, "#!/bin/sh\nexit 1\n")
+	uses := chainUses(t, conf)
+	r := s.begin(uses[0])
+	s.running[uses[0].key()] = r
+	if err := r.plugin().Ready(t.Context()); err == nil {
+		t.Fatal("it runs")
+	}
+	for name, change := range map[string]func() error{
+		"half of it is there": func() error { return os.WriteFile(path, []byte("#!/bin/s"), 0o700) },
+		"it is gone":          func() error { return os.Remove(path) },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		next, err := s.prepare(t.Context(), conf, uses)
+		if err != nil || next.pluginMap[uses[0].key()] != r {
+			t.Errorf("%s: %v, %v", name, next, err)
 		}
 	}
 }

@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/plughost"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
@@ -18,6 +21,9 @@ import (
 type fileStamp struct {
 	modified, size int64
 	inode          uint64 // an older file may have been put in its place
+	mode           fs.FileMode
+	user, group    uint32
+	around         fs.FileMode // of a binary's folder
 }
 
 func stampOf(path string) (s fileStamp) {
@@ -25,9 +31,19 @@ func stampOf(path string) (s fileStamp) {
 	if err != nil {
 		return s
 	}
-	s.modified, s.size = info.ModTime().UnixNano(), info.Size()
+	s.modified, s.size, s.mode = info.ModTime().UnixNano(), info.Size(), info.Mode()
 	if own, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode = uint64(own.Ino)
+		s.inode, s.user, s.group = uint64(own.Ino), own.Uid, own.Gid
+	}
+	return s
+}
+
+// binaryStamp changes with a binary, and with whether it may be started: chmod mends what keeps a file from
+// being used, the folder's too.
+func binaryStamp(path string) fileStamp {
+	s := stampOf(path)
+	if info, err := os.Stat(filepath.Dir(path)); err == nil && s.inode != 0 {
+		s.around = info.Mode()
 	}
 	return s
 }
@@ -40,6 +56,24 @@ const copying = 4
 type seenFile struct {
 	stamp fileStamp
 	alike int // so often in a row
+}
+
+// again looks at the file once more.
+func (f seenFile) again(path string) seenFile {
+	is := seenFile{binaryStamp(path), 1}
+	if f.stamp == is.stamp {
+		is.alike += f.alike
+	}
+	return is
+}
+
+// replaces reports whether there is another file than the one that was taken, and whether it is whole.
+func (f seenFile) replaces(taken fileStamp, path string) bool {
+	looks := 2
+	if taken.inode == f.stamp.inode {
+		looks = copying
+	}
+	return f.stamp.inode != 0 && taken != f.stamp && f.alike >= looks && !beingWritten(path)
 }
 
 // watch replaces plugins whose binaries are replaced, until ctx ends. It looks as the keeper of the
@@ -65,11 +99,11 @@ func (s *pluginSet) watch(ctx context.Context) {
 					continue
 				}
 			}
-			is := seenFile{stampOf(path), 1}
-			if was := seen[path]; was.stamp == is.stamp {
-				is.alike = was.alike + 1
-			}
+			is := seen[path].again(path)
 			seen[path] = is
+			if is.stamp.inode == 0 && is.alike == copying && users[0].code() != "" {
+				s.log.Warn("the plugin's file is gone; what runs goes on, but after the next start of pipehook the plugin does not run", "plugin", users[0].spec.File(), "binary", path)
+			}
 			stale := changed(users, is)
 			if len(stale) == 0 {
 				continue
@@ -101,11 +135,7 @@ func (s *pluginSet) byPath() map[string][]*runningPlugin {
 // changed are those that have not taken the file as it is, once it is whole.
 func changed(users []*runningPlugin, is seenFile) (stale []*runningPlugin) {
 	for _, r := range users {
-		taken, looks := r.taken(), 2
-		if taken.inode == is.stamp.inode {
-			looks = copying
-		}
-		if is.stamp.inode != 0 && taken != is.stamp && is.alike >= looks && !beingWritten(r.spec.Path) {
+		if is.replaces(r.taken(), r.spec.Path) {
 			stale = append(stale, r)
 		}
 	}
@@ -120,7 +150,11 @@ func (s *pluginSet) renew(ctx context.Context, file fileStamp, users []*runningP
 	var broken error
 	for _, r := range users {
 		r.took(file)
-		if broken != nil || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			continue
+		case broken != nil:
+			r.refuse(broken)
 			continue
 		}
 		next, err := s.successor(ctx, r)
@@ -130,6 +164,7 @@ func (s *pluginSet) renew(ctx context.Context, file fileStamp, users []*runningP
 				renewed = append(renewed, r.spec.Name)
 			}
 		case err != nil && ctx.Err() == nil:
+			r.refuse(err)
 			meanwhile := "the old one goes on"
 			if r.plugin().State().Word != plughost.Running {
 				meanwhile = r.meanwhile()
@@ -179,4 +214,33 @@ func (s *pluginSet) replace(r *runningPlugin, next *plughost.Plugin) bool {
 	s.log.Info("plugin replaced", "plugin", r.spec.File(), r.spec.Kind, r.spec.Name, "from", from, "to", next.Code())
 	s.leaving.Go(old.finish)
 	return true
+}
+
+// missedFiles are the binaries of a configuration that was not taken, as they were then and are now.
+type missedFiles map[string]*missedFile
+
+type missedFile struct {
+	taken fileStamp
+	seen  seenFile
+}
+
+func missedBy(conf *config.Config) missedFiles {
+	uses, _ := listenerPlugins(conf)
+	chain := bareDraft(conf)
+	_, _ = assemble(conf, bareDeps(conf), chain) // what is wrong otherwise has been said
+	m := missedFiles{}
+	for _, use := range append(uses, chain.plugins...) {
+		m[use.spec.Path] = &missedFile{taken: binaryStamp(use.spec.Path)}
+	}
+	return m
+}
+
+// changed looks at them again, and reports whether another one is whole, with which the configuration may
+// be taken.
+func (m missedFiles) changed() (found bool) {
+	for path, f := range m {
+		f.seen = f.seen.again(path)
+		found = found || f.seen.replaces(f.taken, path)
+	}
+	return found
 }

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
@@ -127,8 +130,24 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 			t.Errorf("%s: the mark is %q", test.name, got)
 		}
 	}
-	if err := os.Remove(filepath.Join(p.dir, "plugins", "bin", "all")); err != nil { // that is no replacement
+	path := filepath.Join(p.dir, "plugins", "bin", "all")
+	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if line := pr.says(t, unused, 4); !strings.Contains(line.Err, "is no program") || line.Key == "" || line.Line == 0 {
+		t.Errorf("it is said that %+v", line)
+	}
+	if err := os.Chmod(path, 0o700); err != nil { // what was said to be the remedy
+		t.Fatal(err)
+	}
+	if line := pr.says(t, unused, 5); !strings.Contains(line.Err, "it ended before it shook hands: exit status 3") {
+		t.Errorf("it is said that %s", line.Err)
+	}
+	if err := os.Remove(path); err != nil { // that is no replacement
+		t.Fatal(err)
+	}
+	if line := pr.says(t, "the plugin's file is gone", 1); line.Level != "WARN" {
+		t.Errorf("that the file is gone is said as %s", line.Level)
 	}
 	if got := label(); got != "on" {
 		t.Errorf("without a file the mark is %q", got)
@@ -143,10 +162,13 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 	}
 	p.install(t, "all", "good")
 	pr.says(t, "plugin replaced", 5)
+	if n := len(pr.said(t, "the plugin's file is gone")); n != 1 {
+		t.Errorf("%d times it is said that the file is gone", n)
+	}
 	if got := label(); got != "on" {
 		t.Errorf("after a good one the mark is %q", got)
 	}
-	if n := len(pr.said(t, unused)); n != 4 {
+	if n := len(pr.said(t, unused)); n != 6 {
 		t.Errorf("it is said %d times", n)
 	}
 	pr.stop(t, p, pr.cmd.Process.Pid)
@@ -163,8 +185,8 @@ func TestABinaryThatIsNotThePinnedOneIsNotUsed(t *testing.T) {
 	pr := launch(t, p, exec.Command(bin, "serve", "--config", p.config))
 	pr.says(t, "plugin started", 3)
 	p.install(t, "all", "another")
-	if line := pr.says(t, "the plugin's new file is not used", 1); !strings.Contains(line.Err, "has the SHA-256 ") {
-		t.Errorf("it is said: %+v", line)
+	if line := pr.says(t, "the plugin's new file is not used", 1); !strings.Contains(line.Err, "has the SHA-256 ") || !strings.Contains(line.Err, "which is not the pinned "+sum) || line.Key != "listener[1].sha256" || line.Line == 0 {
+		t.Errorf("it is said that %+v", line)
 	}
 	pr.says(t, "plugin replaced", 2) // the others are not pinned
 	r := p.post(t, titled(t, "plain"))
@@ -186,9 +208,11 @@ func TestAFileIsLeftAloneWhileItIsWritten(t *testing.T) {
 	if err := os.WriteFile(path, []byte("one"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r := &runningPlugin{file: stampOf(path)}
+	r := &runningPlugin{file: binaryStamp(path)}
 	r.spec.Path = path
-	stale := func(alike int) bool { return len(changed([]*runningPlugin{r}, seenFile{stampOf(path), alike})) == 1 }
+	stale := func(alike int) bool {
+		return len(changed([]*runningPlugin{r}, seenFile{binaryStamp(path), alike})) == 1
+	}
 	if stale(100) {
 		t.Error("a file that is as it was has changed")
 	}
@@ -217,10 +241,58 @@ func TestAFileIsLeftAloneWhileItIsWritten(t *testing.T) {
 	if stale(1) || !stale(2) {
 		t.Error("a file that was put in the place of another is not taken at the second look")
 	}
+	r.took(binaryStamp(path))
+	for _, mended := range []string{path, filepath.Dir(path)} {
+		if err := os.Chmod(mended, 0o711); err != nil {
+			t.Fatal(err)
+		}
+		if !stale(copying) {
+			t.Errorf("chmod of %s goes unnoticed", mended)
+		}
+		r.took(binaryStamp(path))
+	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	if stale(100) {
 		t.Error("a file that is gone is taken")
 	}
+}
+
+func TestAPipeInThePlaceOfAPluginIsNotWaitedFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := syscall.Mkfifo(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	looked := make(chan bool)
+	go func() { looked <- (seenFile{stampOf(path), copying}).replaces(fileStamp{}, path) }() // ends with the open
+	select {
+	case <-looked:
+	case <-time.After(10 * time.Second):
+		t.Error("nobody writes to it, and it is waited for")
+	}
+}
+
+// The pin of a file that comes next may be saved before it: the configuration is refused, and taken with
+// the file.
+func TestAPinThatIsSavedBeforeItsFileIsTakenWithIt(t *testing.T) {
+	const pin = "sha256 = \"%x\"\n"
+	text := testPlugin.text(t)
+	before, next := fmt.Sprintf(pin, sha256.Sum256([]byte(text))), fmt.Sprintf(pin, sha256.Sum256([]byte(text+"next")))
+	p := everywhere(t, before)
+	pr := launch(t, p, exec.Command(buildBinary(t), "serve", "--config", p.config))
+	pr.says(t, "plugin started", 3)
+	p.replace(t, strings.ReplaceAll(readFile(t, p.config), before, next))
+	if line := pr.says(t, "the configuration was not reloaded", 2); !strings.HasSuffix(line.Key, ".sha256") {
+		t.Errorf("it is refused for %+v", line)
+	}
+	p.install(t, "all", "next")
+	pr.says(t, "configuration reloaded", 1)
+	want(t, p.post(t, titled(t, "plain")), 200, "accepted")
+	for _, a := range p.attempts(t, p.events(t)) {
+		if !strings.Contains(next, a.Code) {
+			t.Errorf("an attempt was made by %s", a.Code)
+		}
+	}
+	pr.stop(t, p, pr.cmd.Process.Pid)
 }

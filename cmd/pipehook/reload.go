@@ -29,9 +29,11 @@ type keeper struct {
 	begin   func() (*successor, error) // starts a successor; nil where there can be none
 	instead func()                     // is called in the place of a reload; may be nil
 	taken   [2]fileStamp               // the stamp of what was loaded last, good or not
+	missed  missedFiles                // with others what was loaded may be taken; nil when it was
 }
 
-// Run is a service: it reloads when the file has changed or on SIGHUP, and hands over on SIGUSR2.
+// Run is a service: it reloads on SIGHUP and when the file has changed, or a plugin's without which it was
+// not taken, and hands over on SIGUSR2.
 func (k *keeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -49,7 +51,7 @@ func (k *keeper) Run(ctx context.Context) error {
 			k.reload(ctx)
 		case <-tick.C:
 			now := stamp(k.path)
-			if now == seen && now != k.taken {
+			if now == seen && now != k.taken || k.missed.changed() {
 				k.taken = now
 				k.reload(ctx)
 			}
@@ -73,8 +75,12 @@ func (k *keeper) reload(ctx context.Context) {
 	a.manager.tell(stateReloading())
 	defer a.manager.tell(stateReady)
 	conf, err := k.load()
+	k.missed = nil
 	if err == nil {
-		err = a.take(ctx, conf)
+		files := missedBy(conf) // before they are read, so that no change is missed
+		if err = a.take(ctx, conf); err != nil {
+			k.missed = files
+		}
 	}
 	a.reloads.Done(err == nil)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 // beingWritten reports whether somebody has the file open for writing, as far as that can be known: a
 // lease for readers is only given while nobody has.
 func beingWritten(path string) bool {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe would be waited for
 	if err != nil {
 		return false
 	}
