@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -33,8 +34,12 @@ const tokenKey = "pipehook-token"
 // maxPage is more than the longest page of what a plugin remembers.
 const maxPage = 16 << 20
 
-// maxAsking is how much a plugin may ask for at a time over one connection; more waits.
-const maxAsking = 256
+// How much a plugin may ask for at a time over one connection, and how many it may have; more waits. What is
+// asked is held here.
+const (
+	maxAsking      = 64
+	maxConnections = 4
+)
 
 // ServeHost answers one plugin at the listener until stop is called, which closes it, breaks off what is
 // under way and waits for it.
@@ -44,7 +49,7 @@ func ServeHost(at net.Listener, token string, s HostServer) (stop func()) {
 	done := make(chan struct{})
 	go func() { // ends with stop
 		defer close(done)
-		_ = server.Serve(at) // a listener that breaks is seen by who calls
+		_ = server.Serve(netutil.LimitListener(at, maxConnections)) // a listener that breaks is seen by who calls
 	}()
 	return func() {
 		server.Stop()

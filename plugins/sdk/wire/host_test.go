@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -195,5 +196,68 @@ func TestAVersionThatIsNoTextIsNoVersion(t *testing.T) {
 	}
 	if op := a.asked[1].(effect.KVOp); *op.IfVersion != "\ufffd" {
 		t.Errorf("%+v", op)
+	}
+}
+
+// slow is a host that answers nobody before it may.
+type slow struct {
+	answering
+	asked, may chan struct{}
+}
+
+func (s *slow) KV(ctx context.Context, _ uint64, _ *effect.KVOp) (*effect.KVResult, error) {
+	s.asked <- struct{}{}
+	select {
+	case <-s.may:
+	case <-ctx.Done():
+	}
+	return &effect.KVResult{OK: true}, nil
+}
+
+// However much a plugin asks for, and over however many connections, pipehook holds so much at a time. The
+// rest waits, and is answered.
+func TestWhatAPluginAsksForAtATimeIsBounded(t *testing.T) {
+	const most, lanes, each = 4 * 64, 5, 80
+	s := &slow{asked: make(chan struct{}, lanes*each), may: make(chan struct{})}
+	at := wire.Address{Path: filepath.Join(t.TempDir(), "h"), Token: "t"}
+	l, err := net.Listen("unix", at.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wire.ServeHost(l, at.Token, s)()
+	var all sync.WaitGroup
+	for range lanes {
+		all.Go(func() {
+			client, err := wire.DialHost(at)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var lane sync.WaitGroup
+			for range each {
+				lane.Go(func() {
+					if _, err := client.KV(t.Context(), 0, &effect.KVOp{Op: "get", Key: "a"}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			lane.Wait()
+			if err := client.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range most {
+		<-s.asked
+	}
+	select {
+	case <-s.asked:
+		t.Errorf("more than %d are asked at a time", most)
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(s.may)
+	all.Wait()
+	if rest := len(s.asked); rest != lanes*each-most {
+		t.Errorf("%d of %d were asked later", rest, lanes*each-most)
 	}
 }
