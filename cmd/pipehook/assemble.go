@@ -61,10 +61,7 @@ func assembleChain(conf *config.Config, registry core.Registry, p config.Pipelin
 		at := core.Place{Pipeline: p.Name, Source: source, Kinds: kinds, Index: i}
 		chain.stage = s.Key
 		stage, err := registry.New(s.Decode, at)
-		if own, ok := errors.AsType[*stageMistakes](err); ok {
-			mistakes, err = append(mistakes, own.at(conf, s.Key)...), nil
-		}
-		mistakes = conf.Collect(mistakes, s.Key, err)
+		mistakes = collectStage(conf, mistakes, s.Key, err)
 		name := s.Use
 		if own, ok := stage.(fmt.Stringer); ok { // there may be several of its kind
 			name = own.String()
@@ -72,6 +69,20 @@ func assembleChain(conf *config.Config, registry core.Registry, p config.Pipelin
 		steps = append(steps, core.Step{Name: name, Stage: stage})
 	}
 	return steps, mistakes
+}
+
+// collectStage adds the mistakes of a stage's table.
+func collectStage(conf *config.Config, mistakes config.Mistakes, key string, err error) config.Mistakes {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			mistakes = collectStage(conf, mistakes, key, one)
+		}
+		return mistakes
+	}
+	if own, ok := errors.AsType[*stageMistakes](err); ok {
+		return append(mistakes, own.at(conf, key)...)
+	}
+	return conf.Collect(mistakes, key, err)
 }
 
 func kindsOf(p config.Pipeline) []string {

@@ -51,7 +51,7 @@ func TestAPluginInTheChainLabelsChangesDropsAndRejects(t *testing.T) {
 			title, word, says string
 		}{
 			{"plain", "accepted", "continue"}, {"large", "accepted", "changed labels"}, {"change", "accepted", "changed labels, action, object, objectId, current"},
-			{"throw", "accepted", "failed: no luck"}, {"hang", "accepted", "failed: the plugin did not answer within 5"}, {"crash", "accepted", "failed: the plugin "},
+			{"throw", "accepted", "failed: no luck"}, {"hang", "accepted", "failed: the plugin did not answer within 500ms"}, {"crash", "accepted", "failed: the plugin "},
 			{"wrong", "accepted", `failed: tag: it returned what a stage can't: labels: "Size" can't be a key`}, {"drop", "dropped", "dropped: a test"},
 		} {
 			began := time.Now()
@@ -281,7 +281,7 @@ func TestAPluginIsASource(t *testing.T) {
 		if len(events) != 3 || events[2].Source != "orders" || events[2].Action != "added" || events[2].ObjectID != "o-1" || events[0].Action != "unknown" {
 			t.Errorf("stored: %+v", events)
 		}
-		if got := verdictOf(p.told(t, hung.ID), "source orders"); !strings.HasPrefix(got, "failed: the plugin did not answer within 5") {
+		if got := verdictOf(p.told(t, hung.ID), "source orders"); !strings.HasPrefix(got, "failed: the plugin did not answer within 500ms") {
 			t.Errorf("explain says %q", got)
 		}
 		before := saw(t, logFile, "all", false)[first.ID]
@@ -318,6 +318,8 @@ func TestCheckFindsWhatIsWrongWithPluginsInChains(t *testing.T) {
 		"a binary that is not there":      {"", "use = \"plugin\"\nplugin = \"none\"", "pipeline[0].stage[0].plugin: there is no "},
 		"another file than pinned":        {"", stage + `sha256 = "` + strings.Repeat("0", 64) + `"`, "pipeline[0].stage[0].sha256: "},
 		"a time-out beyond the answer":    {"", stage + `timeout = "3s"`, "timeout is 3s and may be 2s, a quarter of server.ack_within"},
+		"a time-out beside no binary":     {"", "use = \"plugin\"\nplugin = \"none\"\n" + `timeout = "3s"`, "timeout is 3s and may be 2s\npipeline[0].stage[0].plugin: there is no "},
+		"a time-out beside a wrong key":   {"", stage + "timeuot = 1\n" + `timeout = "3s"`, "timeout is 3s and may be 2s\npipeline[0].stage[0].timeuot: unknown key"},
 		"hosts, which are for scripts":    {"", stage + `allow_hosts = []`, "pipeline[0].stage[0].allow_hosts: unknown key"},
 		"limits that are none":            {"", stage + `limits = { memory = "1MiB" }`, "pipeline[0].stage[0].limits.memory: must be at least 32MiB"},
 		"a name that is no name":          {"", "use = \"plugin\"\nplugin = \"./plugins/bin/Tag\"", "pipeline[0].stage[0].plugin: ./plugins/bin/Tag can't name a stage"},
@@ -339,8 +341,10 @@ func TestCheckFindsWhatIsWrongWithPluginsInChains(t *testing.T) {
 				p.installText(t, name, "#!/bin/sh\ntouch ran\n")
 			}
 			code, _, errs := command(t, "check", "--config", p.config)
-			if code != exitUsage || !strings.Contains(errs, test.want) {
-				t.Errorf("exit code %d, without %q:\n%s", code, test.want, errs)
+			for want := range strings.SplitSeq(test.want, "\n") {
+				if code != exitUsage || !strings.Contains(errs, want) {
+					t.Errorf("exit code %d, without %q:\n%s", code, want, errs)
+				}
 			}
 			if _, err := os.Stat(filepath.Join(p.dir, "ran")); err == nil {
 				t.Error("check has started a plugin")

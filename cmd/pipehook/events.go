@@ -234,8 +234,8 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 		fmt.Fprintf(w, "\nlistener %s\t%s%s\t%s\n", d.Listener, d.State, replayedText(d.Replays), plain(orWord(whys[d.Listener], d.LastError)))
 		for _, a := range attempts {
 			if a.Listener == d.Listener {
-				fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", attemptName(a.Number, a.Run), timeText(a.StartedAt),
-					time.Duration(a.DurationUS)*time.Microsecond, plain(orWord(a.Error, "ok")))
+				fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\n", attemptName(a.Number, a.Run), timeText(a.StartedAt),
+					time.Duration(a.DurationUS)*time.Microsecond, codeText(a.Code), plain(orWord(a.Error, "ok")))
 				printOutput(w, a.Output)
 			}
 		}
@@ -248,6 +248,14 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 	}
 	fmt.Fprintf(c.stdout, "\n%s\n", plain(string(ev.Body)))
 	return nil
+}
+
+// codeText is the version of the listener that made an attempt.
+func codeText(code string) string {
+	if code == "" { // it never ran
+		return ""
+	}
+	return "code " + code
 }
 
 // printOutput writes what a listener said during an attempt below it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,8 +126,20 @@ func (p *checkedPlugin) show(v *testView) {
 		fmt.Fprintf(v.w, "  %-5s %s%s\n", l.Level, plain(l.Text), dataText(l.Data))
 	}
 	if p.SHA256 != "" {
-		fmt.Fprintf(v.w, "  sha256 = %q%s\n", p.SHA256, v.paint(dim, map[bool]string{true: "  # pinned"}[p.Pinned && p.OK]))
+		remark := ""
+		switch {
+		case p.Pinned && p.OK:
+			remark = "  # pinned"
+		case p.another():
+			remark = "  # of the file that is there: write it only once you know who put it there, and trust it"
+		}
+		fmt.Fprintf(v.w, "  sha256 = %q%s\n", p.SHA256, v.paint(dim, remark))
 	}
+}
+
+// another reports whether the file is not the one that pipeline.toml wants.
+func (p *checkedPlugin) another() bool {
+	return slices.ContainsFunc(p.Mistakes, func(m complaint) bool { return strings.HasSuffix(m.Key, ".sha256") }) && p.Pinned
 }
 
 // checkedPlugins is what the command comes to.

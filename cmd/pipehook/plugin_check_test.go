@@ -11,7 +11,7 @@ import (
 func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	labProject(t, moody("good", "good", "")+moody("bad", "bad", "")+moody("broken", "broken", "")+moody("ended", "ended", "")+
 		moody("other", "good", `sha256 = "`+strings.Repeat("0", 64)+`"`)+moody("slip", "good", `sha = "x"`)+
-		"[[listener]]\nname = \"gone\"\nplugin = \"gone\"\n"+"[[listener]]\nname = \"misplaced\"\nplugin = \"strange\"\n")
+		"[[listener]]\nname = \"gone\"\nplugin = \"gone\"\n"+moody("keyless", "keyless", `secrets = { api = "c4n4ry" }`)+"[[listener]]\nname = \"misplaced\"\nplugin = \"strange\"\n")
 	if err := os.Link("plugins/bin/labstage", "plugins/bin/strange"); err != nil {
 		t.Fatal(err)
 	}
@@ -23,12 +23,13 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 	}{
 		"it is good":                {exitDone, []string{"good"}, []string{"✓ listener good  lab 1.2.3, a listener, contract 1.1, started in ", "plugins/bin/lab  its configuration is taken", `  info  starting  mood=good`, `sha256 = "` + sum + `"`}},
 		"its configuration is not":  {exitUsage, []string{"bad"}, []string{"✗ listener bad", `sha256 = "` + sum + `"`, "pipeline.toml:", "listener[1].config.mood: must not be bad"}},
+		"its secrets are not":       {exitUsage, []string{"keyless"}, []string{"✗ listener keyless", `listener[7].secrets.key: is missing or empty: give it with secrets = { key = "${…}" }`, "listener[7].secrets.api: is too short"}},
 		"it fails":                  {exitFailed, []string{"broken"}, []string{"✗ listener broken", "listener[2].plugin: does not start: the database is away\n"}},
 		"it ends":                   {exitFailed, []string{"ended"}, []string{"✗ listener ended", "exit status 3"}},
-		"it is another":             {exitUsage, []string{"other"}, []string{"✗ listener other", "listener[4].sha256: ", "has the SHA-256 " + sum}},
+		"it is another":             {exitUsage, []string{"other"}, []string{"✗ listener other", "listener[4].sha256: ", "has the SHA-256 " + sum + ", which is not the pinned 0000", `sha256 = "` + sum + `"  # of the file that is there: write it only once you know`}},
 		"its table is wrong":        {exitUsage, []string{"slip"}, []string{"✗ listener slip", "listener[5].sha: unknown key"}},
 		"it is not there":           {exitUsage, []string{"gone"}, []string{"✗ listener gone", "listener[6].plugin: there is no ", "pipehook: hint: build the plugin"}},
-		"it is a stage":             {exitUsage, []string{"misplaced"}, []string{"✗ listener misplaced", "listener[7].plugin: lab is a stage, and is named as a listener", "hint: name it in a [[pipeline.stage]]"}},
+		"it is a stage":             {exitUsage, []string{"misplaced"}, []string{"✗ listener misplaced", "listener[8].plugin: lab is a stage, and is named as a listener", "hint: name it in a [[pipeline.stage]]"}},
 		"only one of two is good":   {exitUsage, []string{"good", "bad"}, []string{"✓ listener good", "✗ listener bad"}},
 		"one fails, one is refused": {exitFailed, []string{"bad", "broken"}, []string{"✗ listener bad", "✗ listener broken", "must not be bad", "is away"}},
 		"a stage that nobody uses":  {exitDone, []string{"labstage"}, []string{"✓ labstage  lab 1.2.3, a stage, contract 1.1", "no place of the configuration names it"}},

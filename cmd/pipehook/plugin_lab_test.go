@@ -43,6 +43,9 @@ func (l *lab) Start(_ context.Context, host *sdk.Host) error {
 	switch l.Mood {
 	case "bad":
 		return sdk.Wrong("mood", "must not be bad")
+	case "keyless":
+		_, err := host.NeedSecret("key")
+		return errors.Join(err, sdk.WrongSecret("api", "is too short"))
 	case "broken":
 		return errors.New("the database is away")
 	case "ended":

@@ -164,9 +164,20 @@ func (l *listedPlugin) row(asked bool) []string {
 		if s.Version != "" {
 			version, contract = s.Version, s.Contract
 		}
-		failure = cmp.Or(s.Error, failure)
+		failure = cmp.Or(s.reason(), failure)
 	}
-	return []string{plain(filepath.Base(l.File)), user, state, pid, since, restarts, plain(version), contract, l.sums(), shortened(plain(failure), 80)}
+	return []string{plain(filepath.Base(l.File)), user, state, pid, since, restarts, plain(version), contract, l.sums(), shortened(plain(failure), 140)}
+}
+
+// reason is the newer of what went wrong, and when that was unless it still is so.
+func (s *pluginStateJSON) reason() string {
+	switch {
+	case s.Refused != "" && s.RefusedAt.After(s.ErrorAt):
+		return s.RefusedAt.Local().Format(time.DateTime) + " the new file is not used: " + s.Refused
+	case s.Error != "" && s.State == plughost.Running:
+		return s.ErrorAt.Local().Format(time.DateTime) + " " + s.Error
+	}
+	return s.Error
 }
 
 // sums says which file there is, whether it is the one that it must be, and whether that one runs.

@@ -60,8 +60,17 @@ func TestPluginsAreListedWithWhoUsesThemAndHowTheyDo(t *testing.T) {
 		now := plugins[0].Running
 		return now.State == "running" && now.PID != s.PID && now.Restarts == 1
 	})
-	says(t, exitDone, []string{"plugin", "list"}, "lab         listener first   running      ", "1.2.3", "labsources  nobody           not running  –")
+	says(t, exitDone, []string{"plugin", "list"}, "lab         listener first   running      ", "1.2.3", "labsources  nobody           not running  –", " it ended: it was killed (SIGKILL) from outside")
 	says(t, exitDone, []string{"plugin", "debug", "first"}, "the process of listener first that runs now:", "dlv attach ")
+	p.installText(t, "lab", "no program")
+	eventually(t, "both refuse the new file", func() bool {
+		plugins, _ = listed(t)
+		return plugins[0].Running.Refused != "" && plugins[1].Running.Refused != ""
+	})
+	if first := plugins[0].Running; !strings.Contains(first.Refused, "is not a program for ") || first.RefusedAt.Before(first.ErrorAt) || first.State != "running" {
+		t.Errorf("it says %+v", first)
+	}
+	says(t, exitDone, []string{"plugin", "list"}, " the new file is not used: ", ", not the pinned "+sum[:11])
 }
 
 func TestThePluginsOfAProcessAreBehindItsToken(t *testing.T) {

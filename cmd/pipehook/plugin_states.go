@@ -22,21 +22,24 @@ type pluginStates struct {
 }
 
 type pluginStateJSON struct {
-	Key      string    `json:"key"`  // where the configuration names it, such as listener[0]; the first of several such places
-	Kind     string    `json:"kind"` // listener, stage or source
-	Name     string    `json:"name"` // of that
-	File     string    `json:"file"`
-	SHA256   string    `json:"sha256,omitempty"`   // of what runs
-	Plugin   string    `json:"plugin,omitempty"`   // what it calls itself
-	Version  string    `json:"version,omitempty"`  // likewise
-	Contract string    `json:"contract,omitempty"` // the protocol that both know
-	Does     []string  `json:"does,omitempty"`
-	State    string    `json:"state"` // starting, running, waiting (for its next start) or stopped
-	PID      int       `json:"pid,omitempty"`
-	Since    time.Time `json:"since,omitzero"` // it is in that state
-	Restarts int       `json:"restarts"`
-	Error    string    `json:"error,omitempty"` // why it does not run
-	Again    time.Time `json:"again,omitzero"`  // when it is started next
+	Key       string    `json:"key"`  // where the configuration names it, such as listener[0]; the first of several such places
+	Kind      string    `json:"kind"` // listener, stage or source
+	Name      string    `json:"name"` // of that
+	File      string    `json:"file"`
+	SHA256    string    `json:"sha256,omitempty"`   // of what runs
+	Plugin    string    `json:"plugin,omitempty"`   // what it calls itself
+	Version   string    `json:"version,omitempty"`  // likewise
+	Contract  string    `json:"contract,omitempty"` // the protocol that both know
+	Does      []string  `json:"does,omitempty"`
+	State     string    `json:"state"` // starting, running, waiting (for its next start) or stopped
+	PID       int       `json:"pid,omitempty"`
+	Since     time.Time `json:"since,omitzero"` // it is in that state
+	Restarts  int       `json:"restarts"`
+	Error     string    `json:"error,omitempty"` // why it does not run; while it does, why it last did not
+	ErrorAt   time.Time `json:"errorAt,omitzero"`
+	Refused   string    `json:"refused,omitempty"` // why the file that is there now is not used
+	RefusedAt time.Time `json:"refusedAt,omitzero"`
+	Again     time.Time `json:"again,omitzero"` // when it is started next
 }
 
 // states are those of all plugins that run or should.
@@ -44,9 +47,14 @@ func (s *pluginSet) states() []pluginStateJSON {
 	all := []pluginStateJSON{}
 	for _, r := range s.all() {
 		is := r.plugin().State()
+		refused, since := r.refused()
+		if refused == "" {
+			since = time.Time{}
+		}
 		all = append(all, pluginStateJSON{
 			Key: r.stands().place(), Kind: is.Kind, Name: is.Name, File: is.Path, SHA256: is.SHA256, Plugin: is.Plugin, Version: is.Version, Contract: is.Contract,
-			Does: kindsAmong(is.Does), State: is.Word, PID: is.PID, Since: is.Since.UTC(), Restarts: is.Restarts, Error: is.Err, Again: is.Again.UTC(),
+			Does: kindsAmong(is.Does), State: is.Word, PID: is.PID, Since: is.Since.UTC(), Restarts: is.Restarts,
+			Error: is.Err, ErrorAt: is.ErrAt.UTC(), Refused: refused, RefusedAt: since.UTC(), Again: is.Again.UTC(),
 		})
 	}
 	slices.SortFunc(all, func(a, b pluginStateJSON) int {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -110,6 +111,9 @@ func TestAPluginRemembersEmitsCountsAndKeepsItsSecret(t *testing.T) {
 		if strings.Contains(text, "c4n4ry") {
 			t.Errorf("its secret is in %s:\n%s", place, text)
 		}
+	}
+	if !regexp.MustCompile(`attempt 1 .* code [0-9a-f]{12} `).MatchString(shown) {
+		t.Errorf("which binary made the attempt is not shown:\n%s", shown)
 	}
 	if !strings.Contains(shown, "once more with [redacted]") {
 		t.Errorf("the attempt's error is not shown:\n%s", shown)

@@ -23,6 +23,8 @@ type runningPlugin struct {
 	mu    sync.Mutex
 	term  *term
 	file  fileStamp // that was taken last, good or not
+	wrong string    // why it is not used; empty when it is
+	since time.Time // that is known
 	ended bool
 	heir  *runningPlugin // has the calls of who has not heard of the end; may be nil
 }
@@ -35,7 +37,7 @@ type term struct {
 
 // begin starts the plugin from its file as it is now, or attaches to the process that it is.
 func (s *pluginSet) begin(use pluginUse) *runningPlugin {
-	file := stampOf(use.spec.Path) // before it is read, so that no change is missed
+	file := binaryStamp(use.spec.Path) // before it is read, so that no change is missed
 	use.spec.Attach = s.attach[use.spec.File()]
 	return &runningPlugin{pluginUse: use, slots: make(chan struct{}, max(use.size, 1)), file: file, term: &term{Plugin: s.host.Try(use.spec)}}
 }
@@ -83,7 +85,7 @@ func (r *runningPlugin) swap(next *plughost.Plugin) (old *term, ok bool) {
 	if r.ended {
 		return nil, false
 	}
-	old, r.term = r.term, &term{Plugin: next}
+	old, r.term, r.wrong = r.term, &term{Plugin: next}, ""
 	return old, true
 }
 
@@ -105,7 +107,20 @@ func (r *runningPlugin) end(heir *runningPlugin) {
 func (r *runningPlugin) took(file fileStamp) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.file = file
+	r.file, r.wrong = file, ""
+}
+
+// refuse notes why the file that was taken last is not used.
+func (r *runningPlugin) refuse(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wrong, r.since = err.Error(), time.Now()
+}
+
+func (r *runningPlugin) refused() (why string, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wrong, r.since
 }
 
 func (r *runningPlugin) taken() fileStamp {
@@ -162,7 +177,10 @@ func ask[T any](ctx context.Context, r *runningPlugin, ev *core.Event, timeout t
 		<-r.slots
 		return none, errPluginEnded
 	}
-	began := time.Now()
+	within := timeout
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < timeout {
+		within = time.Until(deadline).Round(time.Millisecond)
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	own, came := *ev, make(chan asked[T], 1)
 	go func() { // owned by the term, ends a moment after ctx
@@ -184,7 +202,7 @@ func ask[T any](ctx context.Context, r *runningPlugin, ev *core.Event, timeout t
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return none, errors.New("the sender did not wait for the plugin's answer")
 		}
-		return none, fmt.Errorf("the plugin did not answer within %s", time.Since(began).Round(time.Millisecond))
+		return none, fmt.Errorf("the plugin did not answer within %s", within)
 	}
 }
 

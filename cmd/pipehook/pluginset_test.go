@@ -141,7 +141,7 @@ func TestANewFileThatIsNotUsedIsToldWithItsPlaces(t *testing.T) {
 	} {
 		log.Reset()
 		test.install()
-		s.renew(t.Context(), stampOf(path), s.byPath()[path])
+		s.renew(t.Context(), binaryStamp(path), s.byPath()[path])
 		var got []string
 		for text := range strings.Lines(log.String()) {
 			var line logLine

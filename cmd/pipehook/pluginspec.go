@@ -105,6 +105,9 @@ func (u *pluginUse) mistakes(conf *config.Config, err error) config.Mistakes {
 		mistakes := make(config.Mistakes, len(refused))
 		for i, wrong := range refused {
 			key := u.at.others + ".config"
+			if wrong.Secret {
+				key = u.at.others + ".secrets"
+			}
 			if wrong.Key != "" {
 				key += "." + wrong.Key
 			}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -19,6 +21,9 @@ import (
 type fileStamp struct {
 	modified, size int64
 	inode          uint64 // an older file may have been put in its place
+	mode           fs.FileMode
+	user, group    uint32
+	around         fs.FileMode // of a binary's folder
 }
 
 func stampOf(path string) (s fileStamp) {
@@ -26,9 +31,19 @@ func stampOf(path string) (s fileStamp) {
 	if err != nil {
 		return s
 	}
-	s.modified, s.size = info.ModTime().UnixNano(), info.Size()
+	s.modified, s.size, s.mode = info.ModTime().UnixNano(), info.Size(), info.Mode()
 	if own, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode = uint64(own.Ino)
+		s.inode, s.user, s.group = uint64(own.Ino), own.Uid, own.Gid
+	}
+	return s
+}
+
+// binaryStamp changes with a binary, and with whether it may be started: chmod mends what keeps a file from
+// being used, the folder's too.
+func binaryStamp(path string) fileStamp {
+	s := stampOf(path)
+	if info, err := os.Stat(filepath.Dir(path)); err == nil && s.inode != 0 {
+		s.around = info.Mode()
 	}
 	return s
 }
@@ -45,7 +60,7 @@ type seenFile struct {
 
 // again looks at the file once more.
 func (f seenFile) again(path string) seenFile {
-	is := seenFile{stampOf(path), 1}
+	is := seenFile{binaryStamp(path), 1}
 	if f.stamp == is.stamp {
 		is.alike += f.alike
 	}
@@ -86,6 +101,9 @@ func (s *pluginSet) watch(ctx context.Context) {
 			}
 			is := seen[path].again(path)
 			seen[path] = is
+			if is.stamp.inode == 0 && is.alike == copying && users[0].code() != "" {
+				s.log.Warn("the plugin's file is gone; what runs goes on, but after the next start of pipehook the plugin does not run", "plugin", users[0].spec.File(), "binary", path)
+			}
 			stale := changed(users, is)
 			if len(stale) == 0 {
 				continue
@@ -132,7 +150,11 @@ func (s *pluginSet) renew(ctx context.Context, file fileStamp, users []*runningP
 	var broken error
 	for _, r := range users {
 		r.took(file)
-		if broken != nil || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			continue
+		case broken != nil:
+			r.refuse(broken)
 			continue
 		}
 		next, err := s.successor(ctx, r)
@@ -142,6 +164,7 @@ func (s *pluginSet) renew(ctx context.Context, file fileStamp, users []*runningP
 				renewed = append(renewed, r.spec.Name)
 			}
 		case err != nil && ctx.Err() == nil:
+			r.refuse(err)
 			meanwhile := "the old one goes on"
 			if r.plugin().State().Word != plughost.Running {
 				meanwhile = r.meanwhile()
@@ -207,7 +230,7 @@ func missedBy(conf *config.Config) missedFiles {
 	_, _ = assemble(conf, bareDeps(conf), chain) // what is wrong otherwise has been said
 	m := missedFiles{}
 	for _, use := range append(uses, chain.plugins...) {
-		m[use.spec.Path] = &missedFile{taken: stampOf(use.spec.Path)}
+		m[use.spec.Path] = &missedFile{taken: binaryStamp(use.spec.Path)}
 	}
 	return m
 }

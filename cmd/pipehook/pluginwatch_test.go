@@ -131,8 +131,24 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 			t.Errorf("%s: the mark is %q", test.name, got)
 		}
 	}
-	if err := os.Remove(filepath.Join(p.dir, "plugins", "bin", "all")); err != nil { // that is no replacement
+	path := filepath.Join(p.dir, "plugins", "bin", "all")
+	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if line := pr.says(t, unused, 4); !strings.Contains(line.Err, "is no program") || line.Key == "" || line.Line == 0 {
+		t.Errorf("it is said that %+v", line)
+	}
+	if err := os.Chmod(path, 0o700); err != nil { // what was said to be the remedy
+		t.Fatal(err)
+	}
+	if line := pr.says(t, unused, 5); !strings.Contains(line.Err, "it ended before it shook hands: exit status 3") {
+		t.Errorf("it is said that %s", line.Err)
+	}
+	if err := os.Remove(path); err != nil { // that is no replacement
+		t.Fatal(err)
+	}
+	if line := pr.says(t, "the plugin's file is gone", 1); line.Level != "WARN" {
+		t.Errorf("that the file is gone is said as %s", line.Level)
 	}
 	if got := label(); got != "on" {
 		t.Errorf("without a file the mark is %q", got)
@@ -147,10 +163,13 @@ func TestABinaryThatIsNoGoodChangesNothing(t *testing.T) {
 	}
 	p.install(t, "all", "good")
 	pr.says(t, "plugin replaced", 5)
+	if n := len(pr.said(t, "the plugin's file is gone")); n != 1 {
+		t.Errorf("%d times it is said that the file is gone", n)
+	}
 	if got := label(); got != "on" {
 		t.Errorf("after a good one the mark is %q", got)
 	}
-	if n := len(pr.said(t, unused)); n != 4 {
+	if n := len(pr.said(t, unused)); n != 6 {
 		t.Errorf("it is said %d times", n)
 	}
 	pr.stop(t, p, pr.cmd.Process.Pid)
@@ -167,8 +186,8 @@ func TestABinaryThatIsNotThePinnedOneIsNotUsed(t *testing.T) {
 	pr := launch(t, p, exec.Command(bin, "serve", "--config", p.config))
 	pr.says(t, "plugin started", 3)
 	p.install(t, "all", "another")
-	if line := pr.says(t, "the plugin's new file is not used", 1); !strings.Contains(line.Err, "has the SHA-256 ") {
-		t.Errorf("it is said: %+v", line)
+	if line := pr.says(t, "the plugin's new file is not used", 1); !strings.Contains(line.Err, "has the SHA-256 ") || !strings.Contains(line.Err, "which is not the pinned "+sum) || line.Key != "listener[1].sha256" || line.Line == 0 {
+		t.Errorf("it is said that %+v", line)
 	}
 	pr.says(t, "plugin replaced", 2) // the others are not pinned
 	r := p.post(t, titled(t, "plain"))
@@ -190,9 +209,11 @@ func TestAFileIsLeftAloneWhileItIsWritten(t *testing.T) {
 	if err := os.WriteFile(path, []byte("one"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r := &runningPlugin{file: stampOf(path)}
+	r := &runningPlugin{file: binaryStamp(path)}
 	r.spec.Path = path
-	stale := func(alike int) bool { return len(changed([]*runningPlugin{r}, seenFile{stampOf(path), alike})) == 1 }
+	stale := func(alike int) bool {
+		return len(changed([]*runningPlugin{r}, seenFile{binaryStamp(path), alike})) == 1
+	}
 	if stale(100) {
 		t.Error("a file that is as it was has changed")
 	}
@@ -220,6 +241,16 @@ func TestAFileIsLeftAloneWhileItIsWritten(t *testing.T) {
 	}
 	if stale(1) || !stale(2) {
 		t.Error("a file that was put in the place of another is not taken at the second look")
+	}
+	r.took(binaryStamp(path))
+	for _, mended := range []string{path, filepath.Dir(path)} {
+		if err := os.Chmod(mended, 0o711); err != nil {
+			t.Fatal(err)
+		}
+		if !stale(copying) {
+			t.Errorf("chmod of %s goes unnoticed", mended)
+		}
+		r.took(binaryStamp(path))
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)

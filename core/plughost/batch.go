@@ -138,7 +138,7 @@ func (b *batch) one(ctx context.Context, i *instance) {
 		result.Err = err
 	}
 	if company := b.plugin.exit(i, core.KindOf(err) == core.Crashed, d.Event.ID); !company {
-		b.tell(outcome(i, result, began))
+		b.tell(outcome(i, result, began, began))
 	}
 }
 
@@ -153,10 +153,11 @@ func (b *batch) several(ctx context.Context, i *instance, n int) {
 	for k := range portion {
 		all[k] = i.desk.open(&portion[k].Event, portion[k].Attempt())
 	}
-	first, began := b.ended, time.Now()
+	first, sent := b.ended, time.Now()
+	began := sent
 	err := i.batch(ctx, b.timeout, all, func(r wire.Result) {
 		i.desk.done(all[b.ended-first])
-		b.tell(outcome(i, r, began))
+		b.tell(outcome(i, r, sent, began))
 		began = time.Now()
 	})
 	left := portion[b.ended-first:]
@@ -169,7 +170,7 @@ func (b *batch) several(ctx context.Context, i *instance, n int) {
 	}
 	company := b.plugin.exit(i, crashed || hung, ids(suspects)...)
 	if len(left) > 0 && !(crashed && (company || len(left) > 1)) {
-		b.tell(outcome(i, wire.Result{Err: err}, began))
+		b.tell(outcome(i, wire.Result{Err: err}, sent, began))
 	}
 }
 
@@ -181,10 +182,12 @@ func ids(all []core.Delivery) []string {
 	return ids
 }
 
-// outcome is a result for the delivery engine. began is when its call did, at the earliest.
-func outcome(i *instance, r wire.Result, began time.Time) core.Outcome {
+// outcome is a result for the delivery engine. sent is when it was handed over, and began when its call did, at
+// the earliest.
+func outcome(i *instance, r wire.Result, sent, began time.Time) core.Outcome {
 	if r.Took == 0 {
 		r.Took = time.Since(began)
 	}
+	r.Took = min(r.Took, time.Since(sent)) // whatever the plugin says: it is added to all that is measured
 	return core.Outcome{Err: i.hidden(r.Err), Took: r.Took, Code: i.code}
 }

@@ -207,7 +207,7 @@ func TestNothingBeginsBeforeThereIsAProcess(t *testing.T) {
 	}
 	// One that is tried all the same is told why.
 	outs, begun = handleAll(t, t.Context(), p, 100*time.Millisecond, deliveries("a", "b", "c"), 3)
-	if begun != 1 || words(outs) != "unavailable" {
+	if begun != 1 || words(outs) != "listener_unreached" {
 		t.Errorf("%d had begun, and ended %s", begun, words(outs))
 	}
 }

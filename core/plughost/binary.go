@@ -88,7 +88,7 @@ func read(path, want string, into io.Writer) (sum string, err error) {
 	sum = hex.EncodeToString(h.Sum(nil))
 	if want != "" && !strings.EqualFold(sum, want) {
 		return sum, &BinaryError{
-			Msg: fmt.Sprintf("%s has the SHA-256 %s", path, sum), Hint: "if you trust this file, write that; if not, find out who put it there", Checksum: true,
+			Msg: fmt.Sprintf("%s has the SHA-256 %s, which is not the pinned %s", path, sum, want), Hint: "if you trust this file, pin its SHA-256; if not, find out who put it there", Checksum: true,
 		}
 	}
 	return sum, nil

@@ -235,11 +235,11 @@ func TestAPluginThatKeepsAnsweringNonsenseIsStartedMoreAndMoreSeldom(t *testing.
 	p := b.Start(plughost.Spec{Kind: wire.Listener, Name: "x", Path: guise(t, "breaks"), Plain: true})
 	var err error
 	for range 6 {
-		if err = handle(t, p, "nothing"); core.KindOf(err) == core.Unavailable {
+		if err = handle(t, p, "nothing"); core.KindOf(err) == core.Unreached {
 			break
 		}
 	}
-	if core.KindOf(err) != core.Unavailable || core.RetryAfter(err) < 59*time.Minute {
+	if core.KindOf(err) != core.Unreached || core.RetryAfter(err) < 59*time.Minute {
 		t.Errorf("the sixth call: %v, again after %s", err, core.RetryAfter(err))
 	}
 }

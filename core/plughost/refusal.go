@@ -69,7 +69,8 @@ func (i *instance) hidden(err error) error {
 
 // startError says why a process did not become a plugin, with what it said itself.
 func (i *instance) startError(ctx context.Context, err error) error {
-	if _, ok := errors.AsType[Refused](err); ok {
+	_, refused := errors.AsType[Refused](err)
+	if _, misplaced := errors.AsType[*wire.KindError](err); refused || misplaced { // it knows what it said
 		return err
 	}
 	hello := i.firstLine()

@@ -76,6 +76,7 @@ func TestWhatAPluginSaysGoesToWhoIsGiven(t *testing.T) {
 
 // Go says why it ends in many lines, and it is one thing that has happened.
 func TestTheDumpOfACrashIsOneRecord(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	p := b.lab(t, "")
 	if err := handle(t, p, "panic"); core.KindOf(err) != core.Crashed || !strings.Contains(err.Error(), "exit status 2 (panic: the plugin has a bug") {
@@ -103,6 +104,7 @@ func TestTheDumpOfACrashIsOneRecord(t *testing.T) {
 
 // Who only says that it panics is heard, too.
 func TestAPluginThatLivesOnAfterADumpIsHeard(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, plughost.Limits{})
 	p := b.lab(t, "")
 	if err := handle(t, p, "pretend"); err != nil {

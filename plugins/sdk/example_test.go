@@ -39,11 +39,9 @@ type sender struct {
 }
 
 // Start gets what pipehook does for the plugin.
-func (s *sender) Start(_ context.Context, host *sdk.Host) error {
-	if s.token = host.Secret("api"); s.token == "" {
-		return sdk.Wrong("", `the secret api is missing: write secrets = { api = "${API_TOKEN}" }`)
-	}
-	return nil
+func (s *sender) Start(_ context.Context, host *sdk.Host) (err error) {
+	s.token, err = host.NeedSecret("api")
+	return err
 }
 
 func (s *sender) Handle(ctx context.Context, ev sdk.Event) error {

@@ -42,6 +42,15 @@ func (h *Host) Log() *slog.Logger { return h.log }
 // Secret is a value that pipeline.toml grants by name with secrets = { … }; empty when it does not.
 func (h *Host) Secret(name string) string { return h.secrets[name] }
 
+// NeedSecret is Secret for one that the plugin can't do without. Its error is for Start to return: a mistake
+// that is shown with its place in pipeline.toml.
+func (h *Host) NeedSecret(name string) (string, error) {
+	if secret := h.secrets[name]; secret != "" {
+		return secret, nil
+	}
+	return "", WrongSecret(name, fmt.Sprintf(`is missing or empty: give it with secrets = { %s = "${…}" }`, name))
+}
+
 // KV is what this listener, stage or source remembers: JSON values in pipehook's store, which outlive the
 // process and are the same for all processes of it.
 func (h *Host) KV() KV { return KV{host: h} }

@@ -42,7 +42,7 @@ func TestASenderTakesItsSecretAndTellsFailuresApart(t *testing.T) {
 	s := &sender{Timeout: 5 * time.Second}
 	plugin := sdk.Plugin{Name: "sender", Config: s, Listener: s}
 	conf := map[string]any{"url": server.URL, "timeout": "2s"}
-	if _, err := sdktest.TryStart(t, plugin, sdktest.Options{Config: conf}); err == nil || !strings.Contains(err.Error(), "the secret api is missing") {
+	if _, err := sdktest.TryStart(t, plugin, sdktest.Options{Config: conf}); err == nil || !strings.Contains(err.Error(), `secrets.api: is missing or empty: give it with secrets = { api = "${…}" }`) {
 		t.Errorf("without a secret: %v", err)
 	}
 	p := sdktest.Start(t, plugin, sdktest.Options{Config: conf, Secrets: map[string]string{"api": "s"}})

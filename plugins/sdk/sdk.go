@@ -77,9 +77,9 @@ type Plugin struct {
 }
 
 // Starter is a Listener, Stage or Source that has something to do before the first event, when Config was
-// filled. What Start returns is shown as a mistake in the configuration when it was made by Wrong; any
-// other error is a start that failed, and is tried again. Start may also be without the host, as it was in
-// 1.0. A Start or Stop of any other form is an error of the start.
+// filled. What Start returns is shown as a mistake in the configuration when it was made by Wrong, WrongSecret
+// or Host.NeedSecret; any other error is a start that failed, and is tried again. Start may also be without
+// the host, as it was in 1.0. A Start or Stop of any other form is an error of the start.
 type Starter interface {
 	Start(ctx context.Context, host *Host) error
 }
@@ -119,6 +119,13 @@ func Reject(status int, msg string) error {
 	return &wire.Rejection{Status: status, Msg: msg}
 }
 
-// Wrong is a mistake in the configuration, at a key of the config table such as "retry.max". Several
-// may be joined.
+// Wrong is a mistake in the configuration, at a key of the config table: "retry.max" for a key in a table,
+// "currencies[0]" or "servers[1].url" for what is in a list, "" for the table as a whole. It is shown with
+// that place in pipeline.toml. Several may be joined.
 func Wrong(key, msg string) error { return &wire.ConfigError{Key: key, Msg: msg} }
+
+// WrongSecret is a mistake in a secret that pipeline.toml grants, or does not, by its name. The message is
+// shown, so the secret must not be in it. See Host.NeedSecret for one that is missing.
+func WrongSecret(name, msg string) error {
+	return &wire.ConfigError{Key: name, Msg: msg, Secret: true}
+}

@@ -5,6 +5,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -52,14 +53,13 @@ type Deps struct {
 func Factory(deps Deps) core.Factory {
 	return core.Factory{Kind: "plugin", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
 		conf := Config{Limits: deps.Limits, TLS: "auto", Timeout: guest.UsualTimeout(deps.Longest), OnFailure: "continue", Concurrency: 8}
-		if err := decode(&conf); err != nil {
-			return nil, err
-		}
-		if err := guest.CheckTimeout(conf.Timeout, deps.Longest); err != nil {
-			return nil, err
+		err := decode(&conf)
+		late := guest.CheckTimeout(conf.Timeout, deps.Longest) // all mistakes are said at once
+		if err != nil {
+			return nil, errors.Join(err, late)
 		}
 		runner, err := deps.Open(conf)
-		if err != nil {
+		if err := errors.Join(late, err); err != nil {
 			return nil, err
 		}
 		o := options(conf.Plugin, runner, conf.Timeout)

@@ -5,6 +5,7 @@ package script
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -65,14 +66,13 @@ type Deps struct {
 func Factory(deps Deps) core.Factory {
 	return core.Factory{Kind: "script", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
 		conf := Config{Timeout: guest.UsualTimeout(deps.Longest), OnFailure: "continue", Concurrency: 8}
-		if err := decode(&conf); err != nil {
-			return nil, err
-		}
-		if err := guest.CheckTimeout(conf.Timeout, deps.Longest); err != nil {
-			return nil, err
+		err := decode(&conf)
+		late := guest.CheckTimeout(conf.Timeout, deps.Longest) // all mistakes are said at once
+		if err != nil {
+			return nil, errors.Join(err, late)
 		}
 		runner, err := deps.Open(Spec{Path: conf.Script, Concurrency: conf.Concurrency, AllowHosts: conf.AllowHosts, Secrets: conf.Secrets})
-		if err != nil {
+		if err := errors.Join(late, err); err != nil {
 			return nil, err
 		}
 		return guest.New(guest.Options{

@@ -24,7 +24,7 @@ plugin.serve({
     host = theHost;
     const mistakes = {};
     for (const [key, value] of Object.entries(table)) {
-      if (!(key in config)) mistakes[key] = "unknown key";
+      if (!Object.hasOwn(config, key)) mistakes[key] = "unknown key";
       else if (!Number.isInteger(value) || value < 1) mistakes[key] = "must be a whole number above 0";
       else config[key] = value;
     }

@@ -40,9 +40,13 @@ func (u *upsert) Start(ctx context.Context, host *sdk.Host) error {
 	if !isTable.MatchString(u.Table) {
 		return sdk.Wrong("table", "must be a name of a-z, 0-9 and _, or schema.name")
 	}
-	connector, err := connector(host.Secret("dsn"))
+	dsn, err := host.NeedSecret("dsn")
 	if err != nil {
-		return sdk.Wrong("", "secrets.dsn "+err.Error())
+		return err
+	}
+	connector, err := connector(dsn)
+	if err != nil {
+		return sdk.WrongSecret("dsn", err.Error())
 	}
 	u.db = sql.OpenDB(connector)
 	u.db.SetMaxOpenConns(u.Connections)

@@ -196,12 +196,12 @@ func TestMistakesAreSaidWithoutTheSecret(t *testing.T) {
 		want   string
 		again  bool // the start is tried again
 	}{
-		"no dsn":              {want: "secrets.dsn is missing"},
-		"no URL":              {dsn: "postgres://u:hunter2@[::1/", want: "secrets.dsn is no address of PostgreSQL"},
-		"another scheme":      {dsn: "mysql://u:hunter2@h/d", want: "secrets.dsn is no address of PostgreSQL"},
-		"no word about TLS":   {dsn: "postgres://u:hunter2@h/d", want: "secrets.dsn must say sslmode"},
-		"an odd mode":         {dsn: "postgres://u:hunter2@h/d?sslmode=hunter2", want: "secrets.dsn has an option that can't be used"},
-		"a certificate":       {dsn: "postgres://u:hunter2@h/d?sslmode=verify-full&sslrootcert=/nowhere/hunter2", want: "secrets.dsn has an option that can't be used"},
+		"no dsn":              {want: "secrets.dsn: is missing"},
+		"no URL":              {dsn: "postgres://u:hunter2@[::1/", want: "secrets.dsn: is no address of PostgreSQL"},
+		"another scheme":      {dsn: "mysql://u:hunter2@h/d", want: "secrets.dsn: is no address of PostgreSQL"},
+		"no word about TLS":   {dsn: "postgres://u:hunter2@h/d", want: "secrets.dsn: must say sslmode"},
+		"an odd mode":         {dsn: "postgres://u:hunter2@h/d?sslmode=hunter2", want: "secrets.dsn: has an option that can't be used"},
+		"a certificate":       {dsn: "postgres://u:hunter2@h/d?sslmode=verify-full&sslrootcert=/nowhere/hunter2", want: "secrets.dsn: has an option that can't be used"},
 		"an odd table":        {dsn: "x", config: map[string]any{"table": "a; DROP TABLE b"}, want: "table: must be a name"},
 		"too few connections": {dsn: "x", config: map[string]any{"connections": 0}, want: "connections: must be at least 1"},
 		"nobody there":        {dsn: "postgres://u:hunter2@127.0.0.1:1/d?sslmode=disable", want: "connection refused", again: true},

@@ -34,9 +34,6 @@ var isTable = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62}
 // connector reads the address of the server. Its errors, which are logged, hold nothing of it.
 func connector(dsn string) (c *pgdriver.Connector, err error) {
 	const form = "postgres://user:password@host:5432/database?sslmode=verify-full"
-	if dsn == "" {
-		return nil, errors.New(`is missing: give secrets = { dsn = "${PG_DSN}" }, as ` + form)
-	}
 	u, err := url.Parse(dsn)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return nil, errors.New("is no address of PostgreSQL: it must be as " + form)

@@ -101,7 +101,13 @@ func (h *host) end(call uint64) {
 }
 
 // KV is part of wire.HostServer.
-func (h *host) KV(ctx context.Context, _ uint64, op *effect.KVOp) (*effect.KVResult, error) {
+func (h *host) KV(ctx context.Context, call uint64, op *effect.KVOp) (*effect.KVResult, error) {
+	h.mu.Lock()
+	ended := call != 0 && h.calls[call] == nil
+	h.mu.Unlock()
+	if ended {
+		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "the call that this is asked for has ended"}
+	}
 	return h.kv.Do(ctx, h.name, op)
 }
 

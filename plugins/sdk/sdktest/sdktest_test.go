@@ -269,3 +269,19 @@ func TestWhatPipehookWouldNotCountFailsTheTest(t *testing.T) {
 		t.Errorf("%g, %q", got, s.failures)
 	}
 }
+
+// pipehook takes nothing that is asked for a call that has ended, so a test must not either.
+func TestACallThatHasEndedCanAskForNothing(t *testing.T) {
+	var kept context.Context
+	p := sdktest.Start(t, sdk.Plugin{Name: "p", Listener: sdk.ListenerFunc(func(ctx context.Context, _ sdk.Event) error {
+		kept = context.WithoutCancel(ctx)
+		return nil
+	})}, sdktest.Options{})
+	if err := p.Handle(t.Context(), sdk.Event{ID: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	err := p.Host().KV().Set(kept, "late", 1, 0)
+	if e, ok := errors.AsType[*sdk.Error](err); !ok || e.Code != "ENOTAVAILABLE" {
+		t.Errorf("error %v", err)
+	}
+}

@@ -11,7 +11,8 @@ import (
 )
 
 // Name asks the source what event a request is, of which ev has the Header and the Body, and fills it in
-// as pipehook does. With an error the event is unknown.unknown.
+// as pipehook does: its Key then is a hash of what the source said, equal for equal ones, or nil. With an
+// error the event is unknown.unknown.
 func (p *Plugin) Name(ctx context.Context, ev *sdk.Event) error {
 	return guest.New(guest.Options{Word: "plugin", Runner: naming{p}, Timeout: within, Headers: p.headers}).Try(ctx, ev)
 }

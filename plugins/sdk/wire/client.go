@@ -67,7 +67,7 @@ func (c *Client) Configure(ctx context.Context, s Setup) (Manifest, error) {
 	}
 	var wrong []error
 	for _, m := range answer.GetMistakes() {
-		wrong = append(wrong, &ConfigError{Key: short(m.GetKey()), Msg: short(m.GetMessage())})
+		wrong = append(wrong, &ConfigError{Key: short(m.GetKey()), Msg: short(m.GetMessage()), Secret: m.GetSecret()})
 	}
 	c.manifest = Manifest{Name: short(answer.GetName()), Version: short(answer.GetVersion()), Does: answer.GetDoes(), Minor: int(max(answer.GetMinor(), 0))}
 	if len(wrong) == 0 && s.Kind != "" && !c.manifest.Can(s.Kind) {

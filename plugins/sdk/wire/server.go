@@ -47,7 +47,7 @@ func mistakesOf(err error) []*pluginv1.Mistake {
 	case nil:
 		return nil
 	case *ConfigError:
-		return []*pluginv1.Mistake{{Key: text(e.Key), Message: short(e.Msg)}}
+		return []*pluginv1.Mistake{{Key: text(e.Key), Message: short(e.Msg), Secret: e.Secret}}
 	case interface{ Unwrap() []error }:
 		var all []*pluginv1.Mistake
 		for _, one := range e.Unwrap() {

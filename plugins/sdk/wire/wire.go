@@ -112,12 +112,16 @@ func (e *KindError) Error() string {
 
 // ConfigError is a mistake in a plugin's configuration.
 type ConfigError struct {
-	Key string // in the config table, such as "retry.max"; empty for all of it
-	Msg string
+	Key    string // in the config table, such as "retry.max"; empty for all of it
+	Msg    string
+	Secret bool // Key is in secrets instead
 }
 
 func (e *ConfigError) Error() string {
-	if e.Key == "" {
+	switch {
+	case e.Secret:
+		return strings.TrimSuffix("secrets."+e.Key, ".") + ": " + e.Msg
+	case e.Key == "":
 		return e.Msg
 	}
 	return e.Key + ": " + e.Msg

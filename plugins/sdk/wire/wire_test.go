@@ -107,9 +107,9 @@ func TestAPluginSeesLabels(t *testing.T) {
 }
 
 func TestMistakesKeepTheirKeys(t *testing.T) {
-	client := connect(t, fake{"configure": errors.Join(&wire.ConfigError{Key: "a.b", Msg: "is wrong"}, errors.New("so is all of it"))})
+	client := connect(t, fake{"configure": errors.Join(&wire.ConfigError{Key: "a.b", Msg: "is wrong"}, errors.New("so is all of it"), &wire.ConfigError{Key: "api", Msg: "is short", Secret: true})})
 	_, err := client.Configure(t.Context(), wire.Setup{})
-	if wrong, ok := errors.AsType[*wire.ConfigError](err); !ok || wrong.Key != "a.b" || err.Error() != "a.b: is wrong\nso is all of it" {
+	if wrong, ok := errors.AsType[*wire.ConfigError](err); !ok || wrong.Key != "a.b" || err.Error() != "a.b: is wrong\nso is all of it\nsecrets.api: is short" {
 		t.Errorf("error %v", err)
 	}
 }

@@ -356,6 +356,7 @@ type Mistake struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // in the config table, such as "retry.max"; empty for the table as a whole
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Secret        bool                   `protobuf:"varint,3,opt,name=secret,proto3" json:"secret,omitempty"` // since 1.1: key is the name of a secret, and the mistake is in secrets
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +403,13 @@ func (x *Mistake) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *Mistake) GetSecret() bool {
+	if x != nil {
+		return x.Secret
+	}
+	return false
 }
 
 type HandleRequest struct {
@@ -2016,10 +2024,11 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
 	"\x04does\x18\x03 \x03(\tR\x04does\x127\n" +
 	"\bmistakes\x18\x04 \x03(\v2\x1b.pipehook.plugin.v1.MistakeR\bmistakes\x12\x14\n" +
-	"\x05minor\x18\x05 \x01(\x05R\x05minor\"5\n" +
+	"\x05minor\x18\x05 \x01(\x05R\x05minor\"M\n" +
 	"\aMistake\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x91\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
+	"\x06secret\x18\x03 \x01(\bR\x06secret\"\x91\x01\n" +
 	"\rHandleRequest\x121\n" +
 	"\x06events\x18\x01 \x03(\v2\x19.pipehook.plugin.v1.EventR\x06events\x12\x1d\n" +
 	"\n" +
