@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,7 +55,7 @@ func TestABinaryIsReplacedUnderLoad(t *testing.T) {
 	pr := launch(t, p, exec.Command(bin, "serve", "--config", p.config))
 	pr.says(t, "plugin started", 3)
 	l, stop := p.press(t, 40, nil)
-	const rounds = 20
+	const rounds = 10
 	for n := range rounds {
 		behind := fmt.Sprint("version ", n)
 		if n%5 == 4 { // written over in place, in two steps
@@ -295,4 +296,33 @@ func TestAPinThatIsSavedBeforeItsFileIsTakenWithIt(t *testing.T) {
 		}
 	}
 	pr.stop(t, p, pr.cmd.Process.Pid)
+}
+
+// Whoever stops pipehook while binaries are replaced does not wait for that, and nothing of it stays.
+func TestAStopWhileABinaryIsReplacedLeavesNothing(t *testing.T) {
+	p := everywhere(t, "")
+	pr := launch(t, p, exec.Command(buildBinary(t), "serve", "--config", p.config))
+	pr.says(t, "plugin started", 3)
+	p.installText(t, "all", "#!/bin/sh\necho $$ > begun\nexec sleep 1000\n") // it never shakes hands
+	eventually(t, "the new one has begun", func() bool {
+		text, err := os.ReadFile(filepath.Join(p.dir, "begun"))
+		return err == nil && strings.HasSuffix(string(text), "\n")
+	})
+	began := time.Now()
+	pr.signal(t, pr.cmd.Process.Pid, syscall.SIGTERM)
+	<-pr.exit
+	if code, took := pr.cmd.ProcessState.ExitCode(), time.Since(began); code != exitDone || took > 8*time.Second {
+		t.Errorf("exit code %d after %s", code, took)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(readFile(t, filepath.Join(p.dir, "begun"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new one has ended", func() bool { return syscall.Kill(pid, 0) != nil })
+	if n := len(pr.said(t, "the plugin's new file is not used")); n > 0 {
+		t.Errorf("%d times it is said that the new one is not used", n)
+	}
+	if left, err := filepath.Glob(filepath.Join(p.dir, "pipehook.spool", "*", "plugins")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
 }
