@@ -93,7 +93,8 @@ func serveByHand(server *grpc.Server, certificate string) {
 	_ = server.Serve(at)
 }
 
-// breaks answers all that it is asked with an error of gRPC, in which its secrets are.
+// breaks answers all that it is asked with an error of gRPC, in which its secrets are: that is what other
+// languages make of an exception.
 func breaks() {
 	server, end := grpc.NewServer(), &breaking{}
 	pluginv1.RegisterPluginServiceServer(server, end)
@@ -232,7 +233,7 @@ func TestAPluginThatAnswersNonsenseIsReplaced(t *testing.T) {
 func TestAPluginThatKeepsAnsweringNonsenseIsStartedMoreAndMoreSeldom(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, plughost.Limits{FirstPause: time.Hour})
-	p := b.Start(plughost.Spec{Kind: wire.Listener, Name: "x", Path: guise(t, "breaks"), Plain: true})
+	p := b.Start(plughost.Spec{Kind: wire.Listener, Name: "x", Path: guise(t, "garbled"), Plain: true})
 	var err error
 	for range 6 {
 		if err = handle(t, p, "nothing"); core.KindOf(err) == core.Unreached {
@@ -241,5 +242,23 @@ func TestAPluginThatKeepsAnsweringNonsenseIsStartedMoreAndMoreSeldom(t *testing.
 	}
 	if core.KindOf(err) != core.Unreached || core.RetryAfter(err) < 59*time.Minute {
 		t.Errorf("the sixth call: %v, again after %s", err, core.RetryAfter(err))
+	}
+}
+
+func TestAnErrorOfGRPCIsAFailureAndNobodyIsEndedForIt(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, plughost.Limits{})
+	p := b.Start(plughost.Spec{Kind: wire.Listener, Name: "x", Path: guise(t, "breaks"), Plain: true})
+	if err := p.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pid := p.State().PID
+	for range 10 {
+		if err := handle(t, p, "nothing"); core.KindOf(err) != core.Failed || !strings.Contains(err.Error(), "no luck with map[]") {
+			t.Errorf("kind %s: %v", core.KindOf(err), err)
+		}
+	}
+	if is := p.State(); is.PID != pid || is.Restarts != 0 {
+		t.Errorf("process %d, then %d after %d restarts", pid, is.PID, is.Restarts)
 	}
 }

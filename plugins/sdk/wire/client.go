@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,13 +86,16 @@ func (c *Client) Handle(ctx context.Context, timeout time.Duration, events []Giv
 	}
 	for i := range events {
 		answer, err := c.listener.Handle(ctx, c.handleRequest(timeout, events[i:i+1]), receives...)
-		if err != nil {
+		switch own := ownError(err); {
+		case own != nil:
+			done(i, Result{Err: own})
+		case err != nil:
 			return callError(err)
+		case len(answer.GetResults()) != 1:
+			return fmt.Errorf("%w: %d results for one event", errAnswer, len(answer.GetResults()))
+		default:
+			done(i, result(answer.GetResults()[0]))
 		}
-		if got := len(answer.GetResults()); got != 1 {
-			return fmt.Errorf("%w: %d results for one event", errAnswer, got)
-		}
-		done(i, result(answer.GetResults()[0]))
 	}
 	return nil
 }
@@ -105,7 +109,12 @@ func (c *Client) handleBatch(ctx context.Context, timeout time.Duration, events 
 	}
 	for next := 0; ; {
 		answer, err := stream.Recv()
+		own := ownError(err)
 		switch {
+		case own != nil && next < len(events): // it is about the event whose turn it is, and those behind it had none
+			done(next, Result{Err: own})
+			first := next + 1
+			return c.Handle(ctx, timeout, events[first:], func(i int, r Result) { done(first+i, r) })
 		case errors.Is(err, io.EOF) && next == len(events):
 			return nil
 		case errors.Is(err, io.EOF):
@@ -143,6 +152,21 @@ func millis(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
 
 func result(r *pluginv1.Result) Result {
 	return Result{Err: errorOf(r), Took: max(time.Duration(r.GetTookNs()), 0)}
+}
+
+// ownError is the error of gRPC that a plugin has made itself, as a failure: other languages make one of an
+// exception. It is nil for those that say that the connection or the protocol is broken.
+func ownError(err error) error {
+	s, ok := status.FromError(err)
+	if err == nil || !ok {
+		return nil
+	}
+	switch s.Code() {
+	case codes.Unknown, codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied,
+		codes.FailedPrecondition, codes.Aborted, codes.OutOfRange, codes.DataLoss, codes.Unauthenticated:
+		return &core.Error{Kind: core.Failed, Msg: short(cmp.Or(s.Message(), "the plugin failed and did not say why"))}
+	}
+	return nil
 }
 
 // startError is what the plugin says when it can't start, as it says it. Unknown is what gRPC makes of an

@@ -108,6 +108,16 @@ func (f *foreign) Name(context.Context, *pluginv1.NameRequest) (*pluginv1.NameRe
 
 func (f *foreign) connect(t *testing.T) *wire.Client {
 	t.Helper()
+	return connectTo(t, f)
+}
+
+func connectTo(t *testing.T, f interface {
+	pluginv1.PluginServiceServer
+	pluginv1.ListenerServiceServer
+	pluginv1.StageServiceServer
+	pluginv1.SourceServiceServer
+}) *wire.Client {
+	t.Helper()
 	server := grpc.NewServer()
 	pluginv1.RegisterPluginServiceServer(server, f)
 	pluginv1.RegisterListenerServiceServer(server, f)

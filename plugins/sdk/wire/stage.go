@@ -36,7 +36,7 @@ type Judgement struct {
 func (c *Client) Process(ctx context.Context, timeout time.Duration, g Given) (Judgement, error) {
 	answer, err := c.stage.Process(ctx, &pluginv1.ProcessRequest{Event: sent(g.Event), TimeoutMs: millis(timeout), Call: g.Call.ID}, answers(g.Event)...)
 	if err != nil {
-		return Judgement{}, &CallError{callError(err)}
+		return Judgement{}, saidOr(err)
 	}
 	return judged(answer)
 }
@@ -59,7 +59,7 @@ func judged(answer *pluginv1.ProcessResponse) (Judgement, error) {
 func (c *Client) Name(ctx context.Context, timeout time.Duration, g Given) (*core.Event, error) {
 	answer, err := c.source.Name(ctx, &pluginv1.NameRequest{Event: sent(g.Event), TimeoutMs: millis(timeout), Call: g.Call.ID}, answers(g.Event)...)
 	if err != nil {
-		return nil, &CallError{callError(err)}
+		return nil, saidOr(err)
 	}
 	return naming(answer)
 }
@@ -72,6 +72,14 @@ func naming(answer *pluginv1.NameResponse) (*core.Event, error) {
 		return nil, &Rejection{Msg: short(answer.GetMessage())}
 	}
 	return nil, verdictError(answer.GetVerdict(), answer.GetMessage(), 0)
+}
+
+// saidOr is what the plugin means by an error, or that of the call.
+func saidOr(err error) error {
+	if own := ownError(err); own != nil {
+		return own
+	}
+	return &CallError{callError(err)}
 }
 
 // CallError is the error of a call that failed, where the plugin itself has said nothing.
