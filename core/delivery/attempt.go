@@ -15,6 +15,10 @@ const (
 	// maxErrorText is how much of a listener's error is kept.
 	maxErrorText = 4 << 10
 
+	// unreachedWait is how long a listener that can't be reached is left alone at most, when nobody knows
+	// when it is there again: retry is about failures, and may be slow.
+	unreachedWait = 2 * time.Second
+
 	// maxCrashes is how often a delivery may end its runner before it is left alone.
 	maxCrashes = 3
 )
@@ -153,12 +157,15 @@ func (e *Engine) release(shard, n int) {
 // judge decides what a failure leaves the delivery in.
 func judge(sub *Subscription, it *item, a *core.Attempt, err error) {
 	a.State, a.Err, a.Wait = core.Waiting, clip(err.Error()), sub.Retry.Wait(a.Number)
-	if asked := core.RetryAfter(err); asked > 0 {
+	asked := core.RetryAfter(err)
+	if asked > 0 {
 		a.Wait = asked
 	}
 	switch kind := core.KindOf(err); {
 	case kind == core.Unreached && !it.fleeting: // no attempt was made, and none is used up
-		a.Number = 0
+		if a.Number = 0; asked == 0 {
+			a.Wait = min(a.Wait, unreachedWait)
+		}
 		return
 	case kind == core.Crashed && it.Crashes+1 >= maxCrashes:
 		a.Crashed, a.State = true, core.Quarantined

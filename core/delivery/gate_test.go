@@ -76,6 +76,23 @@ func TestAListenerThatAsksForTimeIsNotLeftAlone(t *testing.T) {
 	})
 }
 
+func TestAListenerThatCanNotBeReachedIsTriedAgainSoonWhenNobodyKnowsWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk() // whose retries are an hour apart
+		tries := 0
+		d.handle = func(int64) error {
+			if tries++; tries < 4 {
+				return &core.Error{Kind: core.Unreached, Msg: "it is being replaced"}
+			}
+			return nil
+		}
+		d.start(t)
+		d.commit(row{seq: 1, record: 1})
+		pass(10 * time.Second)
+		d.check(t, "came to", d.told, "1 pending 1 pending 1 pending 1 done")
+	})
+}
+
 func TestAListenerThatCanNotBeReachedUsesUpNoAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
