@@ -144,7 +144,7 @@ func (l *ledger) check(t *testing.T, p *project, events []store.Event) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	stored := map[string]string{}
+	stored, hit := map[string]string{}, 0
 	for _, listed := range events {
 		ev, _, err := r.Event(t.Context(), listed.ID)
 		if err != nil {
@@ -154,9 +154,17 @@ func (l *ledger) check(t *testing.T, p *project, events []store.Event) {
 			t.Errorf("one event is stored as %s and as %s", first, ev.ID)
 		}
 		stored[string(ev.Body)] = ev.ID
-		if len(ev.Deliveries) != 1 || ev.Deliveries[0].State != core.Done {
-			t.Errorf("event %s was not handled: %+v", ev.ID, ev.Deliveries)
+		switch d := onlyDelivery(t, &ev); {
+		case d.State == core.Done:
+		case d.State == core.Quarantined && d.Crashes == 3: // three kills have hit it, and who is to blame nobody can tell
+			hit++
+			t.Logf("event %s was under way at three kills, and is quarantined", ev.ID)
+		default:
+			t.Errorf("event %s was not handled: %+v", ev.ID, *d)
 		}
+	}
+	if hit > 1 { // for so few kills one is much already
+		t.Errorf("%d events are quarantined", hit)
 	}
 	for body, id := range l.acked {
 		if stored[body] != id {
@@ -166,4 +174,12 @@ func (l *ledger) check(t *testing.T, p *project, events []store.Event) {
 	if len(l.acked) != l.sent || len(stored) != l.sent {
 		t.Errorf("%d were sent, %d acknowledged in the end, %d stored", l.sent, len(l.acked), len(stored))
 	}
+}
+
+func onlyDelivery(t *testing.T, ev *store.Event) *store.Delivery {
+	t.Helper()
+	if len(ev.Deliveries) != 1 {
+		t.Fatalf("event %s has %d deliveries", ev.ID, len(ev.Deliveries))
+	}
+	return ev.Deliveries[0]
 }
