@@ -19,6 +19,10 @@ const (
 	Merged  = "merged"
 )
 
+// OriginReconcile is the Origin of an event that no webhook brought: a comparison with the sender found what it
+// tells of.
+const OriginReconcile = "reconcile"
+
 // Unknown stands for an action or object that the sender did not name.
 const Unknown = "unknown"
 
@@ -30,23 +34,27 @@ type Event struct {
 	Pipeline   string
 	Source     string
 	ReceivedAt time.Time
+	Origin     string     // empty when a sender sent it; else what made it, such as OriginReconcile
 	Remote     netip.Addr // the sender's address, as far as trusted proxies vouch for it
 	Header     http.Header
 	Body       []byte // exactly as received
 
-	Action     string // canonical where one of the four fits, else the sender's word
-	AlsoAction string // a second action that patterns may match; "updated" for a merge sent as a change
-	Object     string
-	ObjectID   string          // decimal or UUID text; every digit as sent
-	Current    json.RawMessage // parts of Body; nil when absent or null
-	Previous   json.RawMessage
-	Meta       json.RawMessage
-	Version    string    // of the sender's format, for example "2.0"
-	Attempt    int       // the sender's delivery attempt, from 1; 0 when it does not say
-	OccurredAt time.Time // zero when the sender does not say
-	Facts      Facts
-	Key        []byte // equal for redeliveries of one occurrence and only for those; nil when the source can't tell
-	Flaw       string // the first way in which the body is not as its sender documents it; validate refuses it
+	Action         string // canonical where one of the four fits, else the sender's word
+	AlsoAction     string // a second action that patterns may match; "updated" for a merge sent as a change
+	Object         string
+	ObjectID       string          // decimal or UUID text; every digit as sent
+	Current        json.RawMessage // parts of Body; nil when absent or null
+	Previous       json.RawMessage
+	Meta           json.RawMessage
+	Version        string    // of the sender's format, for example "2.0"
+	Attempt        int       // the sender's delivery attempt, from 1; 0 when it does not say
+	OccurredAt     time.Time // zero when the sender does not say
+	Facts          Facts
+	Key            []byte          // equal for redeliveries of one occurrence and only for those; nil when the source can't tell
+	State          []byte          // equal for all that tells of one state of a record, however it was learned; nil when the source can't tell
+	Fields         json.RawMessage // what Current holds under keys that say nothing, by the names people gave; nil when the source knows none
+	PreviousFields json.RawMessage // the same of Previous
+	Flaw           string          // the first way in which the body is not as its sender documents it; validate refuses it
 
 	Labels  map[string]string // what stages have said of it; not changed but replaced, see Amend
 	Overlay string            // what else was changed of it since, as it is kept; see Amend and Restore
@@ -79,6 +87,8 @@ type Plan struct {
 
 	Key    []byte        // dedupe was passed: at most one event with this key within Window
 	Window time.Duration // zero means for as long as the first event is kept
+	State  []byte        // with Key: the event is a duplicate too when one is kept under this key
+	After  int64         // above 0: it is a duplicate of any event about the same record that was stored with a higher seq
 
 	// What stood before dedupe in the chain is kept for a duplicate too.
 	StoreDuplicate   bool

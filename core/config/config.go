@@ -20,6 +20,7 @@ type Config struct {
 	Scripts   Scripts
 	Plugins   Plugins
 	Spool     Spool
+	Pipedrive Pipedrive
 	Pipelines []Pipeline
 	Listeners []Listener
 
@@ -182,6 +183,8 @@ type plain struct {
 	Scripts Scripts `koanf:"scripts"`
 	Plugins Plugins `koanf:"plugins"`
 	Spool   Spool   `koanf:"spool"`
+
+	Pipedrive Pipedrive `koanf:"pipedrive"`
 }
 
 func defaults() plain {
@@ -195,6 +198,8 @@ func defaults() plain {
 		Scripts: Scripts{Dir: "scripts", Isolation: "process", Memory: 128 << 20},
 		Plugins: Plugins{Dir: "plugins/bin", Limits: core.ProgramLimits{Memory: 512 << 20, OpenFiles: 1024}},
 		Spool:   Spool{Dir: "pipehook.spool", After: time.Second, MaxSize: 1 << 30},
+
+		Pipedrive: pipedriveDefaults(),
 	}
 }
 

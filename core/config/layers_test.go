@@ -62,7 +62,7 @@ func TestAMistakeAboveTheFileNamesWhatMadeIt(t *testing.T) {
 		{name: "an unknown key", environ: "PIPEHOOK_SERVER__LISTNE=x", want: `PIPEHOOK_SERVER__LISTNE: server.listne: unknown key; did you mean "listen"?`},
 		{name: "an unknown table", environ: "PIPEHOOK_SERVR__LISTEN=x", want: `PIPEHOOK_SERVR__LISTEN: servr.listen: unknown key; did you mean "server"?`},
 		{name: "a key below a value", environ: "PIPEHOOK_SERVER__LISTEN__X=x", want: `PIPEHOOK_SERVER__LISTEN__X: server.listen.x: unknown key; did you mean "listen"?`},
-		{name: "nothing but underscores", environ: "PIPEHOOK___=x", want: `PIPEHOOK___: .: unknown key; known here: admin, log, plugins, scripts, server, spool, store`},
+		{name: "nothing but underscores", environ: "PIPEHOOK___=x", want: `PIPEHOOK___: .: unknown key; known here: admin, log, pipedrive, plugins, scripts, server, spool, store`},
 		{name: "a pipeline", environ: "PIPEHOOK_PIPELINE__NAME=x", want: "PIPEHOOK_PIPELINE__NAME: pipeline.name: pipelines and listeners are read from the file only"},
 		{name: "a value that is none, which stays unsaid", environ: "PIPEHOOK_SERVER__ACK_WITHIN=" + canary, want: `PIPEHOOK_SERVER__ACK_WITHIN: server.ack_within: must be a duration such as "5s"`},
 		{name: "a broken rule", environ: "PIPEHOOK_SERVER__MAX_BODY=1GiB", want: "PIPEHOOK_SERVER__MAX_BODY: server.max_body: must be at most 64MiB"},

@@ -67,7 +67,7 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	l.table("", tree, reflect.ValueOf(&p).Elem(), pipelineKey, listenerKey)
 	l.check("", &p)
 	l.secrets("scripts.secrets", p.Scripts.Secrets)
-	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Plugins: p.Plugins, Spool: p.Spool, doc: l.doc}
+	conf := &Config{Path: path, Server: p.Server, Store: p.Store, Admin: p.Admin, Log: p.Log, Scripts: p.Scripts, Plugins: p.Plugins, Spool: p.Spool, Pipedrive: p.Pipedrive, doc: l.doc}
 	for i, table := range l.tables(pipelineKey, tree, "[[pipeline]]") {
 		p := l.pipeline(index(pipelineKey, i), table, conf.Plugins.Limits)
 		l.checkSource(index(pipelineKey, i), &p, conf.LongestGuest())

@@ -1,0 +1,17 @@
+package shape
+
+import "time"
+
+// Record is a record in the normal form: the names and values that the API's version 2 uses, or would.
+// Numbers are json.Number, times text as RFC 3339 in UTC, ids of other records numbers (of leads text), and
+// custom_fields an object of bare values: text, numbers, an option's id, a list of ids, and for money,
+// ranges, times and addresses an object. What the record was read from did not carry is not in Values; what it
+// carried as null is nil.
+type Record struct {
+	Object  string
+	ID      string
+	Values  map[string]any
+	Added   time.Time // zero when not carried
+	Updated time.Time // to the second; zero when not carried, as in a webhook about a new deal
+	Deleted bool      // it says of itself that it is deleted
+}
