@@ -95,22 +95,22 @@ func OpenReader(ctx context.Context, url string) (*Reader, error) {
 		return nil, err
 	}
 	var db *bun.DB
-	if loc.sqlite {
-		if err := mustExist(loc.path); err != nil {
+	if loc.SQLite {
+		if err := mustExist(loc.Path); err != nil {
 			return nil, err
 		}
 		db, err = readSQLite(loc)
 	} else {
 		var conn *sql.DB
-		if conn, err = connectPostgres(loc, pgTimeout, map[string]any{"default_transaction_read_only": "on"}); err == nil {
+		if conn, err = loc.Postgres(pgTimeout, map[string]any{"default_transaction_read_only": "on"}); err == nil {
 			db = bun.NewDB(conn, pgdialect.New(), bun.WithDiscardUnknownColumns())
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", loc.shown, err)
+		return nil, fmt.Errorf("store %s: %w", loc.Shown, err)
 	}
 	if err := db.PingContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store %s: %w", loc.shown, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("store %s: %w", loc.Shown, err), db.Close())
 	}
 	return &Reader{db: db}, nil
 }
