@@ -72,7 +72,7 @@ var ends = map[string][]string{
 
 // leaves are what any part may use beside core.
 var leaves = []string{
-	module + "/core", module + "/core/effect", module + "/core/failpoint", module + "/core/jsonscan", module + "/core/pipedrive/shape", module + "/core/strict",
+	module + "/core", module + "/core/database", module + "/core/effect", module + "/core/failpoint", module + "/core/jsonscan", module + "/core/pipedrive/shape", module + "/core/strict",
 }
 
 func TestSiblingsDoNotKnowEachOther(t *testing.T) {

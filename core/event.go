@@ -88,7 +88,7 @@ type Plan struct {
 	Key    []byte        // dedupe was passed: at most one event with this key within Window
 	Window time.Duration // zero means for as long as the first event is kept
 	State  []byte        // with Key: the event is a duplicate too when one is kept under this key
-	After  int64         // above 0: it is a duplicate of any event about the same record that was stored with a higher seq
+	After  int64         // not 0: it is a duplicate of any event about the same record that was stored with a higher seq; costs a look at all that were
 
 	// What stood before dedupe in the chain is kept for a duplicate too.
 	StoreDuplicate   bool

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -80,6 +81,42 @@ func (ev *Event) revalue(a *Amendment, o *overlay) (changed []string) {
 	return changed
 }
 
+// SetOrigin says what made the event, and has it kept with it. Whoever makes an event calls it before the
+// event walks its chain.
+func (ev *Event) SetOrigin(origin string) error {
+	o, err := parseOverlay(ev.Overlay)
+	if err != nil {
+		return err
+	}
+	o.Origin, ev.Origin = origin, origin
+	ev.Overlay = o.text()
+	return nil
+}
+
+// OriginOf is the origin that is kept in an overlay, empty for none.
+func OriginOf(overlay string) string {
+	if !strings.HasPrefix(overlay, originFirst) {
+		return ""
+	}
+	o, err := parseOverlay(overlay)
+	if err != nil {
+		return ""
+	}
+	return o.Origin
+}
+
+// originFirst is how an overlay begins that holds an origin.
+const originFirst = `{"origin":`
+
+// OriginPrefix is how the overlays begin of events with the origin, or, when that is empty, of those with any.
+func OriginPrefix(origin string) string {
+	if origin == "" {
+		return originFirst
+	}
+	text := overlay{Origin: origin}.text()
+	return text[:len(text)-1]
+}
+
 // KeepWhole has all that the source said kept with the event, so that it is not asked again when the
 // event is read back: for a source whose answer may be another by then.
 func (ev *Event) KeepWhole() { ev.Overlay = whole(ev).text() }
@@ -94,6 +131,7 @@ func (ev *Event) Restore(name func(ev *Event) error) error {
 	if err != nil {
 		return errors.Join(err, name(ev))
 	}
+	ev.Origin = o.Origin
 	if !o.Whole {
 		err = name(ev)
 	}
@@ -107,7 +145,8 @@ func (ev *Event) Bytes() int { return len(ev.Body) + len(ev.Overlay) }
 // overlay is what is kept of an event beside its body, as JSON: what was changed of it, or all that its
 // source said.
 type overlay struct {
-	Whole      bool            `json:"whole,omitempty"` // the source need not be asked
+	Origin     string          `json:"origin,omitempty"` // stands first: see OriginPrefix
+	Whole      bool            `json:"whole,omitempty"`  // the source need not be asked
 	Action     *string         `json:"action,omitempty"`
 	AlsoAction string          `json:"alsoAction,omitempty"`
 	Object     *string         `json:"object,omitempty"`
@@ -124,7 +163,7 @@ type overlay struct {
 
 func whole(ev *Event) overlay {
 	return overlay{
-		Whole: true, Action: &ev.Action, AlsoAction: ev.AlsoAction, Object: &ev.Object, ObjectID: &ev.ObjectID,
+		Origin: ev.Origin, Whole: true, Action: &ev.Action, AlsoAction: ev.AlsoAction, Object: &ev.Object, ObjectID: &ev.ObjectID,
 		Current: ev.Current, Previous: ev.Previous, Meta: ev.Meta,
 		Version: ev.Version, Attempt: ev.Attempt, OccurredAt: ev.OccurredAt, Facts: ev.Facts,
 	}

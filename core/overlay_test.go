@@ -214,3 +214,57 @@ func FuzzOverlay(f *testing.F) {
 		}
 	})
 }
+
+func TestAnOriginIsKeptWithTheEvent(t *testing.T) {
+	tests := []struct {
+		name string
+		make func(t *testing.T, ev *core.Event)
+	}{
+		{"as it is", func(*testing.T, *core.Event) {}},
+		{"when the event is amended", func(t *testing.T, ev *core.Event) {
+			if _, err := ev.Amend(core.Amendment{Object: ptr("lead")}); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"when its source said all", func(_ *testing.T, ev *core.Event) { ev.KeepWhole() }},
+		{"when it is amended after its source said all", func(t *testing.T, ev *core.Event) {
+			ev.KeepWhole()
+			if _, err := ev.Amend(core.Amendment{Object: ptr("lead"), Labels: map[string]string{"a": "b"}}); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"when it is said twice", func(t *testing.T, ev *core.Event) {
+			if err := ev.SetOrigin(core.OriginReconcile); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ev := named(t)
+			if err := ev.SetOrigin(core.OriginReconcile); err != nil {
+				t.Fatal(err)
+			}
+			test.make(t, ev)
+			back := kept(t, ev)
+			if back.Origin != core.OriginReconcile || shape(back) != shape(ev) {
+				t.Errorf("it came back with the origin %q as %s, was %s", back.Origin, shape(back), shape(ev))
+			}
+			if got := core.OriginOf(ev.Overlay); got != core.OriginReconcile || !strings.HasPrefix(ev.Overlay, core.OriginPrefix(got)) || !strings.HasPrefix(ev.Overlay, core.OriginPrefix("")) {
+				t.Errorf("the overlay %s says %q", ev.Overlay, got)
+			}
+		})
+	}
+}
+
+// What a body or a script says under that name is no origin.
+func TestAnEventThatNobodyMadeHasNoOrigin(t *testing.T) {
+	ev := named(t)
+	if _, err := ev.Amend(core.Amendment{Current: json.RawMessage(`{"origin":"reconcile"}`), Labels: map[string]string{"origin": "reconcile"}}); err != nil {
+		t.Fatal(err)
+	}
+	ev.KeepWhole()
+	if back := kept(t, ev); back.Origin != "" || core.OriginOf(ev.Overlay) != "" {
+		t.Errorf("its origin is %q, the overlay %s", back.Origin, ev.Overlay)
+	}
+}

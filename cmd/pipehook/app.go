@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type app struct {
 	log      *slog.Logger
 	logs     *logs
 	seat     *seat.Seat
+	crashed  bool // the last process in the seat ended by itself, and not well
 	store    *store.Store
 	spool    *spool.Spool // before the store
 	bound    *bound       // before the spool
@@ -221,6 +223,13 @@ func (a *app) openStore(ctx context.Context, conf *config.Config, in *inheritanc
 	if a.seat, err = seat.Take(beside(conf, conf.Spool.Dir), store.Identity(storeURL(conf))); err != nil {
 		return &hinted{fmt.Errorf("spool.dir: %w", err), "name a folder that pipehook may write to with spool.dir"}
 	}
+	last, err := keepCrash(a.seat.Dir)
+	if err != nil {
+		return fmt.Errorf("keep what a crash says: %w", err)
+	}
+	if a.crashed = last != ""; a.crashed {
+		a.log.Error("the last process here crashed; what it said is kept", "file", filepath.Join(a.seat.Dir, crashFile+".last"), "said", last)
+	}
 	opts := store.Options{
 		URL: storeURL(conf), Keep: keepOf(conf), Log: a.log, Replica: a.seat.Number, Name: processName(),
 		Away: true, Ready: a.countCrashes,
@@ -257,20 +266,6 @@ func openReleased(ctx context.Context, opts store.Options) (*store.Store, error)
 func isHeld(err error) bool {
 	e, ok := errors.AsType[*core.Error](err)
 	return ok && e.Kind == core.Invalid
-}
-
-// countCrashes tells the store which attempts the last process in this seat did not live to end.
-func (a *app) countCrashes(ctx context.Context, s *store.Store) error {
-	crashes := make([]store.Crash, len(a.seat.Left))
-	for i, left := range a.seat.Left {
-		crashes[i] = store.Crash{DeliveryKey: left.DeliveryKey, Number: left.Number}
-		a.log.Warn("the last process ended while this attempt ran", "listener", left.Listener, "seq", left.Seq, "attempt", left.Number)
-	}
-	if err := s.Crashed(ctx, crashes); err != nil {
-		return err
-	}
-	a.seat.Forget()
-	return nil
 }
 
 // processName is how people tell the processes on one database apart.

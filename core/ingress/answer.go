@@ -40,15 +40,21 @@ func statusOf(kind core.Kind) int {
 	}
 }
 
-// fail answers with what the error may show.
-func fail(w http.ResponseWriter, requestID string, err error) (status int, code string) {
-	kind, msg, challenge := core.Internal, "internal error", ""
+// shown is what may be shown of an error.
+func shown(err error) (kind core.Kind, msg, challenge string) {
+	kind, msg = core.Internal, "internal error"
 	if errors.Is(err, context.DeadlineExceeded) {
 		kind, msg = core.Unavailable, "the event could not be handled in time"
 	}
 	if e, ok := errors.AsType[*core.Error](err); ok && statusOf(e.Kind) != http.StatusInternalServerError {
 		kind, msg, challenge = e.Kind, e.Msg, e.Challenge
 	}
+	return kind, msg, challenge
+}
+
+// fail answers with what the error may show.
+func fail(w http.ResponseWriter, requestID string, err error) (status int, code string) {
+	kind, msg, challenge := shown(err)
 	switch kind {
 	case core.Unauthenticated:
 		if challenge == "" {

@@ -28,7 +28,7 @@ type Hook struct {
 	Pipeline *core.Pipeline
 }
 
-// Outcome is what became of one request.
+// Outcome is what became of one request, or of an event that was submitted, whose Origin is set.
 type Outcome struct {
 	Event  *core.Event
 	Status int
@@ -45,7 +45,7 @@ type Options struct {
 	AckWithin      time.Duration // from the end of a request's header to its answer; 8 s
 	TrustedProxies []netip.Prefix
 	Log            *slog.Logger    // nil discards
-	Observe        func(o Outcome) // sees every request at a hook's path, before its answer is sent, and must not keep the event; may be nil
+	Observe        func(o Outcome) // sees every request at a hook's path, before its answer is sent, and every event submitted; must not keep the event; may be nil
 	Now            func() time.Time
 }
 

@@ -124,16 +124,20 @@ var errBehind = errors.New("events that came before are still given to it")
 
 // Commit makes the event durable: in the store, or on this machine's disk when the store does not
 // take it in time. Then the receipt can't say whether it is a duplicate; that is found when the
-// store gets it. It fails with Unavailable when neither can.
+// store gets it. It fails with Unavailable when neither can, and when the store does not take an event whose
+// plan has After.
 func (s *Spool) Commit(ctx context.Context, ev *core.Event) (core.Receipt, error) {
 	if s.waiting.Load() {
+		if compares(ev) {
+			return core.Receipt{}, unavailable("the store does not take events now", s.State().Cause)
+		}
 		return s.keep(ctx, ev, errBehind)
 	}
 	within, cancel := s.within(ctx)
 	defer cancel()
 	own := *ev // the store may still read it when the caller has gone on
 	r, err := s.opts.Store.Commit(within, &own)
-	if !away(err) {
+	if !away(err) || compares(ev) {
 		return r, err
 	}
 	r, kept := s.keep(ctx, ev, err)
@@ -142,6 +146,10 @@ func (s *Spool) Commit(ctx context.Context, ev *core.Event) (core.Receipt, error
 	}
 	return r, nil
 }
+
+// compares reports whether the event is to be stored only if nothing came about its record since. By the
+// time it came out of a file that would say nothing any more, so it does not wait in one.
+func compares(ev *core.Event) bool { return ev.Plan.After != 0 }
 
 // Seen asks the store about a key. While that is away nothing is known to be a duplicate; the
 // transaction that stores the event decides anyhow.

@@ -118,7 +118,7 @@ func event(id string) *core.Event {
 	return &core.Event{
 		ID: id, Pipeline: "p", Source: "s", ReceivedAt: time.Unix(1, 0).UTC(), Action: "updated", Object: "deal", ObjectID: "7",
 		Header: http.Header{"Authorization": {"Basic c2VjcmV0"}, "User-Agent": {"x"}}, Body: []byte("body of " + id),
-		Plan:  core.Plan{Store: true, Listeners: []string{"a"}, Key: []byte{0, 255}, Window: time.Hour},
+		Plan:  core.Plan{Store: true, Listeners: []string{"a"}, Key: []byte{0, 255}, Window: time.Hour, State: []byte{1, 254}},
 		Steps: []core.StepTrace{{Stage: "persist", Verdict: "continue", Micros: 3}},
 	}
 }
@@ -501,5 +501,32 @@ func TestWhatWasSaidOfAnEventWaitsWithIt(t *testing.T) {
 	defer m.mu.Unlock()
 	if got := m.stored["a"]; got.ObjectID != "8" || got.Labels["size"] != "large" || got.Overlay != ev.Overlay || got.Record() != ev.Record() {
 		t.Errorf("stored %+v", got)
+	}
+}
+
+// What it compares with would be stale by the time it came out of a file.
+func TestAnEventThatComparesWithTheStoreDoesNotWaitInAFile(t *testing.T) {
+	m := newMemory()
+	m.away = errAway
+	opts := options(t, m)
+	s := open(t, opts)
+	run(t, s)
+	ev := event("a")
+	ev.Plan.After = 7
+	if _, err := s.Commit(t.Context(), ev); core.KindOf(err) != core.Unavailable {
+		t.Errorf("while the store is away: %v", err)
+	}
+	if st := s.State(); !st.Since.IsZero() {
+		t.Errorf("the spool is used: %+v", st)
+	}
+	commit(t, s, "b") // waits
+	if _, err := s.Commit(t.Context(), ev); core.KindOf(err) != core.Unavailable {
+		t.Errorf("while others wait: %v", err)
+	}
+	m.set(func(m *memory) { m.away = nil })
+	m.has(t, 1)
+	emptied(t, s)
+	if r, err := s.Commit(t.Context(), ev); err != nil || r.ID != "a" {
+		t.Errorf("once the store is back: %+v (%v)", r, err)
 	}
 }

@@ -28,24 +28,24 @@ func OpenManager(ctx context.Context, url string) (*Manager, error) {
 		return nil, err
 	}
 	var db *bun.DB
-	if loc.sqlite {
-		if err := mustExist(loc.path); err != nil {
+	if loc.SQLite {
+		if err := mustExist(loc.Path); err != nil {
 			return nil, err
 		}
 		db, err = editSQLite(loc)
 	} else {
 		var conn *sql.DB
-		if conn, err = connectPostgres(loc, pgTimeout, nil); err == nil {
+		if conn, err = loc.Postgres(pgTimeout, nil); err == nil {
 			db = bun.NewDB(conn, pgdialect.New(), bun.WithDiscardUnknownColumns())
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", loc.shown, err)
+		return nil, fmt.Errorf("store %s: %w", loc.Shown, err)
 	}
 	if err := db.PingContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store %s: %w", loc.shown, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("store %s: %w", loc.Shown, err), db.Close())
 	}
-	return &Manager{Reader{db}, loc.sqlite}, nil
+	return &Manager{Reader{db}, loc.SQLite}, nil
 }
 
 // Choice chooses deliveries; its zero value chooses all.

@@ -3,11 +3,13 @@ package store
 import (
 	"strings"
 	"testing"
+
+	"github.com/pipehook/pipehook/core/database"
 )
 
 // With a large backlog a query that reads all of it would be asked again and again.
 func TestReadingDeliveriesNeverTouchesTheWholeBacklog(t *testing.T) {
-	b, read, err := openSQLite(t.Context(), location{sqlite: true, path: t.TempDir() + "/plan.db"}, nil)
+	b, read, err := openSQLite(t.Context(), database.Location{SQLite: true, Path: t.TempDir() + "/plan.db"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

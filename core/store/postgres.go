@@ -14,6 +14,7 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/database"
 	"github.com/pipehook/pipehook/core/failpoint"
 )
 
@@ -31,11 +32,11 @@ type postgres struct {
 	writeDB *sql.DB
 	writer  pgWriter     // belongs to the write loop
 	replica atomic.Int64 // its number among the processes; keep changes it when another has it too
-	loc     location
+	loc     database.Location
 }
 
 // openPostgres does not connect yet.
-func openPostgres(loc location, replica int64) (_ backend, _ *bun.DB, err error) {
+func openPostgres(loc database.Location, replica int64) (_ backend, _ *bun.DB, err error) {
 	p := &postgres{loc: loc}
 	p.replica.Store(replica)
 	defer func() {
@@ -43,7 +44,7 @@ func openPostgres(loc location, replica int64) (_ backend, _ *bun.DB, err error)
 			p.close()
 		}
 	}()
-	if p.db, err = connectPostgres(loc, pgTimeout, nil); err != nil {
+	if p.db, err = loc.Postgres(pgTimeout, nil); err != nil {
 		return nil, nil, err
 	}
 	p.db.SetMaxOpenConns(pgReadPool)
@@ -51,7 +52,7 @@ func openPostgres(loc location, replica int64) (_ backend, _ *bun.DB, err error)
 	p.bun = bun.NewDB(p.db, pgdialect.New(), bun.WithDiscardUnknownColumns())
 	// The plan of the one statement is fixed: it is made when the tables are empty, when a scan
 	// of everything looks cheap, and must still be right when they are not.
-	p.writeDB, err = connectPostgres(loc, pgTimeout, map[string]any{
+	p.writeDB, err = loc.Postgres(pgTimeout, map[string]any{
 		"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off",
 		"enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
 	})
@@ -67,7 +68,7 @@ func openPostgres(loc location, replica int64) (_ backend, _ *bun.DB, err error)
 // prepare uses a connection without a read time-out: it may wait for another process's migration,
 // and rebuilding a large table takes its time.
 func (p *postgres) prepare(ctx context.Context) error {
-	db, err := connectPostgres(p.loc, 0, nil)
+	db, err := p.loc.Postgres(0, nil)
 	if err != nil {
 		return err
 	}
@@ -227,14 +228,16 @@ func (p *postgres) forgetBeside(ctx context.Context, age time.Duration) error {
 
 // blames is false for a connection that broke and a server that is away: the next row would only
 // wait for them too.
-func (p *postgres) blames(err error) bool { return serverSaid(err) && !unreachable(err) }
+func (p *postgres) blames(err error) bool {
+	return database.ServerSaid(err) && !database.Unreachable(err)
+}
 
 // write runs the batch's statement. When the connection broke it is run once more on a new one:
 // that is safe even if the first run was committed, because an event that is there already is
 // recognised by its id, and a result that was saved finds nothing pending.
 func (p *postgres) write(b *batch) error {
 	err := p.writer.write(b, p.replica.Load())
-	if err != nil && !serverSaid(err) {
+	if err != nil && !database.ServerSaid(err) {
 		if again := p.writer.write(b, p.replica.Load()); again != nil {
 			return fmt.Errorf("%w (and before: %w)", again, err)
 		}

@@ -1,13 +1,12 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/pipehook/pipehook/core"
@@ -16,7 +15,8 @@ import (
 // writeBatch stores events, the deliveries of those that were not duplicates, and the results of
 // attempts, all in one statement. Bodies come as one value and are cut on the server: an array
 // of them would be quoted twice. An event that conflicts, with a key or with itself, is not
-// returned. A result counts only under the token with which its attempt began; FOR SHARE keeps that
+// returned, nor one whose state is a key already, or that comes after what it must not; CASE keeps those questions
+// from costing anything where they are not asked. A result counts only under the token with which its attempt began; FOR SHARE keeps that
 // token from changing until the result is on disk. It counts once, and not after a replay, which changes
 // the turn. The last row says how many other processes live,
 // which are told, and that the answer is whole: a connection that ends in the middle looks like the
@@ -28,8 +28,13 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 		CASE WHEN body_len >= 0 THEN substring($15::bytea FROM body_at FOR body_len) END
 	FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
 		$9::bytea[], $10::text[], $11::text[], $12::int[], $13::int[], $14::text[],
-		$38::text[], $39::text[])
-		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len, trace, labels, overlay)
+		$38::text[], $39::text[], $40::bytea[], $41::bigint[], $42::bigint[])
+		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len, trace, labels, overlay,
+			state, since_age, after)
+	WHERE NOT CASE WHEN e.state IS NULL THEN false ELSE EXISTS (SELECT 1 FROM events s
+			WHERE s.pipeline = e.pipeline AND s.dedupe_key = e.state AND (SELECT now FROM clock) - s.received_at <= e.since_age) END
+		AND NOT CASE WHEN e.after IS NULL THEN false ELSE EXISTS (SELECT 1 FROM events s
+			WHERE s.seq > e.after AND s.source = e.source AND s.object = e.object AND s.object_id = e.object_id) END
 	ON CONFLICT DO NOTHING RETURNING seq, id
 ), delivered AS (
 	INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, turn, record)
@@ -165,34 +170,62 @@ func (w *pgWriter) freeKeys(ctx context.Context, plans []*plan) error {
 	return err
 }
 
-// splitRepeats takes out the plans whose key stands in the batch already: one statement can't see
-// its own rows.
+// splitRepeats takes out the plans that something before them in the batch may make duplicates of: it holds
+// their key or their state, or is about their record. One statement can't see its own rows. Of events that
+// come in an order those behind are taken out too: a repeat whose first is too old is stored after all. So is
+// one whose key is asked for by an event before it, since freeKeys would take it away too soon.
 func splitRepeats(plans []*plan) (first, repeats []*plan) {
 	type key struct{ pipeline, key string }
-	seen := make(map[key]bool, len(plans))
+	held := make(map[key]bool, len(plans))
+	asked := map[key]bool{}
+	about := map[int64]bool{} // only when somebody asks for it
+	compares := slices.ContainsFunc(plans, func(p *plan) bool { return p.ev.Plan.After != 0 })
 	first = make([]*plan, 0, len(plans))
+	behind := false
 	for _, p := range plans {
-		k := key{p.ev.Pipeline, string(p.ev.Plan.Key)}
-		if p.ev.Plan.Key != nil && seen[k] {
-			repeats = append(repeats, p)
-			continue
+		want, ordered := &p.ev.Plan, p.failed != nil
+		again := ordered && behind
+		if want.Key != nil {
+			k := key{p.ev.Pipeline, string(want.Key)}
+			again = again || held[k] || ordered && asked[k]
+			held[k] = true
 		}
-		seen[k] = true
-		first = append(first, p)
+		if want.State != nil {
+			k := key{p.ev.Pipeline, string(want.State)}
+			again = again || held[k]
+			asked[k] = true
+		}
+		if compares && !want.Empty() {
+			record := p.ev.Record()
+			again = again || want.After != 0 && about[record]
+			about[record] = record != 0
+		}
+		if again {
+			behind = behind || ordered
+			repeats = append(repeats, p)
+		} else {
+			first = append(first, p)
+		}
 	}
 	return first, repeats
 }
 
-// duplicate settles a plan whose insert conflicted: with an event that holds the key, with one
-// whose window is over, or with itself when an earlier run was committed after all.
+// holders are what may have kept an event from being stored, in the order in which they count: itself, what
+// forestalled it, and what holds its key.
+const holders = `SELECT 0, seq, id, pipehook_now() - received_at FROM events WHERE id = $1
+	UNION ALL SELECT 1, seq, id, 0 FROM events WHERE pipeline = $2 AND dedupe_key = $4::bytea AND pipehook_now() - received_at <= $5::bigint
+	UNION ALL (SELECT 1, seq, id, 0 FROM events WHERE seq > $6::bigint AND source = $7 AND object = $8 AND object_id = $9 ORDER BY seq LIMIT 1)
+	UNION ALL SELECT 2, seq, id, pipehook_now() - received_at FROM events WHERE pipeline = $2 AND dedupe_key = $3::bytea LIMIT 1`
+
+// duplicate settles a plan whose insert conflicted: with an event that forestalled it, with one that holds
+// the key, with one whose window is over, or with itself when an earlier run was committed after all.
 func (w *pgWriter) duplicate(ctx context.Context, p *plan, b *batch, replica int64) error {
 	p.reset()
 	ev := p.ev
-	var seq, age int64
+	var why, seq, age int64
 	var id string
-	err := w.conn.QueryRowContext(ctx, `SELECT seq, id, pipehook_now() - received_at FROM events WHERE id = $1
-		UNION ALL SELECT seq, id, pipehook_now() - received_at FROM events WHERE pipeline = $2 AND dedupe_key = $3 LIMIT 1`,
-		ev.ID, ev.Pipeline, ev.Plan.Key).Scan(&seq, &id, &age)
+	err := w.conn.QueryRowContext(ctx, holders, ev.ID, ev.Pipeline, ev.Plan.Key, ev.Plan.State, windowMicros(ev), afterSeq(ev),
+		ev.Source, plainText(ev.Object), plainText(ev.ObjectID)).Scan(&why, &seq, &id, &age)
 	switch {
 	case errors.Is(err, sql.ErrNoRows): // deleted in between
 	case err != nil:
@@ -200,7 +233,7 @@ func (w *pgWriter) duplicate(ctx context.Context, p *plan, b *batch, replica int
 	case id == ev.ID:
 		p.known()
 		return nil
-	case ev.Plan.Window == 0 || age <= ev.Plan.Window.Microseconds():
+	case why == 1 || age <= windowMicros(ev):
 		return w.keepDuplicate(ctx, p, id, b, replica)
 	default:
 		if _, err := w.conn.ExecContext(ctx, "UPDATE events SET dedupe_key = NULL WHERE seq = $1", seq); err != nil {
@@ -248,7 +281,8 @@ func (w *pgWriter) run(ctx context.Context, plans []*plan, b *batch, replica int
 	labels, overlays := encodeOverlays(plans)
 	args = append(args, replica)
 	args = append(args, encodeAttempts(b.attempts)...)
-	rows, err := w.stmt.QueryContext(ctx, append(args, news, labels, overlays)...)
+	args = append(args, news, labels, overlays)
+	rows, err := w.stmt.QueryContext(ctx, append(args, encodeStates(plans, k)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -280,151 +314,4 @@ func (w *pgWriter) run(ctx context.Context, plans []*plan, b *batch, replica int
 		return nil, io.ErrUnexpectedEOF
 	}
 	return seqs, rows.Err()
-}
-
-// encodePlans makes the arguments for the plans; news reports whether there is a delivery.
-func encodePlans(plans []*plan, k keying) (args []any, news bool) {
-	var id, pipeline, source, action, object, objectID, occurred, received, key, remote, header, at, length, trace array
-	var dID, dListener, dRecord array
-	var bodies bytes.Buffer
-	for _, p := range plans {
-		ev := p.ev
-		if ev.Plan.Empty() {
-			continue
-		}
-		id.text(ev.ID)
-		pipeline.text(ev.Pipeline)
-		source.text(ev.Source)
-		action.text(ev.Action)
-		object.text(ev.Object)
-		objectID.text(ev.ObjectID)
-		occurred.int(micros(ev.OccurredAt))
-		received.int(micros(ev.ReceivedAt))
-		remote.text(remoteText(ev.Remote))
-		header.text(headerText(ev.Header))
-		trace.text(ev.Trace())
-		if k == keyed {
-			key.bytes(ev.Plan.Key)
-		} else {
-			key.bytes(nil)
-		}
-		at.int(int64(bodies.Len()) + 1)
-		if ev.Plan.Store {
-			length.int(int64(len(ev.Body)))
-			bodies.Write(ev.Body)
-		} else {
-			length.int(-1)
-		}
-		for _, listener := range ev.Plan.Listeners {
-			if !ev.Plan.Store || k == keyless && !ev.Plan.DeliverDuplicate {
-				break
-			}
-			dID.text(ev.ID)
-			dListener.text(listener)
-			dRecord.int(ev.Record())
-			news = true
-		}
-	}
-	args = literals(&id, &pipeline, &source, &action, &object, &objectID, &occurred, &received, &key, &remote, &header, &at, &length, &trace)
-	args = append(args, bodies.Bytes())
-	return append(args, literals(&dID, &dListener, &dRecord)...), news
-}
-
-// encodeOverlays makes the arguments for what was said of the plans' events.
-func encodeOverlays(plans []*plan) (labels, overlays string) {
-	var l, o array
-	for _, p := range plans {
-		if !p.ev.Plan.Empty() {
-			l.text(p.ev.LabelsText())
-			o.text(overlayText(p.ev))
-		}
-	}
-	return l.literal(), o.literal()
-}
-
-func encodeAttempts(attempts []core.Attempt) []any {
-	var shard, epoch, seq, listener, state, number, wait, started, finished, took, text, code, crashed, record, occurred, turn, output array
-	for i := range attempts {
-		a := &attempts[i]
-		shard.int(int64(a.Shard))
-		epoch.int(a.Epoch)
-		seq.int(a.Seq)
-		listener.text(a.Listener)
-		state.int(int64(a.State))
-		number.int(int64(a.Number))
-		wait.int(a.Wait.Microseconds())
-		started.int(micros(a.Started))
-		finished.int(ended(a))
-		took.int(a.Took.Microseconds())
-		text.text(a.Err)
-		code.text(a.Code)
-		crashed.bool(a.Crashed)
-		record.int(a.Record)
-		occurred.int(micros(a.Occurred))
-		turn.int(a.Turn)
-		output.text(a.Output)
-	}
-	return literals(&shard, &epoch, &seq, &listener, &state, &number, &wait, &started, &finished, &took, &text, &code, &crashed, &record, &occurred, &turn, &output)
-}
-
-// array builds PostgreSQL's text form of an array.
-type array struct{ b []byte }
-
-func (a *array) sep() {
-	if len(a.b) == 0 {
-		a.b = append(a.b, '{')
-	} else {
-		a.b = append(a.b, ',')
-	}
-}
-
-func (a *array) int(n int64) {
-	a.sep()
-	a.b = strconv.AppendInt(a.b, n, 10)
-}
-
-func (a *array) bool(v bool) {
-	if v {
-		a.int(1)
-	} else {
-		a.int(0)
-	}
-}
-
-func (a *array) text(s string) {
-	a.sep()
-	a.b = append(a.b, '"')
-	for _, r := range []byte(plainText(s)) {
-		if r == '"' || r == '\\' {
-			a.b = append(a.b, '\\')
-		}
-		a.b = append(a.b, r)
-	}
-	a.b = append(a.b, '"')
-}
-
-func (a *array) bytes(v []byte) {
-	a.sep()
-	if v == nil {
-		a.b = append(a.b, "NULL"...)
-		return
-	}
-	a.b = append(a.b, `"\\x`...)
-	a.b = hex.AppendEncode(a.b, v)
-	a.b = append(a.b, '"')
-}
-
-func (a *array) literal() string {
-	if len(a.b) == 0 {
-		return "{}"
-	}
-	return string(append(a.b, '}'))
-}
-
-func literals(arrays ...*array) []any {
-	all := make([]any, len(arrays))
-	for i, a := range arrays {
-		all[i] = a.literal()
-	}
-	return all
 }

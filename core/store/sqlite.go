@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,9 +14,9 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
-	driver "modernc.org/sqlite"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/database"
 	"github.com/pipehook/pipehook/core/failpoint"
 )
 
@@ -37,15 +35,8 @@ type sqlite struct {
 	changes kvQueue
 }
 
-// sqliteDSN opens the file so that a commit is on disk when it returns. busy_timeout comes first:
-// the other pragmas may have to wait for a lock themselves.
-func sqliteDSN(path string, pragmas ...string) string {
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
-}
-
-func openSQLite(ctx context.Context, loc location, now func() time.Time) (_ backend, _ *bun.DB, err error) {
-	if err := os.MkdirAll(filepath.Dir(loc.path), 0o750); err != nil {
+func openSQLite(ctx context.Context, loc database.Location, now func() time.Time) (_ backend, _ *bun.DB, err error) {
+	if err := os.MkdirAll(filepath.Dir(loc.Path), 0o750); err != nil {
 		return nil, nil, err
 	}
 	s := &sqlite{now: now, changes: kvQueue{turn: make(chan struct{}, 1)}}
@@ -54,21 +45,16 @@ func openSQLite(ctx context.Context, loc location, now func() time.Time) (_ back
 			s.close()
 		}
 	}()
-	if s.lock, err = lockFile(loc.path + ".lock"); err != nil {
+	if s.lock, err = lockFile(loc.Path + ".lock"); err != nil {
 		return nil, nil, err
 	}
-	if err := ownFile(loc.path); err != nil {
-		return nil, nil, err
-	}
-	// As SQLite does where it is built for the system: the time stamp that fsync also writes needs a
-	// commit of the file system's journal. Some systems have no fdatasync; then fsync it is.
-	if _, err := driver.Fdatasync(true); err != nil && !errors.Is(err, driver.ErrFdatasyncUnavailable) {
+	if err := database.Own(loc.Path); err != nil {
 		return nil, nil, err
 	}
 	// Larger pages suit bodies of some kB. The WAL is folded back every 1,000 pages (8 MB) and
 	// never truncated: overwriting it costs a third of growing it.
-	s.db, err = sql.Open("sqlite", sqliteDSN(loc.path, "page_size(8192)", "journal_mode(WAL)",
-		"synchronous(FULL)", "wal_autocheckpoint(1000)", "cache_size(-16384)"))
+	s.db, err = database.SQLite(loc.Path, "page_size(8192)", "journal_mode(WAL)",
+		"synchronous(FULL)", "wal_autocheckpoint(1000)", "cache_size(-16384)")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,8 +83,8 @@ func openSQLite(ctx context.Context, loc location, now func() time.Time) (_ back
 // prepare has nothing left to do: the statements could not be prepared before the schema was there.
 func (s *sqlite) prepare(context.Context) error { return nil }
 
-func readSQLite(loc location) (*bun.DB, error) {
-	db, err := sql.Open("sqlite", sqliteDSN(loc.path, "query_only(1)", "cache_size(-4096)"))
+func readSQLite(loc database.Location) (*bun.DB, error) {
+	db, err := database.SQLite(loc.Path, "query_only(1)", "cache_size(-4096)")
 	if err != nil {
 		return nil, err
 	}
@@ -107,22 +93,9 @@ func readSQLite(loc location) (*bun.DB, error) {
 	return bun.NewDB(db, sqlitedialect.New(), bun.WithDiscardUnknownColumns()), nil
 }
 
-// ownFile makes a file that is not there yet for its owner alone: it will hold what senders sent.
-// SQLite gives the files beside it the same mode. One that is there is left as somebody wanted it.
-func ownFile(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
 // editSQLite opens the file to change single rows of it, in this process or beside it.
-func editSQLite(loc location) (*bun.DB, error) {
-	db, err := sql.Open("sqlite", sqliteDSN(loc.path, "synchronous(FULL)"))
+func editSQLite(loc database.Location) (*bun.DB, error) {
+	db, err := database.SQLite(loc.Path, "synchronous(FULL)")
 	if err != nil {
 		return nil, err
 	}
@@ -224,83 +197,6 @@ func (s *sqlite) readTurn() error {
 		}
 	}
 	return nil
-}
-
-func (s *sqlite) writePlan(p *plan, now time.Time) error {
-	p.reset()
-	ev := p.ev
-	if ev.Plan.Key == nil && !ev.Plan.Store {
-		p.receipt = core.Receipt{ID: ev.ID}
-		return nil
-	}
-	first, err := s.insertFirst(p, now)
-	if err != nil {
-		return err
-	}
-	if first == ev.ID {
-		p.known()
-		return nil
-	}
-	p.receipt = core.Receipt{ID: ev.ID}
-	duplicate := first != ""
-	if duplicate {
-		p.receipt = core.Receipt{ID: first, Duplicate: true}
-		if ev.Plan.StoreDuplicate {
-			if p.seq, err = s.insert(ev, nil, ev.Body); err != nil {
-				return err
-			}
-		}
-	}
-	p.deliver = p.seq != 0 && ev.Plan.Store && (!duplicate || ev.Plan.DeliverDuplicate)
-	if !p.deliver {
-		return nil
-	}
-	for _, listener := range ev.Plan.Listeners {
-		if err := s.stmts.insertDelivery.run(p.seq, listener, now.UnixMicro(), p.seq, ev.Record()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// insertFirst tries to insert the event under its key. The insert that conflicts is the duplicate:
-// then first is the id of the event that holds the key, or the event's own when it was stored before.
-func (s *sqlite) insertFirst(p *plan, now time.Time) (first string, err error) {
-	ev := p.ev
-	body := ev.Body
-	if !ev.Plan.Store {
-		body = nil
-	}
-	if p.seq, err = s.insert(ev, ev.Plan.Key, body); err != nil || p.seq != 0 {
-		return "", err
-	}
-	var key any
-	if ev.Plan.Key != nil {
-		key = ev.Plan.Key
-	}
-	found, err := s.stmts.holder.one(ev.ID, ev.Pipeline, key)
-	if err != nil {
-		return "", err
-	}
-	seq, id, received := found[0].(int64), found[1].(string), found[2].(int64)
-	if id == ev.ID || ev.Plan.Window == 0 || received >= now.Add(-ev.Plan.Window).UnixMicro() {
-		return id, nil
-	}
-	if err := s.stmts.freeKey.run(seq); err != nil {
-		return "", err
-	}
-	p.seq, err = s.insert(ev, ev.Plan.Key, body)
-	return "", err
-}
-
-// insert returns the new row's seq, 0 when the key or the id is taken.
-func (s *sqlite) insert(ev *core.Event, key, body []byte) (int64, error) {
-	stored, err := s.stmts.insertEvent(s.turn+1, ev, key, body)
-	if err != nil || !stored {
-		return 0, err
-	}
-	s.turn++
-	return s.turn, nil
 }
 
 func (s *sqlite) writeAttempt(a *core.Attempt, now time.Time) error {

@@ -15,7 +15,7 @@ import (
 // driver: its locks and conversions cost a quarter of an insert, and one owner needs neither.
 type sqliteStmts struct {
 	begin, commit, rollback                                           *sqliteStmt
-	turns, insert, holder, freeKey                                    *sqliteStmt
+	turns, insert, holder, freeKey, stateHolder, since                *sqliteStmt
 	insertDelivery, finish, handled, insertAttempt                    *sqliteStmt
 	old, forgetAttempts, forgetDeliveries, forgetEvent, forgetHandled *sqliteStmt
 	forgetRefused                                                     *sqliteStmt
@@ -37,6 +37,8 @@ func prepareSQLite(ctx context.Context, conn *sql.Conn) (*sqliteStmts, error) {
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&s.holder, `SELECT seq, id, received_at FROM events WHERE id = ?
 			UNION ALL SELECT seq, id, received_at FROM events WHERE pipeline = ? AND dedupe_key = ? LIMIT 1`},
+		{&s.stateHolder, "SELECT id FROM events WHERE pipeline = ? AND dedupe_key = ? AND received_at >= ?"},
+		{&s.since, "SELECT id FROM events WHERE seq > ? AND source = ? AND object = ? AND object_id = ? ORDER BY seq LIMIT 1"},
 		{&s.freeKey, "UPDATE events SET dedupe_key = NULL WHERE seq = ?"},
 		{&s.insertDelivery, "INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, turn, record) VALUES (?, ?, 0, 0, ?, ?, ?)"},
 		{&s.finish, `UPDATE deliveries SET state = ?1, attempts = CASE WHEN ?2 > 0 THEN ?2 ELSE attempts END, next_at = ?3, finished_at = ?4,

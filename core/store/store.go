@@ -16,6 +16,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/database"
 )
 
 // Options are what Open needs. URL is "sqlite:PATH" or "postgres://…".
@@ -110,7 +111,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Replica == 0 {
 		s.opts.Replica = 1 + rand.Int64N(1<<62)
 	}
-	if loc.sqlite {
+	if loc.SQLite {
 		s.backend, s.read, err = openSQLite(ctx, loc, s.opts.Now)
 		s.holds.all()
 		s.alone = true
@@ -119,8 +120,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.shared.Store(true) // until a transaction has seen nobody else
 	}
 	if err == nil {
-		if err = s.prepare(ctx); err != nil && opts.Away && !loc.sqlite && unreachable(err) {
-			opts.Log.Error("the database can't be reached; trying again until it can", "store", loc.shown, "err", err)
+		if err = s.prepare(ctx); err != nil && opts.Away && !loc.SQLite && database.Unreachable(err) {
+			opts.Log.Error("the database can't be reached; trying again until it can", "store", loc.Shown, "err", err)
 			return s, nil
 		}
 	}
@@ -128,7 +129,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		if s.backend != nil {
 			err = errors.Join(err, s.Close())
 		}
-		return nil, fmt.Errorf("store %s: %w", loc.shown, err)
+		return nil, fmt.Errorf("store %s: %w", loc.Shown, err)
 	}
 	return s, nil
 }
@@ -198,7 +199,7 @@ func (s *Store) await(ctx context.Context, p *plan) (core.Receipt, error) {
 
 // refusal tells an event that the database will never take from a database that takes none now.
 func refusal(err error) error {
-	if hopeless(err) {
+	if database.Hopeless(err) {
 		return &core.Error{Kind: core.Permanent, Msg: "the event can't be stored", Err: err}
 	}
 	return unavailable("the event could not be stored", err)

@@ -179,6 +179,10 @@ func (s *stage) Admit(ev *core.Event) error {
 }
 
 func (s *stage) Process(_ context.Context, ev *core.Event) (core.Verdict, error) {
+	if ev.Origin != "" { // nothing that a request brings sets it
+		ev.Remark("passed: pipehook made it itself (" + ev.Origin + ")")
+		return core.Continue, nil
+	}
 	if err := s.Admit(ev); err != nil {
 		return core.Continue, err
 	}

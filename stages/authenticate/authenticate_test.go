@@ -193,3 +193,23 @@ func BenchmarkBasic(b *testing.B) {
 		}
 	}
 }
+
+// What pipehook makes itself has no credentials, and needs none: nothing that a request brings sets an origin.
+func TestAnEventThatPipehookMadeItselfIsLetIn(t *testing.T) {
+	refused := 0
+	s, err := build(Config{
+		Basic: &Basic{Username: "hook", Password: "secret"}, AllowIPs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		Signature: &Signature{Header: "X-Signature", Secret: goodSecret},
+	}, func(string, string, string) { refused++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev := &core.Event{Origin: core.OriginReconcile}
+	verdict, err := s.Process(t.Context(), ev)
+	if remark := ev.TakeRemark(); verdict != core.Continue || err != nil || !strings.Contains(remark, core.OriginReconcile) || refused != 0 {
+		t.Errorf("verdict %v (%v), remark %q, %d counted as refused", verdict, err, remark, refused)
+	}
+	if _, err := s.Process(t.Context(), &core.Event{Header: http.Header{"Origin": {core.OriginReconcile}}}); err == nil {
+		t.Error("a header makes an origin")
+	}
+}

@@ -3,6 +3,7 @@
 package dedupe
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -50,8 +51,12 @@ func (s *stage) Process(ctx context.Context, ev *core.Event) (core.Verdict, erro
 	if ev.Key == nil {
 		return core.Continue, nil // the source can't tell two of its events apart
 	}
+	state := ev.State
+	if bytes.Equal(state, ev.Key) {
+		state = nil
+	}
 	if s.eager {
-		first, ok, err := s.deps.Log.Seen(ctx, ev.Pipeline, ev.Key, s.deps.Now().Add(-s.window))
+		first, ok, err := s.seen(ctx, ev, state)
 		if err != nil {
 			return core.Continue, fmt.Errorf("duplicate check: %w", err)
 		}
@@ -65,8 +70,17 @@ func (s *stage) Process(ctx context.Context, ev *core.Event) (core.Verdict, erro
 		plan.Window = max(plan.Window, s.window)
 		return core.Continue, nil
 	}
-	plan.Key, plan.Window = ev.Key, s.window
+	plan.Key, plan.State, plan.Window = ev.Key, state, s.window
 	plan.StoreDuplicate = plan.Store
 	plan.DeliverDuplicate = len(plan.Listeners) > 0
 	return core.Continue, nil
+}
+
+// seen asks for the event's key, and for its state if it has one.
+func (s *stage) seen(ctx context.Context, ev *core.Event, state []byte) (first string, ok bool, err error) {
+	since := s.deps.Now().Add(-s.window)
+	if first, ok, err = s.deps.Log.Seen(ctx, ev.Pipeline, ev.Key, since); ok || err != nil || state == nil {
+		return first, ok, err
+	}
+	return s.deps.Log.Seen(ctx, ev.Pipeline, state, since)
 }

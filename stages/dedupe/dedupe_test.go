@@ -15,10 +15,16 @@ type memory struct {
 	first string
 	err   error
 	asked time.Time
+	times int
+	only  string // the answer is for this key alone
 }
 
-func (m *memory) Seen(_ context.Context, _ string, _ []byte, since time.Time) (string, bool, error) {
+func (m *memory) Seen(_ context.Context, _ string, key []byte, since time.Time) (string, bool, error) {
 	m.asked = since
+	m.times++
+	if m.only != "" && m.only != string(key) {
+		return "", false, nil
+	}
 	return m.first, m.first != "", m.err
 }
 
@@ -74,5 +80,42 @@ func TestWhatStoodBeforeDedupeIsKeptForADuplicate(t *testing.T) {
 	}
 	if !ev.Plan.StoreDuplicate || !ev.Plan.DeliverDuplicate {
 		t.Errorf("plan %+v", ev.Plan)
+	}
+}
+
+// A state is asked for beside the key, and counts in the plan; a key that is the state itself says it all.
+func TestAStateIsPlannedAndAskedForBesideTheKey(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		key, state string
+		want       string // of the plan
+		asked      int
+	}{
+		{name: "a state of its own", key: "k", state: "s", want: "s", asked: 2},
+		{name: "no state", key: "k", asked: 1},
+		{name: "the key is the state", key: "s", state: "s", asked: 1},
+		{name: "a state without a key", state: "s"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			log := &memory{}
+			ev := core.Event{}
+			if test.key != "" {
+				ev.Key = []byte(test.key)
+			}
+			if test.state != "" {
+				ev.State = []byte(test.state)
+			}
+			if _, err := stage(t, log, "dedupe", "script").Process(t.Context(), &ev); err != nil {
+				t.Fatal(err)
+			}
+			if string(ev.Plan.State) != test.want || (ev.Plan.State == nil) != (test.want == "") || log.times != test.asked {
+				t.Errorf("the plan's state is %q, asked %d times", ev.Plan.State, log.times)
+			}
+		})
+	}
+	ev := core.Event{Key: []byte("k"), State: []byte("s")}
+	log := &memory{first: "x", only: "s"}
+	if verdict, err := stage(t, log, "dedupe", "script").Process(t.Context(), &ev); verdict != core.Settled || err != nil {
+		t.Errorf("known by its state: %v, %v", verdict, err)
 	}
 }

@@ -219,7 +219,7 @@ func TestTheEventHasEveryFieldAndMethod(t *testing.T) {
 		Object.keys(event).join(), "isCreate" in event, "nothing" in event, ctx.listener, ctx.deadline > 0])`
 	want := `["id-1","crm","pipedrive","updated","deal","8",4,3,"deal","2.0",1,"2026-06-01T10:00:00.400Z","2026-06-01T10:00:01.000Z","string",` +
 		`false,true,false,false,true,false,12415231,8087566,"app",true,false,false,0,false,true,false,{"stage_id":{"was":3,"is":4}},` +
-		`"id,pipeline,source,action,object,objectId,current,previous,meta,labels,version,attempt,occurredAt,receivedAt,raw,replayed,gathered",true,false,"it",true]`
+		`"id,pipeline,source,action,object,objectId,current,previous,fields,previousFields,meta,labels,origin,version,attempt,occurredAt,receivedAt,raw,replayed,gathered",true,false,"it",true]`
 	if got := runSaid(t, sample(t), code); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"slices"
@@ -14,8 +15,8 @@ import (
 
 // eventFields are the data of an event, in the order in which they are listed.
 var eventFields = []string{
-	"id", "pipeline", "source", "action", "object", "objectId", "current", "previous", "meta", "labels",
-	"version", "attempt", "occurredAt", "receivedAt", "raw", "replayed", "gathered",
+	"id", "pipeline", "source", "action", "object", "objectId", "current", "previous", "fields", "previousFields", "meta", "labels",
+	"origin", "version", "attempt", "occurredAt", "receivedAt", "raw", "replayed", "gathered",
 }
 
 // eventView is an event as a script sees it: each part is made when it is first asked for. It can't
@@ -23,7 +24,7 @@ var eventFields = []string{
 type eventView struct {
 	rt    *runtime
 	ev    *core.Event
-	parts [4]goja.Value // current, previous, meta, labels
+	parts [6]goja.Value // current, previous, meta, labels, fields, previousFields
 }
 
 func (rt *runtime) eventObject(ev *core.Event) *goja.Object {
@@ -81,6 +82,12 @@ func (v *eventView) Get(key string) goja.Value {
 		return v.part(2, ev.Meta)
 	case "labels":
 		return v.labels()
+	case "fields":
+		return v.part(4, orEmpty(ev.Fields))
+	case "previousFields":
+		return v.part(5, orEmpty(ev.PreviousFields))
+	case "origin":
+		return vm.ToValue(cmp.Or(ev.Origin, "webhook"))
 	case "version":
 		return vm.ToValue(ev.Version)
 	case "attempt":
@@ -101,11 +108,15 @@ func (v *eventView) Get(key string) goja.Value {
 
 // labels is an object of texts, empty when there are none.
 func (v *eventView) labels() goja.Value {
-	text := v.ev.LabelsText()
-	if text == "" {
-		text = "{}"
+	return v.part(3, orEmpty([]byte(v.ev.LabelsText())))
+}
+
+// orEmpty is an object without members in place of nothing, so that what is asked of it is not an error.
+func orEmpty(doc []byte) []byte {
+	if len(doc) == 0 {
+		return []byte("{}")
 	}
-	return v.part(3, []byte(text))
+	return doc
 }
 
 // gathered are the ids of all the events that this call settles, the event's own last.

@@ -33,8 +33,14 @@ declare module "pipehook" {
     readonly current: Readonly<Current>;
     /** The record before it, perhaps only what changed: a missing field was not reported. Null when there is none, as for added.* */
     readonly previous: Readonly<Previous>;
+    /** The custom fields of current by the names that people gave them: `event.fields.contract_end`. An option is its label. Empty when the sender has none, or their definitions are not at hand. */
+    readonly fields: Readonly<Fields>;
+    /** The same of previous: what is missing was not reported. */
+    readonly previousFields: Readonly<Fields>;
     /** What the sender tells about the event. */
     readonly meta: Readonly<Fields>;
+    /** "webhook", or "reconcile" for what no webhook brought and a comparison with the sender found. */
+    readonly origin: string;
     /** What stages wrote on it. */
     readonly labels: { readonly [name: string]: string };
     /** Of the sender's format. */

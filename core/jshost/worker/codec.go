@@ -17,7 +17,7 @@ import (
 
 // weight is about how many bytes of a message an event takes.
 func weight(ev *core.Event) int {
-	return 512 + len(ev.Body) + len(ev.Current) + len(ev.Previous) + len(ev.Meta)
+	return 512 + len(ev.Body) + len(ev.Current) + len(ev.Previous) + len(ev.Meta) + len(ev.Fields) + len(ev.PreviousFields)
 }
 
 // sentCall is a call as it is sent. Only sources see headers.
@@ -29,7 +29,7 @@ func sentCall(call *engine.Call) *message.Call {
 		Current: part(ev.Body, ev.Current), Previous: part(ev.Body, ev.Previous), Meta: part(ev.Body, ev.Meta),
 		Version: text(ev.Version), Attempt: int64(ev.Attempt), OccurredAt: nanos(ev.OccurredAt),
 		UserId: text(ev.Facts.UserID), CompanyId: text(ev.Facts.CompanyID), ChangeSource: text(ev.Facts.ChangeSource), Bulk: ev.Facts.Bulk,
-		Replayed: ev.Replayed, Gathered: texts(ev.Gathered),
+		Replayed: ev.Replayed, Gathered: texts(ev.Gathered), Origin: text(ev.Origin), Fields: ev.Fields, PreviousFields: ev.PreviousFields,
 	}
 	if len(ev.Labels) > 0 {
 		out.Labels = make(map[string]string, len(ev.Labels))
@@ -56,6 +56,7 @@ func receivedCall(in *message.Call) engine.Call {
 		Version: e.GetVersion(), Attempt: int(e.GetAttempt()), OccurredAt: moment(e.GetOccurredAt()),
 		Facts:    core.Facts{UserID: e.GetUserId(), CompanyID: e.GetCompanyId(), ChangeSource: e.GetChangeSource(), Bulk: e.GetBulk()},
 		Replayed: e.GetReplayed(), Gathered: e.GetGathered(), Labels: e.GetLabels(),
+		Origin: e.GetOrigin(), Fields: e.GetFields(), PreviousFields: e.GetPreviousFields(),
 	}
 	if len(e.GetHeaders()) > 0 {
 		ev.Header = make(http.Header, len(e.GetHeaders()))

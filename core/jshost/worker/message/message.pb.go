@@ -579,32 +579,35 @@ func (x *Call) GetAttempt() int64 {
 
 // Event is what scripts see of a core.Event. Header is only that of a source's call.
 type Event struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Pipeline      string                 `protobuf:"bytes,2,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
-	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
-	ReceivedAt    int64                  `protobuf:"varint,4,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"` // since 1970; 0 when not known
-	Headers       []*Header              `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
-	Body          []byte                 `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"`
-	Action        string                 `protobuf:"bytes,7,opt,name=action,proto3" json:"action,omitempty"`
-	AlsoAction    string                 `protobuf:"bytes,8,opt,name=also_action,json=alsoAction,proto3" json:"also_action,omitempty"`
-	Object        string                 `protobuf:"bytes,9,opt,name=object,proto3" json:"object,omitempty"`
-	ObjectId      string                 `protobuf:"bytes,10,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`
-	Current       *Part                  `protobuf:"bytes,11,opt,name=current,proto3" json:"current,omitempty"` // absent when the event has none
-	Previous      *Part                  `protobuf:"bytes,12,opt,name=previous,proto3" json:"previous,omitempty"`
-	Meta          *Part                  `protobuf:"bytes,13,opt,name=meta,proto3" json:"meta,omitempty"`
-	Version       string                 `protobuf:"bytes,14,opt,name=version,proto3" json:"version,omitempty"`
-	Attempt       int64                  `protobuf:"varint,15,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	OccurredAt    int64                  `protobuf:"varint,16,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
-	UserId        string                 `protobuf:"bytes,17,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	CompanyId     string                 `protobuf:"bytes,18,opt,name=company_id,json=companyId,proto3" json:"company_id,omitempty"`
-	ChangeSource  string                 `protobuf:"bytes,19,opt,name=change_source,json=changeSource,proto3" json:"change_source,omitempty"`
-	Bulk          bool                   `protobuf:"varint,20,opt,name=bulk,proto3" json:"bulk,omitempty"`
-	Replayed      bool                   `protobuf:"varint,21,opt,name=replayed,proto3" json:"replayed,omitempty"`
-	Gathered      []string               `protobuf:"bytes,22,rep,name=gathered,proto3" json:"gathered,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,23,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Pipeline       string                 `protobuf:"bytes,2,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
+	Source         string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	ReceivedAt     int64                  `protobuf:"varint,4,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"` // since 1970; 0 when not known
+	Headers        []*Header              `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
+	Body           []byte                 `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"`
+	Action         string                 `protobuf:"bytes,7,opt,name=action,proto3" json:"action,omitempty"`
+	AlsoAction     string                 `protobuf:"bytes,8,opt,name=also_action,json=alsoAction,proto3" json:"also_action,omitempty"`
+	Object         string                 `protobuf:"bytes,9,opt,name=object,proto3" json:"object,omitempty"`
+	ObjectId       string                 `protobuf:"bytes,10,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`
+	Current        *Part                  `protobuf:"bytes,11,opt,name=current,proto3" json:"current,omitempty"` // absent when the event has none
+	Previous       *Part                  `protobuf:"bytes,12,opt,name=previous,proto3" json:"previous,omitempty"`
+	Meta           *Part                  `protobuf:"bytes,13,opt,name=meta,proto3" json:"meta,omitempty"`
+	Version        string                 `protobuf:"bytes,14,opt,name=version,proto3" json:"version,omitempty"`
+	Attempt        int64                  `protobuf:"varint,15,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	OccurredAt     int64                  `protobuf:"varint,16,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	UserId         string                 `protobuf:"bytes,17,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	CompanyId      string                 `protobuf:"bytes,18,opt,name=company_id,json=companyId,proto3" json:"company_id,omitempty"`
+	ChangeSource   string                 `protobuf:"bytes,19,opt,name=change_source,json=changeSource,proto3" json:"change_source,omitempty"`
+	Bulk           bool                   `protobuf:"varint,20,opt,name=bulk,proto3" json:"bulk,omitempty"`
+	Replayed       bool                   `protobuf:"varint,21,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Gathered       []string               `protobuf:"bytes,22,rep,name=gathered,proto3" json:"gathered,omitempty"`
+	Labels         map[string]string      `protobuf:"bytes,23,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Origin         string                 `protobuf:"bytes,24,opt,name=origin,proto3" json:"origin,omitempty"`
+	Fields         []byte                 `protobuf:"bytes,25,opt,name=fields,proto3" json:"fields,omitempty"` // JSON
+	PreviousFields []byte                 `protobuf:"bytes,26,opt,name=previous_fields,json=previousFields,proto3" json:"previous_fields,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -794,6 +797,27 @@ func (x *Event) GetGathered() []string {
 func (x *Event) GetLabels() map[string]string {
 	if x != nil {
 		return x.Labels
+	}
+	return nil
+}
+
+func (x *Event) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *Event) GetFields() []byte {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *Event) GetPreviousFields() []byte {
+	if x != nil {
+		return x.PreviousFields
 	}
 	return nil
 }
@@ -1520,7 +1544,7 @@ const file_message_message_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\atimeout\x18\x02 \x01(\x03R\atimeout\x12,\n" +
 	"\x05event\x18\x03 \x01(\v2\x16.pipehook.worker.EventR\x05event\x12\x18\n" +
-	"\aattempt\x18\x04 \x01(\x03R\aattempt\"\xa5\x06\n" +
+	"\aattempt\x18\x04 \x01(\x03R\aattempt\"\xfe\x06\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12\x16\n" +
@@ -1549,7 +1573,10 @@ const file_message_message_proto_rawDesc = "" +
 	"\x04bulk\x18\x14 \x01(\bR\x04bulk\x12\x1a\n" +
 	"\breplayed\x18\x15 \x01(\bR\breplayed\x12\x1a\n" +
 	"\bgathered\x18\x16 \x03(\tR\bgathered\x12:\n" +
-	"\x06labels\x18\x17 \x03(\v2\".pipehook.worker.Event.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x17 \x03(\v2\".pipehook.worker.Event.LabelsEntryR\x06labels\x12\x16\n" +
+	"\x06origin\x18\x18 \x01(\tR\x06origin\x12\x16\n" +
+	"\x06fields\x18\x19 \x01(\fR\x06fields\x12'\n" +
+	"\x0fprevious_fields\x18\x1a \x01(\fR\x0epreviousFields\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"4\n" +

@@ -1,4 +1,4 @@
-package store
+package database
 
 import (
 	"context"
@@ -17,11 +17,11 @@ import (
 	"github.com/pipehook/pipehook/core"
 )
 
-// connectPostgres opens a pool with the settings without which pgdriver surprises: it knows no
+// Postgres opens a pool with the settings without which pgdriver surprises: it knows no
 // cancellation, so every statement has a time limit on the server and, a little later, on the
 // socket; and error texts longer than its buffer would be lost. A timeout of 0 means none.
-func connectPostgres(loc location, timeout time.Duration, params map[string]any) (*sql.DB, error) {
-	tlsConf, err := tlsConfig(loc.pg)
+func (l Location) Postgres(timeout time.Duration, params map[string]any) (*sql.DB, error) {
+	tlsConf, err := l.tls()
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func connectPostgres(loc location, timeout time.Duration, params map[string]any)
 	params["timezone"] = "UTC"
 	options := []pgdriver.Option{
 		pgdriver.WithTLSConfig(tlsConf),
-		pgdriver.WithDatabase(strings.Trim(loc.pg.Path, "/")),
+		pgdriver.WithDatabase(strings.Trim(l.pg.Path, "/")),
 		pgdriver.WithApplicationName("pipehook"),
 		pgdriver.WithBufferSize(64 << 10),
 		pgdriver.WithReadTimeout(0), pgdriver.WithWriteTimeout(0),
@@ -42,9 +42,9 @@ func connectPostgres(loc location, timeout time.Duration, params map[string]any)
 		options = append(options, pgdriver.WithReadTimeout(timeout+5*time.Second), pgdriver.WithWriteTimeout(timeout))
 	}
 	options = append(options, pgdriver.WithConnParams(params))
-	network, addr := address(loc.pg)
+	network, addr := address(l.pg)
 	options = append(options, pgdriver.WithNetwork(network), pgdriver.WithAddr(addr))
-	if user := loc.pg.User; user != nil {
+	if user := l.pg.User; user != nil {
 		password, _ := user.Password()
 		options = append(options, pgdriver.WithUser(user.Username()), pgdriver.WithPassword(password))
 	}
@@ -77,9 +77,10 @@ func address(u *url.URL) (network, addr string) {
 	return "tcp", net.JoinHostPort(host, port)
 }
 
-// tlsConfig reads sslmode and sslrootcert with the meaning libpq gives them, but for the default:
+// tls reads sslmode and sslrootcert with the meaning libpq gives them, but for the default:
 // a server on this machine is spoken to in the clear, any other must prove who it is.
-func tlsConfig(u *url.URL) (*tls.Config, error) {
+func (l Location) tls() (*tls.Config, error) {
+	u := l.pg
 	host := u.Hostname()
 	if q := u.Query().Get("host"); q != "" {
 		host = q
@@ -92,10 +93,10 @@ func tlsConfig(u *url.URL) (*tls.Config, error) {
 	if file := u.Query().Get("sslrootcert"); file != "" {
 		pem, err := os.ReadFile(file)
 		if err != nil {
-			return nil, invalid("store.url: sslrootcert: %v", err)
+			return nil, invalid("%s: sslrootcert: %v", l.key, err)
 		}
 		if conf.RootCAs = x509.NewCertPool(); !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, invalid("store.url: sslrootcert: %s holds no PEM certificate", file)
+			return nil, invalid("%s: sslrootcert: %s holds no PEM certificate", l.key, file)
 		}
 	}
 	switch mode {
@@ -107,20 +108,20 @@ func tlsConfig(u *url.URL) (*tls.Config, error) {
 	case "", "verify-full":
 		return conf, nil
 	default:
-		return nil, invalid("store.url: sslmode=%s is not supported: use verify-full, require or disable", mode)
+		return nil, invalid("%s: sslmode=%s is not supported: use verify-full, require or disable", l.key, mode)
 	}
 }
 
-// serverSaid reports whether the error is the server's own answer, so that the connection and the
+// ServerSaid reports whether the error is the server's own answer, so that the connection and the
 // outcome are known.
-func serverSaid(err error) bool {
+func ServerSaid(err error) bool {
 	_, ok := errors.AsType[pgdriver.Error](err)
 	return ok
 }
 
-// unreachable reports whether there is no server to be asked now, or one that is starting, stopping
+// Unreachable reports whether there is no server to be asked now, or one that is starting, stopping
 // or full (SQLSTATE 57P, 53), so that waiting helps. Anything else it said itself is for people.
-func unreachable(err error) bool {
+func Unreachable(err error) bool {
 	if e, ok := errors.AsType[*core.Error](err); ok && e.Kind == core.Invalid {
 		return false
 	}
@@ -128,9 +129,9 @@ func unreachable(err error) bool {
 	return !ok || strings.HasPrefix(e.Field('C'), "57P") || strings.HasPrefix(e.Field('C'), "53")
 }
 
-// hopeless reports whether the database would refuse the same again: its answer is about the data
+// Hopeless reports whether the database would refuse the same again: its answer is about the data
 // (classes 22 and 23 of SQLSTATE), not about the server or the connection.
-func hopeless(err error) bool {
+func Hopeless(err error) bool {
 	e, ok := errors.AsType[pgdriver.Error](err)
 	return ok && (strings.HasPrefix(e.Field('C'), "22") || strings.HasPrefix(e.Field('C'), "23"))
 }
