@@ -1,0 +1,10 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func (c *cli) pipedriveCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "pipedrive", Short: "Work with an account of Pipedrive's"}
+	cmd.AddCommand(c.pipedriveFieldsCommand())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
