@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tidwall/gjson"
 )
 
 // Envelope is what a webhook says around a record.
@@ -76,4 +77,16 @@ func State(company, object, id string, updated time.Time, deleted bool) []byte {
 	text = binary.BigEndian.AppendUint64(text, uint64(ms))
 	sum := sha256.Sum256(text)
 	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 24), uint64(ms)), sum[:16]...)
+}
+
+// LastChange is when a record of a webhook of version 2 was changed, or else added; zero when it does not say.
+func LastChange(object string, data json.RawMessage) time.Time {
+	changed, added := "update_time", "add_time"
+	if object == "user" {
+		changed, added = "modified", "created"
+	}
+	if t := timeOf(instant(gjson.GetBytes(data, changed))); !t.IsZero() {
+		return t
+	}
+	return timeOf(instant(gjson.GetBytes(data, added)))
 }
