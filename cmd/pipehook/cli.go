@@ -26,6 +26,8 @@ type cli struct {
 	path  string // --config
 	json  bool   // --json
 	store string // --store
+
+	openAccount func(*config.Config) (account, error) // for the commands that speak with Pipedrive
 }
 
 func (c *cli) root() *cobra.Command {
