@@ -15,14 +15,21 @@ type Change struct {
 
 // Changed reports whether the field differs between Previous and Current. A field that Previous
 // does not carry is "not reported as changed", so it answers false. A dot reaches into a nested
-// object ("custom_fields.<key>"). Only a change of an existing record can have changed fields:
-// without both sides the answer is false.
+// object ("custom_fields.<key>"), and "fields.<name>" asks for what people gave that name. Only a change
+// of an existing record can have changed fields: without both sides the answer is false.
 func (ev *Event) Changed(field string) bool {
-	was, ok := lookup(ev.Previous, field)
-	if !ok || ev.Current == nil {
+	if ev.Current == nil {
 		return false
 	}
-	is, _ := lookup(ev.Current, field)
+	now, before := ev.Current, ev.Previous
+	if name, ok := strings.CutPrefix(field, "fields."); ok && (ev.Fields != nil || ev.PreviousFields != nil) {
+		now, before, field = ev.Fields, ev.PreviousFields, name
+	}
+	was, ok := lookup(before, field)
+	if !ok {
+		return false
+	}
+	is, _ := lookup(now, field)
 	return !sameJSON(was, is)
 }
 

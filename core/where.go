@@ -14,8 +14,8 @@ type Where struct{ rules []rule }
 // rule asks something of the value at one path.
 type rule struct {
 	path  string // as written, such as current.org_id.name
-	root  string // current, previous, meta or labels
-	field string // what follows the root
+	root  string // one of roots
+	field string // what follows the root; empty for origin
 	tests []test // all must hold
 }
 
@@ -62,13 +62,25 @@ type value struct {
 	raw  json.RawMessage
 }
 
+// originWebhook is how a condition, and a script, names an origin that is empty.
+const originWebhook = "webhook"
+
 func (r *rule) find(ev *Event) value {
 	doc := ev.Current
 	switch r.root {
 	case "previous":
 		doc = ev.Previous
+	case "fields":
+		doc = ev.Fields
+	case "previousFields":
+		doc = ev.PreviousFields
 	case "meta":
 		doc = ev.Meta
+	case "origin":
+		if ev.Origin == "" {
+			return textValue(originWebhook)
+		}
+		return textValue(ev.Origin)
 	case "labels":
 		if label, ok := ev.Labels[r.field]; ok {
 			return textValue(label)

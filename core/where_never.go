@@ -42,13 +42,24 @@ func (w Where) lacks(p Pattern) []string {
 			continue
 		}
 		switch {
-		case r.root == "previous" && p.Action() == Added:
+		case (r.root == "previous" || r.root == "previousFields") && p.Action() == Added:
 			why = append(why, r.path+": what was added has no previous values")
-		case r.root == "current" && p.Action() == Deleted:
+		case (r.root == "current" || r.root == "fields") && p.Action() == Deleted:
 			why = append(why, r.path+": what was deleted has no current values, its last ones are in previous")
 		}
 	}
 	return why
+}
+
+// FieldNames are the names of fields, as people gave them, that the condition asks for, each once.
+func (w Where) FieldNames() []string {
+	var names []string
+	for _, r := range w.rules {
+		if name, _, _ := strings.Cut(r.field, "."); (r.root == "fields" || r.root == "previousFields") && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // ImpossibleChanged says why no event that match chooses can have changed fields; empty when one

@@ -81,13 +81,17 @@ func (p *whereParser) below(step any, read func()) {
 	p.at = p.at[:len(p.at)-1]
 }
 
-var roots = []string{"current", "previous", "meta", "labels"}
+var roots = []string{"current", "previous", "fields", "previousFields", "meta", "labels", "origin"}
 
 func (p *whereParser) path(path string, asked any) (root, field string, ok bool) {
 	root, field, dotted := strings.Cut(path, ".")
 	switch {
+	case path == "origin":
+		return root, "", true
+	case root == "origin":
+		p.wrong("origin is a text and has no fields", `write "origin" = "reconcile", or "webhook"`)
 	case !slices.Contains(roots, root):
-		p.wrong("a path begins with current, previous, meta or labels", rootHint(root, field, dotted))
+		p.wrong("a path begins with current, previous, fields, previousFields, meta or labels, or is origin", rootHint(root, field, dotted))
 	case !dotted:
 		hint := fmt.Sprintf(`write "%s.FIELD" = …`, path)
 		if inner, ok := asked.(map[string]any); ok && len(inner) > 0 {

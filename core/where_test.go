@@ -214,7 +214,7 @@ func TestWhatIsWrongWithAWhereIsSaidAtOnce(t *testing.T) {
 		`where."current.a"."gtee": unknown operator; did you mean "gte"?`,
 		`where."current.a"."not"."not": not inside not; leave both out`,
 		`where."current.b"[1]: must be text, a number, true or false, or a date, is a list`,
-		`where."status": a path begins with current, previous, meta or labels; did you mean "current.status"?`,
+		`where."status": a path begins with current, previous, fields, previousFields, meta or labels, or is origin; did you mean "current.status"?`,
 	}, "\n")
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)

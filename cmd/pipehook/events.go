@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,7 +28,7 @@ func (c *cli) eventsCommand() *cobra.Command {
 }
 
 func (c *cli) eventsListCommand() *cobra.Command {
-	var match, listener string
+	var match, listener, origin string
 	var state stateName
 	var since ago
 	most := limit(50)
@@ -35,7 +36,7 @@ func (c *cli) eventsListCommand() *cobra.Command {
 		Use: "list", Short: "List the newest events", Args: cobra.NoArgs,
 		Example: "  pipehook events list --match updated.deal --state dead",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f := store.Filter{State: string(state), Listener: listener, Since: since.from(time.Now()), Limit: int(most)}
+			f := store.Filter{Origin: origin, State: string(state), Listener: listener, Since: since.from(time.Now()), Limit: int(most)}
 			if match != "" {
 				p, err := core.ParsePattern(match)
 				if err != nil {
@@ -55,6 +56,7 @@ func (c *cli) eventsListCommand() *cobra.Command {
 	cmd.Flags().StringVar(&match, "match", "", "only events that fit a pattern, such as updated.deal")
 	cmd.Flags().Var(&state, "state", "only events with a delivery that is "+strings.Join(core.States(), ", "))
 	cmd.Flags().StringVar(&listener, "listener", "", "only events with a delivery to this listener")
+	cmd.Flags().StringVar(&origin, "origin", "", "only events that a sender sent (webhook), or that something else made, such as reconcile")
 	cmd.Flags().Var(&since, "since", "only events received in the last …, such as 24h or 7d")
 	cmd.Flags().Var(&most, "limit", "how many")
 	return cmd
@@ -109,6 +111,7 @@ type eventJSON struct {
 	Action     string            `json:"action"`
 	Object     string            `json:"object"`
 	ObjectID   string            `json:"objectId"`
+	Origin     string            `json:"origin"`           // webhook, or what made it, such as reconcile
 	Labels     map[string]string `json:"labels,omitempty"` // what stages said of it
 	OccurredAt string            `json:"occurredAt,omitempty"`
 	ReceivedAt string            `json:"receivedAt"`
@@ -151,7 +154,7 @@ func attemptName(number, replay int) string {
 func eventView(ev *store.Event, attempts []store.Attempt, whys map[string]string) eventJSON {
 	v := eventJSON{
 		ID: ev.ID, Pipeline: ev.Pipeline, Source: ev.Source, Action: ev.Action, Object: ev.Object, ObjectID: ev.ObjectID,
-		Labels: core.ParseLabels(ev.Labels), OccurredAt: timeText(ev.OccurredAt), ReceivedAt: timeText(ev.ReceivedAt), Remote: ev.Remote,
+		Origin: originText(ev.Overlay), Labels: core.ParseLabels(ev.Labels), OccurredAt: timeText(ev.OccurredAt), ReceivedAt: timeText(ev.ReceivedAt), Remote: ev.Remote,
 		Raw: string(ev.Body), Deliveries: []deliveryJSON{},
 	}
 	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
@@ -222,7 +225,7 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"id", ev.ID}, {"event", ev.Action + "." + ev.Object}, {"object id", ev.ObjectID}, {"labels", labelsText(ev.Labels)}, {"pipeline", ev.Pipeline},
+		{"id", ev.ID}, {"event", ev.Action + "." + ev.Object}, {"object id", ev.ObjectID}, {"origin", core.OriginOf(ev.Overlay)}, {"labels", labelsText(ev.Labels)}, {"pipeline", ev.Pipeline},
 		{"source", ev.Source}, {"occurred", timeText(ev.OccurredAt)}, {"received", timeText(ev.ReceivedAt)}, {"from", ev.Remote},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
@@ -264,6 +267,9 @@ func printOutput(w io.Writer, output string) {
 		fmt.Fprintf(w, "    %s\n", plain(strings.TrimRight(line, "\n")))
 	}
 }
+
+// originText is what made an event, as people and scripts call it.
+func originText(overlay string) string { return cmp.Or(core.OriginOf(overlay), "webhook") }
 
 // labelsText is what stages said of an event, as people read it.
 func labelsText(text string) string {

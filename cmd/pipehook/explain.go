@@ -22,6 +22,7 @@ type explanation struct {
 	Event     string            `json:"event,omitempty"`
 	Type      string            `json:"type,omitempty"`
 	ObjectID  string            `json:"objectId,omitempty"`
+	Origin    string            `json:"origin"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Cause     *derived.Cause    `json:"cause,omitempty"` // of an event that a listener emitted
 	Refused   *refusedJSON      `json:"refused,omitempty"`
@@ -89,7 +90,7 @@ func explain(ctx context.Context, ev *store.Event, attempts []store.Attempt, why
 	if err != nil {
 		return explanation{}, fmt.Errorf("event %s: its trace: %w", ev.ID, err)
 	}
-	x := explanation{Event: ev.ID, Type: ev.Action + "." + ev.Object, ObjectID: ev.ObjectID, Labels: core.ParseLabels(ev.Labels), Stages: trace.Steps, Listeners: []verdictJSON{}}
+	x := explanation{Event: ev.ID, Type: ev.Action + "." + ev.Object, ObjectID: ev.ObjectID, Origin: originText(ev.Overlay), Labels: core.ParseLabels(ev.Labels), Stages: trace.Steps, Listeners: []verdictJSON{}}
 	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
 		x.Cause = &cause
 	}
@@ -125,6 +126,9 @@ func (c *cli) printExplanation(x explanation) error {
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	if x.Event != "" {
 		fmt.Fprintf(w, "event %s\t%s\t%s\n", x.Event, plain(x.Type), plain(x.ObjectID))
+	}
+	if x.Origin != "webhook" && x.Origin != "" {
+		fmt.Fprintf(w, "origin\t%s\n", plain(x.Origin))
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.Labels)) {
 		fmt.Fprintf(w, "label %s\t%s\n", name, plain(x.Labels[name]))

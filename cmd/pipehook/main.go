@@ -37,11 +37,15 @@ const (
 // run is the whole program, callable from tests.
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := &cli{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
+	return c.run(ctx, args)
+}
+
+func (c *cli) run(ctx context.Context, args []string) int {
 	cmd := c.root()
 	cmd.SetArgs(args)
-	cmd.SetIn(stdin)
-	cmd.SetOut(stdout)
-	cmd.SetErr(stderr)
+	cmd.SetIn(c.stdin)
+	cmd.SetOut(c.stdout)
+	cmd.SetErr(c.stderr)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone

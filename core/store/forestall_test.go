@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -366,6 +367,41 @@ func TestAStateIsReadBackAndOutlivesTheProcess(t *testing.T) {
 		is(m, nil)
 		if err := f.SetState(ctx, "big", make([]byte, store.StateMaxValue+1)); core.KindOf(err) != core.TooLarge {
 			t.Errorf("what is too long: %v", err)
+		}
+	})
+}
+
+func TestEventsAreListedByTheirOrigin(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		f := open(t, url, &intake{})
+		sent, made, amended := f.event(""), f.event(""), f.event("")
+		if err := made.SetOrigin(core.OriginReconcile); err != nil {
+			t.Fatal(err)
+		}
+		object := "lead"
+		if _, err := amended.Amend(core.Amendment{Object: &object}); err != nil {
+			t.Fatal(err)
+		}
+		for _, ev := range []*core.Event{sent, made, amended} {
+			f.commit(t, ev)
+		}
+		for origin, want := range map[string][]string{
+			"": {amended.ID, made.ID, sent.ID}, "webhook": {amended.ID, sent.ID}, "reconcile": {made.ID}, "recon": nil, "%": nil,
+		} {
+			found, err := f.Reader().Events(t.Context(), store.Filter{Origin: origin})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, ev := range found {
+				got = append(got, ev.ID)
+				if is := core.OriginOf(ev.Overlay) == core.OriginReconcile; is != (ev.ID == made.ID) {
+					t.Errorf("the overlay of %s is %q", ev.ID, ev.Overlay)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("of origin %q: %v, want %v", origin, got, want)
+			}
 		}
 	})
 }

@@ -79,10 +79,14 @@ func encodeStates(plans []*plan, k keying) []any {
 		}
 		if k == keyless {
 			state.bytes(nil)
-			later.int(math.MaxInt64)
+			later.null()
 		} else {
 			state.bytes(p.ev.Plan.State)
-			later.int(afterSeq(p.ev))
+			if after := afterSeq(p.ev); after == math.MaxInt64 {
+				later.null()
+			} else {
+				later.int(after)
+			}
 		}
 		age.int(windowMicros(p.ev))
 	}
@@ -167,12 +171,17 @@ func (a *array) text(s string) {
 	a.b = append(a.b, '"')
 }
 
-func (a *array) bytes(v []byte) {
+func (a *array) null() {
 	a.sep()
+	a.b = append(a.b, "NULL"...)
+}
+
+func (a *array) bytes(v []byte) {
 	if v == nil {
-		a.b = append(a.b, "NULL"...)
+		a.null()
 		return
 	}
+	a.sep()
 	a.b = append(a.b, `"\\x`...)
 	a.b = hex.AppendEncode(a.b, v)
 	a.b = append(a.b, '"')

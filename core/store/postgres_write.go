@@ -15,7 +15,8 @@ import (
 // writeBatch stores events, the deliveries of those that were not duplicates, and the results of
 // attempts, all in one statement. Bodies come as one value and are cut on the server: an array
 // of them would be quoted twice. An event that conflicts, with a key or with itself, is not
-// returned, nor one whose state is a key already, or that comes after what it must not. A result counts only under the token with which its attempt began; FOR SHARE keeps that
+// returned, nor one whose state is a key already, or that comes after what it must not; CASE keeps those questions
+// from costing anything where they are not asked. A result counts only under the token with which its attempt began; FOR SHARE keeps that
 // token from changing until the result is on disk. It counts once, and not after a replay, which changes
 // the turn. The last row says how many other processes live,
 // which are told, and that the answer is whole: a connection that ends in the middle looks like the
@@ -30,8 +31,10 @@ const writeBatch = `WITH clock AS MATERIALIZED (SELECT pipehook_now() AS now
 		$38::text[], $39::text[], $40::bytea[], $41::bigint[], $42::bigint[])
 		AS e (id, pipeline, source, action, object, object_id, occurred_at, received_at, dedupe_key, remote, header, body_at, body_len, trace, labels, overlay,
 			state, since_age, after)
-	WHERE NOT EXISTS (SELECT 1 FROM events s, clock WHERE s.pipeline = e.pipeline AND s.dedupe_key = e.state AND clock.now - s.received_at <= e.since_age)
-		AND NOT EXISTS (SELECT 1 FROM events s WHERE s.seq > e.after AND s.source = e.source AND s.object = e.object AND s.object_id = e.object_id)
+	WHERE NOT CASE WHEN e.state IS NULL THEN false ELSE EXISTS (SELECT 1 FROM events s
+			WHERE s.pipeline = e.pipeline AND s.dedupe_key = e.state AND (SELECT now FROM clock) - s.received_at <= e.since_age) END
+		AND NOT CASE WHEN e.after IS NULL THEN false ELSE EXISTS (SELECT 1 FROM events s
+			WHERE s.seq > e.after AND s.source = e.source AND s.object = e.object AND s.object_id = e.object_id) END
 	ON CONFLICT DO NOTHING RETURNING seq, id
 ), delivered AS (
 	INSERT INTO deliveries (event_seq, listener, state, attempts, next_at, turn, record)
@@ -168,18 +171,29 @@ func (w *pgWriter) freeKeys(ctx context.Context, plans []*plan) error {
 }
 
 // splitRepeats takes out the plans that something before them in the batch may make duplicates of: it holds
-// their key or their state, or is about their record. One statement can't see its own rows.
+// their key or their state, or is about their record. One statement can't see its own rows. Of events that
+// come in an order those behind are taken out too: a repeat whose first is too old is stored after all. So is
+// one whose key is asked for by an event before it, since freeKeys would take it away too soon.
 func splitRepeats(plans []*plan) (first, repeats []*plan) {
 	type key struct{ pipeline, key string }
-	seen := make(map[key]bool, len(plans))
+	held := make(map[key]bool, len(plans))
+	asked := map[key]bool{}
 	about := map[int64]bool{} // only when somebody asks for it
 	compares := slices.ContainsFunc(plans, func(p *plan) bool { return p.ev.Plan.After != 0 })
 	first = make([]*plan, 0, len(plans))
+	behind := false
 	for _, p := range plans {
-		want, pipeline := &p.ev.Plan, p.ev.Pipeline
-		again := want.Key != nil && seen[key{pipeline, string(want.Key)}] || want.State != nil && seen[key{pipeline, string(want.State)}]
+		want, ordered := &p.ev.Plan, p.failed != nil
+		again := ordered && behind
 		if want.Key != nil {
-			seen[key{pipeline, string(want.Key)}] = true
+			k := key{p.ev.Pipeline, string(want.Key)}
+			again = again || held[k] || ordered && asked[k]
+			held[k] = true
+		}
+		if want.State != nil {
+			k := key{p.ev.Pipeline, string(want.State)}
+			again = again || held[k]
+			asked[k] = true
 		}
 		if compares && !want.Empty() {
 			record := p.ev.Record()
@@ -187,6 +201,7 @@ func splitRepeats(plans []*plan) (first, repeats []*plan) {
 			about[record] = record != 0
 		}
 		if again {
+			behind = behind || ordered
 			repeats = append(repeats, p)
 		} else {
 			first = append(first, p)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -80,6 +81,7 @@ type Filter struct {
 	Match    core.Pattern // zero for all
 	State    string       // one of core.States: events with such a delivery
 	Listener string       // with State or alone: events with a delivery to it
+	Origin   string       // "webhook" for events that a sender sent, else what made them; empty for all
 	Since    time.Time
 	Limit    int // 0 for 50
 }
@@ -121,13 +123,25 @@ func (s *Store) Reader() *Reader { return &Reader{db: s.read} }
 // Close ends the connections.
 func (r *Reader) Close() error { return r.db.Close() }
 
+// kindOfOverlay is what an overlay says of the event's origin, and nothing else of it.
+const kindOfOverlay = `CASE WHEN overlay LIKE '{"origin":%' THEN overlay ELSE '' END AS overlay`
+
 // Events lists the newest events first, without their bodies and headers, each with its
-// deliveries.
+// deliveries. Overlay is there only of events that have an origin.
 func (r *Reader) Events(ctx context.Context, f Filter) ([]Event, error) {
 	var events []Event
 	q := r.db.NewSelect().Model(&events).ExcludeColumn("body", "header", "dedupe_key", "trace", "overlay").
+		ColumnExpr(kindOfOverlay).
 		Relation("Deliveries", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Order("listener") }).
 		Order("seq DESC")
+	switch prefix := core.OriginPrefix(f.Origin); f.Origin {
+	case "":
+	case "webhook":
+		prefix = core.OriginPrefix("")
+		q = q.Where("substr(overlay, 1, ?) <> ?", len(prefix), prefix)
+	default:
+		q = q.Where("substr(overlay, 1, ?) = ?", utf8.RuneCountInString(prefix), prefix)
+	}
 	if f.Limit <= 0 {
 		f.Limit = 50
 	}

@@ -99,7 +99,7 @@ func play(t *rapid.T, url, folder string, c clock) {
 	w.settle(t)
 	t.Repeat(map[string]func(*rapid.T){
 		"send": w.send, "sendMore": w.send, "sendAgain": w.sendAgain, "finish": w.finish, "finishMore": w.finish, "drain": w.drain,
-		"advance": w.pass, "pause": w.pause, "resume": w.resume, "reload": w.reload,
+		"note": w.note, "advance": w.pass, "pause": w.pause, "resume": w.resume, "reload": w.reload,
 		"replay": w.replayed, "retry": w.retried, "cancel": w.cancelled,
 		"stall": w.stall, "hold": w.hold, "restart": w.restart, "crash": w.crash,
 	})
@@ -153,6 +153,9 @@ func (w *world) fresh(t *rapid.T) *core.Event {
 	if key := rapid.IntRange(0, 9).Draw(t, "key"); key < 3 {
 		ev.Plan.Key = []byte{'k', byte('0' + key)}
 		ev.Plan.Window = rapid.SampledFrom([]time.Duration{0, 30 * time.Second}).Draw(t, "window")
+		if state := rapid.IntRange(0, 5).Draw(t, "state"); state < 3 && state != key {
+			ev.Plan.State = []byte{'k', byte('0' + state)}
+		}
 	}
 	if rapid.Bool().Draw(t, "scripted") {
 		w.scripts[ev.ID] = rapid.SliceOfN(rapid.SampledFrom([]outcome{succeeds, fails, hopeless, crashes, asksForTime}), 0, 3).Draw(t, "script")
@@ -171,6 +174,9 @@ func (w *world) send(t *rapid.T) {
 		evs[i] = w.fresh(t)
 	}
 	if len(evs) == 1 {
+		if rapid.IntRange(0, 3).Draw(t, "compares") == 0 {
+			evs[0].Plan.After = w.noted
+		}
 		w.commit(t, evs[0])
 		return
 	}
@@ -190,6 +196,16 @@ func (w *world) commit(t *rapid.T, ev *core.Event) {
 		t.Fatalf("receipt %+v (%v), want %+v", got, err, want)
 	}
 	w.settle(t)
+}
+
+// note notes the last event that is stored, as one who compares does before he begins.
+func (w *world) note(t *rapid.T) {
+	last, err := w.p.store.LastSeq(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.noted = last
+	w.numbers[last] = len(w.events)
 }
 
 // sendAgain accepts an event once more, as it is or with other content under its key.

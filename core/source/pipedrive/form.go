@@ -1,0 +1,84 @@
+package pipedrive
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
+)
+
+func (s Source) definitions() *shape.Fields {
+	if s.Fields == nil {
+		return nil
+	}
+	return s.Fields()
+}
+
+// modernize brings the values of version 1 into the form of version 2: names, times and custom fields, and
+// as previous only what was another. What it can't read stays as it came; it is for validate to judge.
+//
+// The old record of a merge is another record, the one that was merged away. It stays whole.
+func modernize(ev *core.Event, f *shape.Fields) {
+	is, errIs := recordOf(ev, ev.Current, f)
+	was, errWas := recordOf(ev, ev.Previous, f)
+	if errIs == nil && errWas == nil && sameID(&is, &was) {
+		was = was.Before(is)
+	}
+	if errIs == nil {
+		ev.Current = is.Data()
+	}
+	if errWas == nil {
+		ev.Previous = was.Data()
+	}
+}
+
+func recordOf(ev *core.Event, raw json.RawMessage, f *shape.Fields) (shape.Record, error) {
+	return shape.FromWebhook(&core.Event{Object: ev.Object, ObjectID: ev.ObjectID, Current: raw}, f)
+}
+
+func sameID(a, b *shape.Record) bool {
+	x, y := a.Values["id"], b.Values["id"]
+	return x == y || x == nil || y == nil
+}
+
+// nameFields sets the by-name view of the custom fields, of which most events have none.
+func (s Source) nameFields(ev *core.Event) {
+	f := s.definitions()
+	if f == nil {
+		return
+	}
+	var unknown [2]string
+	ev.Fields, unknown[0] = f.View(ev.Object, customFields(ev.Current))
+	ev.PreviousFields, unknown[1] = f.View(ev.Object, customFields(ev.Previous))
+	for _, key := range unknown {
+		if key != "" && s.Unknown != nil {
+			s.Unknown(ev.Object, key)
+			return
+		}
+	}
+}
+
+func customFields(record json.RawMessage) json.RawMessage {
+	if len(record) == 0 {
+		return nil
+	}
+	custom := gjson.GetBytes(record, "custom_fields")
+	if !custom.IsObject() {
+		return nil
+	}
+	return json.RawMessage(custom.Raw)
+}
+
+func stateOf(ev *core.Event) []byte {
+	if ev.ObjectID == "" || ev.Object == core.Unknown {
+		return nil
+	}
+	var updated time.Time
+	if ev.Action != core.Deleted {
+		updated = shape.LastChange(ev.Object, ev.Current)
+	}
+	return shape.State(ev.Facts.CompanyID, ev.Object, ev.ObjectID, updated, ev.Action == core.Deleted)
+}
