@@ -78,7 +78,7 @@ func (c *cli) createWebhook(ctx context.Context, f createFlags) error {
 	if c.asker() != nil && !f.yes {
 		sure, err := c.asker().sure(ctx, fmt.Sprintf("make a webhook of version %s for %s to %s", w.Version, w.Event.Named(w.Version), w.URL))
 		if err != nil || !sure {
-			return cmp.Or(err, error(exitCode(exitFailed)))
+			return declined(err)
 		}
 	}
 	made, err := r.register(ctx, w, password)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,13 +80,13 @@ func webhooksByID(has []hooks.Webhook, ids []int64) ([]hooks.Webhook, error) {
 	}
 	var chosen []hooks.Webhook
 	var missing several
-	for _, id := range ids {
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
 		h, ok := byID[id]
 		if !ok {
 			missing = append(missing, &hinted{fmt.Errorf("there is no webhook %d", id), "pipehook webhooks list shows which there are"})
 			continue
 		}
-		delete(byID, id) // twice the same id is once
 		chosen = append(chosen, h)
 	}
 	if missing != nil {

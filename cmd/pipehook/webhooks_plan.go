@@ -159,7 +159,7 @@ func (c *cli) webhooksApplyCommand() *cobra.Command {
 			}
 			sure, err := c.confirm(cmd.Context(), yes, "change "+count(changes, "webhook"))
 			if err != nil || !sure {
-				return errors.Join(err, exitUnless(sure))
+				return declined(err)
 			}
 			became, err := c.applyPlan(cmd.Context(), r, p, prune)
 			return errors.Join(c.printPlan(p, became), err)
@@ -170,10 +170,10 @@ func (c *cli) webhooksApplyCommand() *cobra.Command {
 	return cmd
 }
 
-// exitUnless is for somebody who was asked and said no.
-func exitUnless(sure bool) error {
-	if sure {
-		return nil
+// declined is why nothing was done: nobody could be asked, or who was asked said no.
+func declined(err error) error {
+	if err != nil {
+		return err
 	}
 	return exitCode(exitFailed)
 }

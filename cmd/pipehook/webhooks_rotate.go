@@ -103,7 +103,7 @@ func (c *cli) rotate(ctx context.Context, r *registrar, s rotation.States, st *r
 	}
 	sure, err := c.confirm(ctx, f.yes, fmt.Sprintf("make %s anew with another password", count(len(t.rotation.Waiting), "webhook")))
 	if err != nil || !sure {
-		return errors.Join(err, exitUnless(sure))
+		return declined(err)
 	}
 	if err := t.save(ctx); err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
