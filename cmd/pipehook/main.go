@@ -36,7 +36,7 @@ const (
 
 // run is the whole program, callable from tests.
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &cli{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
+	c := &cli{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr, openAccount: connectAccount}
 	return c.run(ctx, args)
 }
 
