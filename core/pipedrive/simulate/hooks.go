@@ -17,13 +17,6 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
-// HookFaults are what goes wrong with webhooks, as shares of 1.
-type HookFaults struct {
-	Drop      float64 `json:"drop"`      // never sent, nor counted as failed
-	Reorder   float64 `json:"reorder"`   // sent later than those that follow
-	Duplicate float64 `json:"duplicate"` // sent twice
-}
-
 // HookStats say what became of one webhook's events.
 type HookStats struct {
 	Sent      int64 `json:"sent"` // attempts
@@ -44,8 +37,8 @@ type hookOptions struct {
 	Seed    int64
 	Log     *slog.Logger
 	Caller  func(*http.Request) Caller // nil: user 1, by API token
-	Faults  func() HookFaults
-	Clock   hookClock // nil: the time of day, scaled
+	Faults  func() HookFaults          // as they are now; nil for none
+	Clock   hookClock                  // nil: the time of day, scaled
 }
 
 // hooks are the webhooks of the account: who wants what, and what is on its way to them.
