@@ -45,6 +45,7 @@ type app struct {
 	handler  *ingress.Handler
 	watch    *watch.Watch
 	effects  *effects
+	account  *sharedAccount
 	scripts  *scriptSet
 	chains   *chainScripts
 	plugins  *pluginSet
@@ -127,6 +128,9 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		return nil, err
 	}
 	a.effects.kv = a.store // what plugins ask for at their start
+	a.account = &sharedAccount{states: a.store, log: a.log}
+	a.account.use(conf)
+	a.effects.account = a.account
 	if err := a.openPlugins(ctx, conf, bare.plugins, p); err != nil {
 		return nil, err
 	}

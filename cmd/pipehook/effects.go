@@ -25,6 +25,7 @@ const (
 	maxFetches  = 50
 	maxFetching = 8 // at a time; others wait
 	maxEmits    = 100
+	maxCalls    = 100 // of Pipedrive's API
 )
 
 // remembers is where scripts and plugins keep what they want to find again.
@@ -46,6 +47,8 @@ type effects struct {
 	routes router
 	commit core.Committer
 	log    *slog.Logger
+
+	account *sharedAccount // may be nil
 }
 
 func newEffects(kv remembers, routes router, commit core.Committer, log *slog.Logger) *effects {
@@ -59,6 +62,7 @@ type hostSpec struct {
 	allowHosts   []string
 	allowPrivate []netip.Prefix
 	emits        bool // it handles events that are stored; what is not may never have happened
+	names        bool // it only names what a sender sends
 }
 
 // userHost is what scripts and plugins may do alike.
@@ -100,6 +104,7 @@ type usage struct {
 
 	mu             sync.Mutex
 	fetches, emits int
+	asked          int // of Pipedrive
 }
 
 // Close ends the connections that are left.
@@ -136,6 +141,16 @@ func (u *usage) more(n *int, most int) bool {
 	return *n <= most
 }
 
+// turn waits until the call may have another request under way.
+func (u *usage) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case u.fetching <- struct{}{}:
+		return func() { <-u.fetching }, nil
+	case <-ctx.Done():
+		return nil, &effect.Error{Code: "ETIMEDOUT", Msg: fmt.Sprintf("%d requests of this call were under way for too long", maxFetching)}
+	}
+}
+
 // Fetch is part of engine.Host.
 func (h *scriptHost) Fetch(ctx context.Context, by effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
 	u, err := h.usage(by)
@@ -145,12 +160,11 @@ func (h *scriptHost) Fetch(ctx context.Context, by effect.Caller, r *engine.Fetc
 	if !u.more(&u.fetches, maxFetches) {
 		return nil, &effect.Error{Code: "ELIMIT", Msg: fmt.Sprintf("one call may fetch %d times", maxFetches)}
 	}
-	select {
-	case u.fetching <- struct{}{}:
-		defer func() { <-u.fetching }()
-	case <-ctx.Done():
-		return nil, &effect.Error{Code: "ETIMEDOUT", Msg: fmt.Sprintf("%d requests of this call were under way for too long", maxFetching)}
+	done, err := u.turn(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	answer, err := h.client.Do(ctx, &egress.Request{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body, Redirect: r.Redirect})
 	if err != nil {
 		return nil, h.hostError(err)
@@ -207,6 +221,36 @@ func (h *userHost) remember(ctx context.Context, script string, op *effect.KVOp)
 		result.Entry = effect.KVEntry(entry)
 	}
 	return result, err
+}
+
+// Pipedrive is part of engine.Host and of plughost.Services.
+func (h *userHost) Pipedrive(ctx context.Context, by effect.Caller, c *effect.APICall) (*effect.APIAnswer, error) {
+	u, err := h.usage(by)
+	if err != nil {
+		return nil, err
+	}
+	if h.spec.names {
+		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "a source only reads what a sender sends: ask Pipedrive in a stage or a listener"}
+	}
+	if refused := c.Check(); refused != nil {
+		return nil, refused
+	}
+	client, err := h.account.get()
+	if err != nil {
+		return nil, h.hostError(err)
+	}
+	if client == nil {
+		return nil, notConnected()
+	}
+	if !u.more(&u.asked, maxCalls) {
+		return nil, &effect.Error{Code: "ELIMIT", Msg: fmt.Sprintf("one call may ask Pipedrive %d times", maxCalls)}
+	}
+	done, err := u.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return callAPI(ctx, client, c)
 }
 
 // Emit is part of engine.Host and of plughost.Services.

@@ -148,6 +148,7 @@ func (a *app) take(ctx context.Context, conf *config.Config) error {
 		a.log.Warn("the log file before this one could not be closed", "err", err)
 	}
 	a.conf.Store(conf)
+	a.account.use(conf)
 	dropped := a.plugins.use(plugins)
 	a.takeScripts()
 	failpoint.Pass(failpoint.Reload)
