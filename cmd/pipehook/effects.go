@@ -16,6 +16,7 @@ import (
 	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/egress"
 	"github.com/pipehook/pipehook/core/jshost/engine"
+	echoes "github.com/pipehook/pipehook/core/pipedrive/echo"
 	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/store"
 )
@@ -49,6 +50,7 @@ type effects struct {
 	log    *slog.Logger
 
 	account *sharedAccount // may be nil
+	echoes  *echoes.Ledger // of what is written through it; may be nil
 }
 
 func newEffects(kv remembers, routes router, commit core.Committer, log *slog.Logger) *effects {
@@ -195,23 +197,23 @@ func (h *userHost) KV(ctx context.Context, _ effect.Caller, op *effect.KVOp) (*e
 	return result, nil
 }
 
-func (h *userHost) remember(ctx context.Context, script string, op *effect.KVOp) (*effect.KVResult, error) {
+func (e *effects) remember(ctx context.Context, script string, op *effect.KVOp) (*effect.KVResult, error) {
 	var entry store.KVEntry
 	result := &effect.KVResult{}
 	var err error
 	switch op.Op {
 	case "get":
-		entry, result.OK, err = h.kv.KVGet(ctx, script, op.Key)
+		entry, result.OK, err = e.kv.KVGet(ctx, script, op.Key)
 	case "set":
-		entry, result.OK, err = h.kv.KVSet(ctx, script, op.Key, op.Value, store.KVSetting{TTL: op.TTL, IfVersion: op.IfVersion})
+		entry, result.OK, err = e.kv.KVSet(ctx, script, op.Key, op.Value, store.KVSetting{TTL: op.TTL, IfVersion: op.IfVersion})
 		entry.Value = nil // who asks has it
 	case "delete":
-		result.OK, err = h.kv.KVDelete(ctx, script, op.Key, op.IfVersion)
+		result.OK, err = e.kv.KVDelete(ctx, script, op.Key, op.IfVersion)
 	case "list":
 		var entries []store.KVEntry
-		entries, result.More, err = h.kv.KVList(ctx, script, store.KVRange{Prefix: op.Prefix, After: op.After, Limit: op.Limit})
-		for _, e := range entries {
-			result.Entries = append(result.Entries, effect.KVEntry(e))
+		entries, result.More, err = e.kv.KVList(ctx, script, store.KVRange{Prefix: op.Prefix, After: op.After, Limit: op.Limit})
+		for _, one := range entries {
+			result.Entries = append(result.Entries, effect.KVEntry(one))
 		}
 		result.OK = err == nil
 	default:
@@ -250,7 +252,16 @@ func (h *userHost) Pipedrive(ctx context.Context, by effect.Caller, c *effect.AP
 		return nil, err
 	}
 	defer done()
-	return callAPI(ctx, client, c)
+	if h.echoes == nil {
+		return callAPI(ctx, client, c)
+	}
+	note, err := h.echoes.Begin(ctx, h.spec.name, c)
+	if err != nil {
+		return nil, h.hostError(err)
+	}
+	answer, err := callAPI(ctx, client, c)
+	h.echoes.End(ctx, note, answer, err)
+	return answer, err
 }
 
 // Emit is part of engine.Host and of plughost.Services.

@@ -149,6 +149,7 @@ func (a *app) take(ctx context.Context, conf *config.Config) error {
 	}
 	a.conf.Store(conf)
 	a.account.use(conf)
+	a.effects.echoes.Use(echoWindow(conf))
 	dropped := a.plugins.use(plugins)
 	a.takeScripts()
 	failpoint.Pass(failpoint.Reload)

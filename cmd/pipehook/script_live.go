@@ -30,6 +30,7 @@ func newLiveHost(conf *config.Config, t *trial, log *slog.Logger) (*scriptHost, 
 	e := newEffects(s, s, s, log)
 	e.account = &sharedAccount{states: s, log: log}
 	e.account.use(conf)
+	e.echoes = e.newLedger(conf)
 	host, err := e.host(hostSpec{
 		name: t.name, allowHosts: t.terms.allowHosts, allowPrivate: t.terms.allowPrivate, emits: t.kind == engine.Listener, names: t.kind == engine.Source,
 	})

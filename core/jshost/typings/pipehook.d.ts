@@ -122,7 +122,7 @@ declare module "pipehook" {
       /** The same for all scripts. */
       readonly shared: KV;
     };
-    /** The API of the Pipedrive account that the configuration connects. */
+    /** The API of the Pipedrive account that the configuration connects. What is written is known to the stage echo. */
     readonly pipedrive: Pipedrive;
     /** Values that the configuration grants, by name. One that it does not grant throws, with the line to add. */
     readonly secrets: { readonly [name: string]: string };
