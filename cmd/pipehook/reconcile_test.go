@@ -7,9 +7,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/mirror"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
 	"github.com/pipehook/pipehook/core/pipedrive/simulate"
 )
 
@@ -93,4 +95,35 @@ func TestAComparisonNeedsTheListenerThatKeepsTheTables(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s", name, code, errs)
 		}
 	}
+}
+
+func TestAWebhookThatComesAfterItsChangeWasFoundIsADuplicate(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		crm, p := newAccount(t, url)
+		quiet := simulate.By{Quiet: true}
+		defer p.serve(t)()
+		compared(t, p)
+		made, err := crm.Create("deal", simulate.Record{"title": "late"}, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := submitted(compared(t, p, "--since", "1h")); n != 1 {
+			t.Fatalf("%d events", n)
+		}
+		text, err := json.Marshal(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, err := shape.FromAPI("deal", text, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := p.post(t, shape.Body(shape.Envelope{Action: "create", Object: "deal", ID: record.ID, CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()}))
+		if late.Status != "duplicate" {
+			t.Errorf("it is answered %+v", late)
+		}
+		if n := len(p.events(t)); n != 1 {
+			t.Errorf("%d events are stored", n)
+		}
+	})
 }
