@@ -17,13 +17,6 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
-// HookFaults are what goes wrong with webhooks. Rates are between 0 and 1.
-type HookFaults struct {
-	Drop    float64       `json:"drop"`    // of deliveries that are never sent, nor counted as failed
-	Hold    float64       `json:"hold"`    // of deliveries that come late, behind newer ones
-	HoldFor time.Duration `json:"holdFor"` // at most, as Pipedrive's time goes; 0 is two seconds
-}
-
 // HookStats say what became of one webhook's events.
 type HookStats struct {
 	Sent      int64 `json:"sent"` // attempts
@@ -44,8 +37,10 @@ type hookOptions struct {
 	Seed    int64
 	Log     *slog.Logger
 	Caller  func(*http.Request) Caller // nil: user 1, by API token
-	Faults  func() HookFaults
-	Clock   hookClock // nil: the time of day, scaled
+	// Faults is how many of the deliveries are never sent, come late behind newer ones, and are sent twice, as
+	// shares of 1.
+	Faults func() (drop, reorder, duplicate float64)
+	Clock  hookClock // nil: the time of day, scaled
 }
 
 // hooks are the webhooks of the account: who wants what, and what is on its way to them.
@@ -76,7 +71,7 @@ func newHooks(o hookOptions) *hooks {
 		o.Caller = func(*http.Request) Caller { return Caller{UserID: 1} }
 	}
 	if o.Faults == nil {
-		o.Faults = func() HookFaults { return HookFaults{} }
+		o.Faults = func() (drop, reorder, duplicate float64) { return 0, 0, 0 }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -202,17 +197,30 @@ func noise(ch Change) Change {
 
 // enqueue puts a first attempt behind the others of its record, or lets a fault have it.
 func (h *hooks) enqueue(d *delivery) {
-	faults := h.o.Faults()
-	if faults.Drop > 0 && h.rng.Float64() < faults.Drop {
+	drop, reorder, duplicate := h.o.Faults()
+	if h.hit(drop) {
 		d.hook.stats.Dropped++
 		return
 	}
-	h.pending.add(1)
-	if faults.Hold > 0 && h.rng.Float64() < faults.Hold {
-		longest := cmp.Or(faults.HoldFor, 2*time.Second)
-		h.later(time.Duration(h.rng.Int64N(int64(longest)))+1, func() { h.send(d) })
+	if h.hit(duplicate) {
+		again := *d
+		h.queue(&again)
+	}
+	if h.hit(reorder) {
+		h.pending.add(1)
+		h.later(time.Duration(h.rng.Int64N(int64(longestHold)))+1, func() { h.send(d) })
 		return
 	}
+	h.queue(d)
+}
+
+// longestHold is how late a delivery comes that a fault holds back.
+const longestHold = 2 * time.Second
+
+func (h *hooks) hit(rate float64) bool { return rate > 0 && h.rng.Float64() < rate }
+
+func (h *hooks) queue(d *delivery) {
+	h.pending.add(1)
 	h.active.add(1)
 	i := maphash.String(h.seed, d.event.ch.Object+"/"+d.event.ch.ID) % uint64(len(d.hook.lanes))
 	l := &d.hook.lanes[i]
