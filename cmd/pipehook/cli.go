@@ -26,6 +26,8 @@ type cli struct {
 	path  string // --config
 	json  bool   // --json
 	store string // --store
+
+	openAccount func(*config.Config) (account, error) // for the commands that speak with Pipedrive
 }
 
 func (c *cli) root() *cobra.Command {
@@ -47,7 +49,7 @@ Start with:  pipehook dev`,
 	})
 	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.pipedriveCommand(), c.triggerCommand(),
 		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.kvCommand(), c.migrateCommand(), c.scriptCommand(), c.pluginCommand(), c.testCommand(),
-		c.typesCommand(), c.pipedriveCommand(), c.versionCommand())
+		c.typesCommand(), c.webhooksCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
 		case "events", "deliveries", "listeners", "kv", "migrate", "script", "test":

@@ -29,6 +29,13 @@ type Fault struct {
 	Delay time.Duration `json:"delay,omitempty"` // in nanoseconds as JSON
 }
 
+// HookFaults is what goes wrong with webhooks, as shares of 1.
+type HookFaults struct {
+	Drop      float64 `json:"drop"`      // never sent, nor counted as failed
+	Reorder   float64 `json:"reorder"`   // sent later than those that follow
+	Duplicate float64 `json:"duplicate"` // sent twice
+}
+
 // Faults is what goes wrong on demand. It is safe for many goroutines.
 type Faults struct {
 	mu    sync.Mutex

@@ -37,10 +37,8 @@ type hookOptions struct {
 	Seed    int64
 	Log     *slog.Logger
 	Caller  func(*http.Request) Caller // nil: user 1, by API token
-	// Faults is how many of the deliveries are never sent, come late behind newer ones, and are sent twice, as
-	// shares of 1.
-	Faults func() (drop, reorder, duplicate float64)
-	Clock  hookClock // nil: the time of day, scaled
+	Faults  func() HookFaults          // as they are now; nil for none
+	Clock   hookClock                  // nil: the time of day, scaled
 }
 
 // hooks are the webhooks of the account: who wants what, and what is on its way to them.
@@ -71,7 +69,7 @@ func newHooks(o hookOptions) *hooks {
 		o.Caller = func(*http.Request) Caller { return Caller{UserID: 1} }
 	}
 	if o.Faults == nil {
-		o.Faults = func() (drop, reorder, duplicate float64) { return 0, 0, 0 }
+		o.Faults = func() HookFaults { return HookFaults{} }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -197,16 +195,16 @@ func noise(ch Change) Change {
 
 // enqueue puts a first attempt behind the others of its record, or lets a fault have it.
 func (h *hooks) enqueue(d *delivery) {
-	drop, reorder, duplicate := h.o.Faults()
-	if h.hit(drop) {
+	faults := h.o.Faults()
+	if h.hit(faults.Drop) {
 		d.hook.stats.Dropped++
 		return
 	}
-	if h.hit(duplicate) {
+	if h.hit(faults.Duplicate) {
 		again := *d
 		h.queue(&again)
 	}
-	if h.hit(reorder) {
+	if h.hit(faults.Reorder) {
 		h.pending.add(1)
 		h.later(time.Duration(h.rng.Int64N(int64(longestHold)))+1, func() { h.send(d) })
 		return

@@ -310,9 +310,9 @@ func TestNoAnswerInTenSecondsIsAFailure(t *testing.T) {
 }
 
 func TestFaultsDropAndDoubleDeliveries(t *testing.T) {
-	r := newRig(t, hookOptions{Faults: func() (float64, float64, float64) { return 1, 0, 0 }}, anyHook)
+	r := newRig(t, hookOptions{Faults: func() HookFaults { return HookFaults{Drop: 1} }}, anyHook)
 	r.change(1, 2)
-	r.o.Faults = func() (float64, float64, float64) { return 0, 1, 1 }
+	r.o.Faults = func() HookFaults { return HookFaults{Reorder: 1, Duplicate: 1} }
 	r.change(3)
 	r.pass(longestHold)
 	if got, want := r.attempts(), []string{"3/1", "3/1"}; !slices.Equal(got, want) || r.Stats()[1].Dropped != 2 {
