@@ -18,8 +18,10 @@ import (
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/ingress"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/pipedrive/watch"
 	"github.com/pipehook/pipehook/core/plughost"
 	"github.com/pipehook/pipehook/core/refused"
+	"github.com/pipehook/pipehook/core/rotation"
 	"github.com/pipehook/pipehook/core/seat"
 	"github.com/pipehook/pipehook/core/spool"
 	"github.com/pipehook/pipehook/core/store"
@@ -39,7 +41,9 @@ type app struct {
 	bound    *bound       // before the spool
 	engine   *delivery.Engine
 	refusals *refused.Keeper
+	rotation *rotation.Keeper
 	handler  *ingress.Handler
+	watch    *watch.Watch
 	effects  *effects
 	scripts  *scriptSet
 	chains   *chainScripts
@@ -155,10 +159,11 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.effects.routes, a.effects.commit = a.engine, a.bound // before anything runs
 	a.deliveries = newDeliveries(a.engine, a.log)
 	a.store.Attach(a.engine)
+	a.rotation = rotation.NewKeeper(a.store, a.pipelineNames, a.log)
 	a.deps = stages.Deps{
 		Log: a.log, Now: time.Now, Store: a.spool, Committer: a.bound, Deliverer: a.engine,
 		Resolve:              func(path string) string { return beside(conf, path) },
-		AuthenticationFailed: a.metrics.AuthenticationFailed,
+		AuthenticationFailed: a.metrics.AuthenticationFailed, JudgeCredential: a.judgeCredential,
 	}
 	chain := a.chains.draft(conf, a.plugins.running)
 	hooks, err := assemble(conf, a.deps, chain)
@@ -166,7 +171,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err != nil {
 		return nil, err
 	}
-	a.refusals = a.newRefusals()
+	a.refusals, a.watch = a.newRefusals(), a.guard(conf)
 	a.handler = a.newHandler(conf, hooks, p.see)
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
@@ -204,6 +209,7 @@ func (a *app) newHandler(conf *config.Config, hooks []ingress.Hook, see watchers
 		Observe: func(o ingress.Outcome) {
 			a.metrics.Request(o.Event.Pipeline, o.Code, o.Took)
 			a.keepRefused(o)
+			a.judged(o)
 			if see.request != nil {
 				see.request(o)
 			}
@@ -310,7 +316,9 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	g.Add("left events", core.ServiceFunc(a.adopt))
 	g.Add("plugins", a.plugins)
 	g.Add("delivery", a.deliveries)
+	g.Add("webhook watch", a.watch)
 	g.Add("scripts", core.ServiceFunc(a.watchScripts))
+	g.Add("rotation", a.rotation)
 	g.Add("doors", core.ServiceFunc(a.runDoors))
 	for _, f := range a.further {
 		g.Add(f.name, f.service)

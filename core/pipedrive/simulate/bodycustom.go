@@ -10,9 +10,9 @@ import (
 var addressParts = strings.Fields("country formatted_address locality sublocality subpremise route street_number " +
 	"admin_area_level_1 admin_area_level_2 postal_code")
 
-// customOf is what the record holds for a custom field: in custom_fields, or beside the other keys, as the
+// customValue is what the record holds for a custom field: in custom_fields, or beside the other keys, as the
 // API's version 1 has it.
-func customOf(rec Record, key string) any {
+func customValue(rec Record, key string) any {
 	if fields, ok := rec["custom_fields"].(map[string]any); ok {
 		if v, ok := fields[key]; ok {
 			return v
@@ -27,7 +27,7 @@ func typed(rec Record, fields []shape.Field) object {
 	out := object{}
 	for _, f := range fields {
 		if f.Custom {
-			out = append(out, member{f.Key, typedValue(f.Type, customOf(rec, f.Key))})
+			out = append(out, member{f.Key, typedValue(f.Type, customValue(rec, f.Key))})
 		}
 	}
 	return out
@@ -98,7 +98,7 @@ func flat(rec Record, fields []shape.Field) object {
 	var out object
 	for _, f := range fields {
 		if f.Custom {
-			out = append(out, flatValue(f.Key, f.Type, customOf(rec, f.Key))...)
+			out = append(out, flatValue(f.Key, f.Type, customValue(rec, f.Key))...)
 		}
 	}
 	return out

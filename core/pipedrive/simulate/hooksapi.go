@@ -92,7 +92,7 @@ func answer(w http.ResponseWriter, status int, body object) {
 	_, _ = w.Write(appendJSON(nil, body)) // whoever has gone wants no answer
 }
 
-func invalid(w http.ResponseWriter, status int, errors object) {
+func refuse(w http.ResponseWriter, status int, errors object) {
 	answer(w, status, object{{"status", "error"}, {"success", false}, {"errors", errors}})
 }
 
@@ -120,7 +120,7 @@ func (h *hooks) serveDelete(w http.ResponseWriter, id string, by Caller) {
 	h.mu.Unlock()
 	switch {
 	case i < 0:
-		invalid(w, http.StatusNotFound, object{{"id", []string{"not found"}}})
+		refuse(w, http.StatusNotFound, object{{"id", []string{"not found"}}})
 	case !allowed:
 		answer(w, http.StatusForbidden, object{{"success", false}, {"message", "Forbidden"}})
 	default:
