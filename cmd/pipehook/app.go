@@ -48,6 +48,7 @@ type app struct {
 	scripts  *scriptSet
 	chains   *chainScripts
 	plugins  *pluginSet
+	tables   *localTables
 	metrics  *telemetry.Metrics
 	reloads  *telemetry.Reloads
 	deps     stages.Deps
@@ -130,6 +131,12 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err := a.openPlugins(ctx, conf, bare.plugins, p); err != nil {
 		return nil, err
 	}
+	a.tables = &localTables{log: a.log}
+	next, err := a.tables.prepare(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	a.tables.use(next)
 	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {
 		return nil, err
 	}
@@ -168,7 +175,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.handler = a.newHandler(conf, hooks, p.see)
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
-	subs = append(subs, a.plugins.subscriptions(conf)...)
+	subs = append(append(subs, a.plugins.subscriptions(conf)...), a.tables.subscriptions(conf)...)
 	a.engine.Subscribe(subs)
 	a.tellOrphans(ctx)
 	return a, nil
@@ -395,7 +402,8 @@ func (a *app) loadScripts() {
 func (a *app) takeScripts() {
 	conf := a.conf.Load()
 	subs, renewed, changed := a.scripts.load(conf)
-	a.engine.Subscribe(append(subs, a.plugins.subscriptions(conf)...))
+	subs = append(subs, a.plugins.subscriptions(conf)...)
+	a.engine.Subscribe(append(subs, a.tables.subscriptions(conf)...))
 	if a.chains.load() {
 		changed = true
 	}
@@ -418,6 +426,9 @@ func (a *app) close() error {
 	}
 	if a.scripts != nil {
 		a.scripts.close()
+	}
+	if a.tables != nil {
+		errs = append(errs, a.tables.close())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

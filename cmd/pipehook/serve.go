@@ -149,6 +149,9 @@ func (c *cli) checkCommand() *cobra.Command {
 			errs = append(errs, checkChainScripts(conf)...)
 			plugins, wrong := checkPlugins(conf)
 			listeners, errs = append(listeners, plugins...), append(errs, wrong...)
+			if l := syncListener(conf); l != nil {
+				listeners = append(listeners, l.Name)
+			}
 			slices.Sort(listeners)
 			if err != nil {
 				errs = append([]error{err}, errs...)
