@@ -122,7 +122,7 @@ func (t *localTables) prepare(ctx context.Context, conf *config.Config) (prepare
 	ctx, cancel := context.WithTimeout(ctx, tablesWithin)
 	defer cancel()
 	var err error
-	next.mirror, err = mirror.Open(ctx, mirror.Options{URL: next.terms.url, Objects: conf.Pipedrive.Sync.Objects, Fields: definitions.fields, Log: t.log, Away: true})
+	next.mirror, err = mirror.Open(ctx, mirror.Options{URL: next.terms.url, Objects: conf.Pipedrive.Sync.Objects, Log: t.log, Away: true, Fields: definitions.fields})
 	return next, err
 }
 

@@ -110,7 +110,7 @@ func BenchmarkABacklog(b *testing.B) {
 	for name, url := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "postgres": testdb.Postgres} {
 		b.Run(name, func(b *testing.B) {
 			m := open(b, url(b))
-			body, _ := samples.Body("pipedrive_docs-v2-change-deal-customfield.json")
+			body, _ := samples.Body("pipedrive_docs-v2-change-deal-customfield")
 			ev := named(b, body)
 			batch := make([]core.Delivery, m.Bulk())
 			n := 0

@@ -56,7 +56,7 @@ func TestWhatIsOlderNeverOverwritesWhatIsNewer(t *testing.T) {
 		deleted bool
 	}
 	applied, same, older, gone := mirror.Applied, mirror.Same, mirror.Older, mirror.Deleted
-	for name, c := range map[string]struct {
+	cases := map[string]struct {
 		changes []mirror.Change
 		want    want
 	}{
@@ -81,22 +81,25 @@ func TestWhatIsOlderNeverOverwritesWhatIsNewer(t *testing.T) {
 		"what it does not": {[]mirror.Change{deal("1", 1, 0, title("a")), deal("1", 2, 0, nil)}, want{[]mirror.Result{applied, applied}, "a", false}},
 		"of itself": {[]mirror.Change{deal("1", 1, 0, title("a")), with(listed("1", 7, time.Hour, nil), func(c *mirror.Change) { c.Record.Deleted = true })},
 			want{[]mirror.Result{applied, applied}, "a", true}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			testdb.Each(t, func(t *testing.T, url string) {
-				m := open(t, url)
+	}
+	testdb.Each(t, func(t *testing.T, url string) {
+		m, id := open(t, url), 0
+		for name, c := range cases {
+			id++
+			t.Run(name, func(t *testing.T) {
 				for i, change := range c.changes {
+					change.Record.ID = fmt.Sprint(id)
 					if got := apply(t, m, change)[0]; got != c.want.results[i] {
 						t.Errorf("change %d came to %v, want %v", i, got, c.want.results[i])
 					}
 				}
-				got := row(t, m, "deal", "1")
+				got := row(t, m, "deal", fmt.Sprint(id))
 				if got.Values["title"] != c.want.title || got.Deleted != c.want.deleted || got.Deleted == got.DeletedAt.IsZero() {
 					t.Errorf("the row is %+v", got)
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // stands is what must not depend on the order.
