@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/source/pipedrive"
 )
 
 const v2 = `{"data":{"id":8,"title":"a"},"previous":{"title":"b"},"meta":{"action":"change","entity":"deal","entity_id":"8","id":"e1","company_id":"1","webhook_id":"2","correlation_id":"c","version":"2.0","timestamp":"2026-06-01T10:00:00.400Z","attempt":1}}`
