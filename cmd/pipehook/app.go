@@ -18,6 +18,7 @@ import (
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/ingress"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/pipedrive/watch"
 	"github.com/pipehook/pipehook/core/plughost"
 	"github.com/pipehook/pipehook/core/refused"
 	"github.com/pipehook/pipehook/core/rotation"
@@ -42,6 +43,7 @@ type app struct {
 	refusals *refused.Keeper
 	rotation *rotation.Keeper
 	handler  *ingress.Handler
+	watch    *watch.Watch
 	effects  *effects
 	scripts  *scriptSet
 	chains   *chainScripts
@@ -162,7 +164,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err != nil {
 		return nil, err
 	}
-	a.refusals = a.newRefusals()
+	a.refusals, a.watch = a.newRefusals(), a.guard(conf)
 	a.handler = a.newHandler(conf, hooks, p.see)
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
@@ -200,6 +202,7 @@ func (a *app) newHandler(conf *config.Config, hooks []ingress.Hook, see watchers
 		Observe: func(o ingress.Outcome) {
 			a.metrics.Request(o.Event.Pipeline, o.Code, o.Took)
 			a.keepRefused(o)
+			a.judged(o)
 			if see.request != nil {
 				see.request(o)
 			}
@@ -306,6 +309,7 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	g.Add("left events", core.ServiceFunc(a.adopt))
 	g.Add("plugins", a.plugins)
 	g.Add("delivery", a.deliveries)
+	g.Add("webhook watch", a.watch)
 	g.Add("scripts", core.ServiceFunc(a.watchScripts))
 	g.Add("rotation", a.rotation)
 	g.Add("doors", core.ServiceFunc(a.runDoors))

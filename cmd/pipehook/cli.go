@@ -47,7 +47,7 @@ Start with:  pipehook dev`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd.CommandPath()+" --help", "%w", err)
 	})
-	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.triggerCommand(),
+	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.pipedriveCommand(), c.triggerCommand(),
 		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.kvCommand(), c.migrateCommand(), c.scriptCommand(), c.pluginCommand(), c.testCommand(),
 		c.typesCommand(), c.webhooksCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {
@@ -83,6 +83,9 @@ func (c *cli) load(flags map[string]any) (*config.Config, error) {
 	conf, err := config.Load(config.Options{Path: c.path, Environ: c.environ, Flags: flags})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, usagef("pipehook init, or name the file with --config", "there is no %s here", c.path)
+	}
+	if conf != nil {
+		definitions.use(conf)
 	}
 	if err != nil {
 		return conf, &usageError{err: err}

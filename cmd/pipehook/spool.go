@@ -99,6 +99,7 @@ func (a *app) probes() []probe {
 			}
 			return nil
 		}, bearable: func() bool { return a.spool.State().Full == nil }},
+		a.guardProbe(),
 		{name: "backlog", check: func(context.Context) error { return a.bound.check() }, bearable: func() bool { return false }},
 	}
 }

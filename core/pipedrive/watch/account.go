@@ -1,0 +1,94 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Webhook is what an account says of one of its webhooks.
+type Webhook struct {
+	ID           int64
+	Name         string    `json:",omitempty"`
+	Event        string    // such as *.deal
+	URL          string    // may hold no credentials: it is logged
+	Active       bool      // Pipedrive's is_active
+	LastStatus   int       `json:",omitempty"` // 0 when there was no delivery
+	LastDelivery time.Time `json:",omitzero"`
+}
+
+// look asks the account for its webhooks and tells what has become of those that come here.
+func (w *Watch) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	all, err := w.opts.API.Webhooks(ctx)
+	now := w.opts.Now()
+	w.asking.Note(w.opts.Log, now, err, "the account's webhooks can't be asked for", "the account's webhooks are asked for again")
+	w.mu.Lock()
+	before, since := w.webhooks, w.looked
+	w.looked = now
+	if err != nil {
+		w.mu.Unlock()
+		return
+	}
+	w.webhooks = map[int64]Webhook{}
+	for _, h := range all {
+		if w.opts.Ours(h.URL) {
+			w.webhooks[h.ID] = h
+		}
+	}
+	are := maps.Clone(w.webhooks)
+	gone := w.noteLost(before, are)
+	w.mu.Unlock()
+	for _, h := range gone {
+		w.opts.Log.Error("a webhook was deleted: Pipedrive does so after three days without a success, or somebody did", "webhook", h.ID, "of", h.Event,
+			"last_delivery", h.LastDelivery, "hint", "make it again: pipehook webhooks apply")
+		w.opts.OnGap(earlier(h.LastDelivery, since), fmt.Sprintf("webhook %d was deleted", h.ID))
+	}
+	w.compare(before, are, since)
+}
+
+// compare tells which webhooks have fallen silent since, and which speak again.
+func (w *Watch) compare(before, are map[int64]Webhook, since time.Time) {
+	for _, id := range slices.Sorted(maps.Keys(are)) {
+		h := are[id]
+		was, known := before[id]
+		switch {
+		case !h.Active && (was.Active || !known):
+			w.opts.Log.Error("a webhook is not active: Pipedrive sends nothing to it", "webhook", id, "of", h.Event, "last_status", h.LastStatus,
+				"last_delivery", h.LastDelivery, "hint", "if it stays so for longer than the 30 minutes of a ban, make it again: pipehook webhooks apply")
+		case h.Active && known && !was.Active:
+			w.opts.Log.Info("a webhook is active again", "webhook", id, "of", h.Event)
+			w.opts.OnGap(earlier(was.LastDelivery, since), fmt.Sprintf("webhook %d was not active", id))
+		}
+	}
+}
+
+// noteLost notes which webhooks are gone. One that was made again stands for what was lost. The lock is held.
+func (w *Watch) noteLost(before, are map[int64]Webhook) (gone []Webhook) {
+	for _, id := range slices.Sorted(maps.Keys(before)) {
+		if _, there := are[id]; !there {
+			gone = append(gone, before[id])
+			w.lost[id] = before[id]
+		}
+	}
+	maps.DeleteFunc(w.lost, func(_ int64, l Webhook) bool {
+		for _, h := range are {
+			if h.Event == l.Event && h.URL == l.URL {
+				return true
+			}
+		}
+		return false
+	})
+	return gone
+}
+
+// earlier is the first of two times, of which either may not be known.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,198 @@
+package watch
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// Pipedrive counts for each webhook the deliveries whose first try fails, by an answer that is no 2xx or none within
+// 10 s. At ten it sends nothing for 30 minutes, tells of what happens meanwhile never, and counts from 0 again
+// (Guide for Webhooks and Guide for Webhooks v2). Whether a success lowers the count is documented nowhere, so
+// it does not here.
+const (
+	banAt     = 10
+	banFor    = 30 * time.Minute
+	answerIn  = 10 * time.Second
+	firstSign = 5
+	lastSign  = 8
+	underWay  = time.Minute
+
+	// forget is how long a failure is held against a webhook. Pipedrive names no such time; without one a failure a
+	// month would end in an alarm. It keeps a webhook that fails for as many days.
+	forget = 3 * 24 * time.Hour
+)
+
+// failures are the times of failed first tries, by pipeline and webhook; "" is one that was not told, because the
+// request was refused before its body was read.
+type failures struct {
+	Times   map[string]map[string][]time.Time
+	Cleared map[string]time.Time // by pipeline: failures up to then do not count
+}
+
+// ban is a time in which a pipeline's webhook is probably silenced.
+type ban struct {
+	pipeline string
+	began    time.Time
+}
+
+// against are the times that count against one webhook: its own, and those that may be its. They are in order.
+func (f *failures) against(pipeline, webhook string, now time.Time) []time.Time {
+	of := f.Times[pipeline]
+	times := slices.Clone(of[""])
+	if webhook != "" {
+		times = append(times, of[webhook]...)
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	return slices.DeleteFunc(times, func(t time.Time) bool { return !t.After(f.Cleared[pipeline]) || now.Sub(t) > forget })
+}
+
+// counting are the times that count against the webhook of the pipeline that is worst off.
+func (f *failures) counting(pipeline string, now time.Time) []time.Time {
+	worst := f.against(pipeline, "", now)
+	for webhook := range f.Times[pipeline] {
+		if times := f.against(pipeline, webhook, now); len(times) > len(worst) {
+			worst = times
+		}
+	}
+	return worst
+}
+
+// banned reports since when a webhook of the pipeline is probably silenced.
+func (f *failures) banned(pipeline string, now time.Time) (began time.Time, ok bool) {
+	times := f.counting(pipeline, now)
+	if len(times) < banAt {
+		return time.Time{}, false
+	}
+	return times[banAt-1], true
+}
+
+// end clears the pipelines whose ban is over.
+func (f *failures) end(now time.Time) (over []ban) {
+	for _, pipeline := range slices.Sorted(maps.Keys(f.Times)) {
+		if began, ok := f.banned(pipeline, now); ok && now.Sub(began) >= banFor {
+			f.clear(pipeline, now)
+			over = append(over, ban{pipeline, began})
+		}
+	}
+	return over
+}
+
+func (f *failures) clear(pipeline string, now time.Time) {
+	f.Cleared[pipeline] = now
+	delete(f.Times, pipeline)
+}
+
+func (f *failures) add(pipeline, webhook string, at time.Time) {
+	if f.Times[pipeline] == nil {
+		f.Times[pipeline] = map[string][]time.Time{}
+	}
+	times := append(f.Times[pipeline][webhook], at)
+	f.Times[pipeline][webhook] = times[:min(len(times), 2*banAt)] // more say nothing more
+}
+
+// join adds what another process has counted.
+func (f *failures) join(o failures, now time.Time) {
+	for pipeline, at := range o.Cleared {
+		if at.After(f.Cleared[pipeline]) {
+			f.Cleared[pipeline] = at
+		}
+	}
+	for pipeline, of := range o.Times {
+		for webhook, times := range of {
+			for _, t := range times {
+				if !slices.ContainsFunc(f.Times[pipeline][webhook], t.Equal) {
+					f.add(pipeline, webhook, t)
+				}
+			}
+		}
+	}
+	for pipeline, of := range f.Times {
+		for webhook, times := range of {
+			of[webhook] = slices.DeleteFunc(times, func(t time.Time) bool { return !t.After(f.Cleared[pipeline]) || now.Sub(t) > forget })
+			if len(of[webhook]) == 0 {
+				delete(of, webhook)
+			}
+		}
+	}
+}
+
+// Seen is told of every answer to a request of a pipeline whose source is Pipedrive. What pipehook made itself and
+// what does not come from Pipedrive is passed over: anybody may knock. It does not keep the event.
+func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
+	if ev.Origin != "" || !fromPipedrive(ev) {
+		return
+	}
+	now, webhook, first := w.opts.Now(), webhookID(ev.Meta), !ev.IsRetry()
+	failed := status/100 != 2 || took > answerIn
+	w.mu.Lock()
+	resumed := w.came(ev.Pipeline, now)
+	began, banned := w.fails.banned(ev.Pipeline, now)
+	// What was under way when the ban began still arrives.
+	spoke := banned && first && !failed && now.Sub(began) > underWay && len(w.fails.against(ev.Pipeline, webhook, now)) >= banAt
+	if spoke {
+		w.fails.clear(ev.Pipeline, now)
+	}
+	if failed && first {
+		w.fails.add(ev.Pipeline, webhook, now)
+	}
+	n := len(w.fails.counting(ev.Pipeline, now))
+	before := w.told[ev.Pipeline]
+	w.told[ev.Pipeline] = n
+	w.mu.Unlock()
+	if resumed {
+		w.opts.Log.Info("webhooks come again", "pipeline", ev.Pipeline)
+	}
+	if spoke {
+		w.opts.Log.Info("Pipedrive sends: the suspected ban is over or was none", "pipeline", ev.Pipeline)
+		w.opts.OnGap(began, "Pipedrive may have silenced a webhook of pipeline "+ev.Pipeline)
+	}
+	if failed && first {
+		w.warn(ev.Pipeline, webhook, before, n, status)
+	}
+	if failed && first || spoke {
+		w.soon()
+	}
+}
+
+// warn says how near the ban is, at each sign once.
+func (w *Watch) warn(pipeline, webhook string, before, n, status int) {
+	passed := func(sign int) bool { return before < sign && n >= sign }
+	args := []any{"pipeline", pipeline, "failed", n, "of", banAt, "status", status}
+	if webhook != "" {
+		args = append(args, "webhook", webhook)
+	}
+	switch {
+	case passed(banAt):
+		w.opts.Log.Error("Pipedrive has probably silenced a webhook: ten first attempts failed. What happens in the next 30 minutes is not sent, ever",
+			append(args, "hint", "pipehook events refused tells why requests failed; pipehook reconcile brings what is missed once it is over")...)
+	case passed(lastSign), passed(firstSign):
+		w.opts.Log.Warn("first attempts of webhooks fail; at ten Pipedrive silences the webhook for 30 minutes",
+			append(args, "hint", "pipehook events refused tells why; a wrong password counts too")...)
+	}
+}
+
+// fromPipedrive tells Pipedrive's requests from those of strangers, by what it calls itself or by a body that was let
+// in. Nobody has to be believed for a warning.
+func fromPipedrive(ev *core.Event) bool {
+	return strings.HasPrefix(http.Header(ev.Header).Get("User-Agent"), "Pipedrive") || ev.Meta != nil
+}
+
+// webhookID is a string in version 2, and a number or a string in version 1.
+func webhookID(meta json.RawMessage) string {
+	var m struct {
+		ID any `json:"webhook_id"`
+	}
+	dec := json.NewDecoder(strings.NewReader(string(meta)))
+	dec.UseNumber()
+	if dec.Decode(&m) != nil || m.ID == nil {
+		return ""
+	}
+	return fmt.Sprint(m.ID)
+}

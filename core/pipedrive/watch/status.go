@@ -1,0 +1,64 @@
+package watch
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is what is known of one pipeline.
+type Status struct {
+	Failed    int       // first attempts that failed and count
+	Suspected bool      // Pipedrive has probably silenced a webhook
+	Last      time.Time // when the last webhook came; zero when none did
+}
+
+// Pipelines is what is known of each pipeline that was heard of.
+func (w *Watch) Pipelines() map[string]Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.opts.Now()
+	all := make(map[string]Status, len(w.flows))
+	for pipeline, f := range w.flows {
+		_, banned := w.fails.banned(pipeline, now)
+		all[pipeline] = Status{Failed: len(w.fails.counting(pipeline, now)), Suspected: banned, Last: f.Last}
+	}
+	return all
+}
+
+// Webhooks are the account's webhooks that come here, as of the last look, by id.
+func (w *Watch) Webhooks() map[int64]Webhook {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.webhooks)
+}
+
+// Check is an error that says what is amiss, nil when nothing is.
+func (w *Watch) Check() error {
+	var causes []string
+	pipelines := w.Pipelines()
+	for _, name := range slices.Sorted(maps.Keys(pipelines)) {
+		switch s := pipelines[name]; {
+		case s.Suspected:
+			causes = append(causes, fmt.Sprintf("pipeline %s: Pipedrive has probably silenced a webhook", name))
+		case s.Failed >= firstSign:
+			causes = append(causes, fmt.Sprintf("pipeline %s: %d of %d first attempts failed, after which Pipedrive silences the webhook", name, s.Failed, banAt))
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(w.webhooks)) {
+		if !w.webhooks[id].Active {
+			causes = append(causes, fmt.Sprintf("webhook %d is not active", id))
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.lost)) {
+		causes = append(causes, fmt.Sprintf("webhook %d was deleted: pipehook webhooks apply makes it again", id))
+	}
+	if len(causes) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s", strings.Join(causes, "; "))
+}

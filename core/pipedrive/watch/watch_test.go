@@ -1,0 +1,349 @@
+package watch
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shelf keeps states in memory.
+type shelf struct {
+	mu   sync.Mutex
+	at   map[string][]byte
+	away error
+}
+
+func (s *shelf) State(_ context.Context, name string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at[name], s.away
+}
+
+func (s *shelf) SetState(_ context.Context, name string, value []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil {
+		s.at = map[string][]byte{}
+	}
+	if s.away == nil {
+		s.at[name] = bytes.Clone(value)
+	}
+	return s.away
+}
+
+// account is what the API says.
+type account struct {
+	all []Webhook
+	err error
+}
+
+func (a *account) Webhooks(context.Context) ([]Webhook, error) { return a.all, a.err }
+
+// bench is a watch whose clock and surroundings are a test's.
+type bench struct {
+	*Watch
+	now   time.Time
+	log   *bytes.Buffer
+	gaps  []string
+	shelf *shelf
+}
+
+func newBench(t *testing.T, s *shelf, api API) *bench {
+	t.Helper()
+	b := &bench{now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC), log: &bytes.Buffer{}, shelf: s}
+	b.Watch = New(Options{
+		States: s, API: api, Every: 10 * time.Minute, Quiet: 10, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return b.now },
+		Ours:  func(url string) bool { return !strings.Contains(url, "other") },
+		OnGap: func(since time.Time, why string) { b.gaps = append(b.gaps, since.Format(time.TimeOnly)+" "+why) },
+	})
+	return b
+}
+
+// answered is a request of Pipedrive's and its answer, a second later than the last.
+func (b *bench) answered(status int, change func(ev *core.Event)) {
+	b.now = b.now.Add(time.Second)
+	ev := &core.Event{Pipeline: "crm", Header: http.Header{"User-Agent": {"Pipedrive Webhooks"}}, Attempt: 1, Meta: json.RawMessage(`{"webhook_id":"7"}`)}
+	if change != nil {
+		change(ev)
+	}
+	b.Seen(ev, status, time.Millisecond)
+}
+
+func (b *bench) said(level string) int { return strings.Count(b.log.String(), "level="+level) }
+
+func TestFirstAttemptsThatFailAreCounted(t *testing.T) {
+	none := func(*core.Event) {}
+	tests := []struct {
+		name   string
+		status int
+		took   time.Duration
+		ev     func(ev *core.Event)
+		counts bool
+	}{
+		{"a first attempt that fails", 500, 0, none, true},
+		{"a redirect", 302, 0, none, true},
+		{"a success", 200, 0, none, false},
+		{"a success that came too late", 200, 11 * time.Second, none, true},
+		{"a retry", 500, 0, func(ev *core.Event) { ev.Attempt = 2 }, false},
+		{"a request that was refused before its body was read", 401, 0, func(ev *core.Event) { ev.Attempt, ev.Meta = 0, nil }, true},
+		{"a stranger", 401, 0, func(ev *core.Event) { ev.Header, ev.Meta, ev.Attempt = http.Header{"User-Agent": {"curl"}}, nil, 0 }, false},
+		{"what pipehook made itself", 503, 0, func(ev *core.Event) { ev.Origin = core.OriginReconcile }, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, &shelf{}, nil)
+			ev := &core.Event{Pipeline: "crm", Header: http.Header{"User-Agent": {"Pipedrive Webhooks"}}, Attempt: 1, Meta: json.RawMessage(`{"webhook_id":7}`)}
+			test.ev(ev)
+			b.Seen(ev, test.status, test.took)
+			if got := b.Pipelines()["crm"].Failed == 1; got != test.counts {
+				t.Errorf("counted: %v", got)
+			}
+		})
+	}
+}
+
+func TestABanIsForeseenSuspectedAndOver(t *testing.T) {
+	b := newBench(t, &shelf{}, nil)
+	for n := 1; n <= 10; n++ {
+		b.answered(500, nil)
+		b.answered(200, nil) // a success does not lower the count
+		wantWarn, wantErr := 0, 0
+		for _, at := range []int{5, 8} {
+			if n >= at {
+				wantWarn++
+			}
+		}
+		if n == 10 {
+			wantErr = 1
+		}
+		if b.said("WARN") != wantWarn || b.said("ERROR") != wantErr {
+			t.Errorf("after %d: %d warnings, %d errors\n%s", n, b.said("WARN"), b.said("ERROR"), b.log)
+		}
+		if err := b.Check(); (err != nil) != (n >= 5) {
+			t.Errorf("after %d it is %v", n, err)
+		}
+		if s := b.Pipelines()["crm"]; s.Failed != n || s.Suspected != (n == 10) {
+			t.Errorf("after %d: %+v", n, s)
+		}
+	}
+	began := b.now.Add(-time.Second)
+	b.now = began.Add(29 * time.Minute)
+	b.step(t.Context())
+	if len(b.gaps) != 0 {
+		t.Errorf("told too early: %v", b.gaps)
+	}
+	b.now = began.Add(30 * time.Minute)
+	b.step(t.Context())
+	if len(b.gaps) != 1 || !strings.HasPrefix(b.gaps[0], began.Format(time.TimeOnly)) {
+		t.Errorf("told of %v", b.gaps)
+	}
+	if s := b.Pipelines()["crm"]; s.Failed != 0 || s.Suspected || b.Check() != nil {
+		t.Errorf("afterwards: %+v, %v", s, b.Check())
+	}
+	b.step(t.Context())
+	if len(b.gaps) != 1 {
+		t.Errorf("told again: %v", b.gaps)
+	}
+}
+
+func TestFailuresOfTwoWebhooksAreTwoCounts(t *testing.T) {
+	b := newBench(t, &shelf{}, nil)
+	other := func(ev *core.Event) { ev.Meta = json.RawMessage(`{"webhook_id":8}`) }
+	unknown := func(ev *core.Event) { ev.Meta, ev.Attempt = nil, 0 }
+	for range 6 {
+		b.answered(500, nil)
+	}
+	for range 3 {
+		b.answered(500, other)
+	}
+	for range 2 {
+		b.answered(401, unknown) // may be of either
+	}
+	if s := b.Pipelines()["crm"]; s.Failed != 8 || s.Suspected {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestAWebhookThatSpeaksIsNotSilenced(t *testing.T) {
+	b := newBench(t, &shelf{}, nil)
+	for range 10 {
+		b.answered(500, nil)
+	}
+	b.answered(200, nil) // was under way
+	b.now = b.now.Add(2 * time.Minute)
+	b.answered(200, func(ev *core.Event) { ev.Attempt = 3 })
+	b.answered(200, func(ev *core.Event) { ev.Meta = json.RawMessage(`{"webhook_id":8}`) })
+	if !b.Pipelines()["crm"].Suspected {
+		t.Error("a retry, or another webhook, has ended the suspicion")
+	}
+	b.answered(200, nil)
+	if s := b.Pipelines()["crm"]; s.Suspected || s.Failed != 0 || len(b.gaps) != 1 {
+		t.Errorf("%+v, told of %v", s, b.gaps)
+	}
+}
+
+func TestFailuresAreForgottenAfterThreeDays(t *testing.T) {
+	b := newBench(t, &shelf{}, nil)
+	for range 9 {
+		b.answered(500, nil)
+	}
+	b.now = b.now.Add(forget)
+	b.answered(500, nil)
+	b.step(t.Context())
+	if s := b.Pipelines()["crm"]; s.Failed != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestWhatIsCountedOutlivesTheProcessAndIsSharedByReplicas(t *testing.T) {
+	s := &shelf{}
+	a := newBench(t, s, nil)
+	b := newBench(t, s, nil)
+	b.now = b.now.Add(100 * time.Millisecond)
+	for range 5 {
+		a.answered(500, nil)
+		b.answered(500, nil)
+	}
+	for range 2 {
+		a.step(t.Context())
+		b.step(t.Context())
+	}
+	next := newBench(t, s, nil)
+	next.now = a.now.Add(time.Second)
+	next.step(t.Context())
+	for name, w := range map[string]*bench{"one": a, "the other": b, "the next": next} {
+		if s := w.Pipelines()["crm"]; s.Failed != 10 || !s.Suspected {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	next.now = next.now.Add(banFor)
+	next.step(t.Context())
+	a.now = next.now
+	a.step(t.Context())
+	if s := a.Pipelines()["crm"]; s.Failed != 0 || len(a.gaps)+len(next.gaps) == 0 {
+		t.Errorf("after the ban: %+v", s)
+	}
+}
+
+func TestSilenceIsToldOnceItIsMuchLongerThanUsual(t *testing.T) {
+	tests := []struct {
+		name    string
+		gap     time.Duration
+		events  int
+		silence time.Duration
+		odd     bool
+	}{
+		{"ten times a usual gap of two minutes", 2 * time.Minute, 40, 21 * time.Minute, true},
+		{"less than that", 2 * time.Minute, 40, 19 * time.Minute, false},
+		{"never below a quarter of an hour", time.Second, 40, 14 * time.Minute, false},
+		{"above it", time.Second, 40, 16 * time.Minute, true},
+		{"too few to know what is usual", time.Minute, 20, 24 * time.Hour, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, &shelf{}, nil)
+			for range test.events {
+				b.now = b.now.Add(test.gap - time.Second)
+				b.answered(200, nil)
+			}
+			b.now = b.now.Add(test.silence)
+			b.step(t.Context())
+			b.step(t.Context())
+			if got := b.said("WARN"); got != map[bool]int{true: 1}[test.odd] {
+				t.Errorf("%d warnings\n%s", got, b.log)
+			}
+			b.answered(200, nil)
+			if strings.Contains(b.log.String(), "come again") != test.odd {
+				t.Errorf("it says\n%s", b.log)
+			}
+		})
+	}
+}
+
+func TestTheAccountsWebhooksAreWatched(t *testing.T) {
+	api := &account{all: []Webhook{
+		{ID: 1, Event: "*.deal", URL: "https://a/hook", Active: true}, {ID: 2, Event: "*.person", URL: "https://a/hook", Active: true},
+		{ID: 3, Event: "*.*", URL: "https://other/hook", Active: true},
+	}}
+	s := &shelf{}
+	b := newBench(t, s, api)
+	look := func() { b.now = b.now.Add(10 * time.Minute); b.step(t.Context()) }
+	look()
+	if len(b.Webhooks()) != 2 || b.Check() != nil || b.said("ERROR") != 0 {
+		t.Fatalf("%v, %v", b.Webhooks(), b.Check())
+	}
+	last := b.now
+	api.all = api.all[1:]
+	api.all[0].Active = false
+	look()
+	if err := b.Check(); err == nil || !strings.Contains(err.Error(), "webhook 1 was deleted") || !strings.Contains(err.Error(), "webhook 2 is not active") {
+		t.Errorf("%v", err)
+	}
+	if b.said("ERROR") != 2 || !strings.Contains(b.log.String(), "pipehook webhooks apply") || len(b.gaps) != 1 || !strings.HasPrefix(b.gaps[0], last.Format(time.TimeOnly)) {
+		t.Errorf("told of %v\n%s", b.gaps, b.log)
+	}
+	look() // nothing new
+	api.err = errors.New("away")
+	look()
+	if b.said("ERROR") != 3 || b.Check() == nil { // the third is that the account can't be asked
+		t.Errorf("it says\n%s", b.log)
+	}
+	api.err = nil
+	api.all = []Webhook{{ID: 2, Event: "*.person", URL: "https://a/hook", Active: true}, {ID: 9, Event: "*.deal", URL: "https://a/hook", Active: true}}
+	look()
+	if err := b.Check(); err != nil || len(b.gaps) != 2 {
+		t.Errorf("%v, told of %v", err, b.gaps)
+	}
+	// One that was deleted while no process ran is missed too.
+	next := newBench(t, s, api)
+	next.now = b.now.Add(time.Hour)
+	api.all = api.all[:1]
+	next.step(t.Context())
+	if err := next.Check(); err == nil || !strings.Contains(err.Error(), "webhook 9 was deleted") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestATimeInWhichNobodyServedIsTold(t *testing.T) {
+	s := &shelf{}
+	b := newBench(t, s, nil)
+	run := func(away time.Duration, want int) {
+		t.Helper()
+		b.now, b.gaps, b.begun = b.now.Add(away), nil, false
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := b.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if len(b.gaps) != want {
+			t.Errorf("after %s: %v", away, b.gaps)
+		}
+	}
+	run(0, 0)
+	run(time.Minute, 0)
+	run(2*time.Hour, 1)
+	s.away = fmt.Errorf("away")
+	run(2*time.Hour, 0)
+	next := newBench(t, s, nil)
+	next.now = b.now
+	next.step(t.Context())
+	s.away = nil
+	next.step(t.Context())
+	if len(next.gaps) != 1 {
+		t.Errorf("once the states are back: %v", next.gaps)
+	}
+}
