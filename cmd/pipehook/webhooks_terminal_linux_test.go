@@ -117,3 +117,15 @@ func TestApplyAsksOnATerminal(t *testing.T) {
 		}
 	}
 }
+
+func TestANewPasswordIsShownOnceAndOnATerminalOnly(t *testing.T) {
+	p := connected(t, "") // its password stands in the file
+	p.serve(t)
+	a := &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.deal")}}
+	who := sitDown(t, "make 1 webhook anew", "yes")
+	code, out := webhooksRun(t, p, a, who.terminal, who.terminal, "rotate")
+	made := string(a.passwords[101])
+	if code != exitDone || len(a.all) != 1 || len(made) < 40 || strings.Count(who.screen(), made) != 1 || strings.Contains(out, made) {
+		t.Errorf("exit code %d, left are %v\n%s%s", code, a.all, out, who.screen())
+	}
+}
