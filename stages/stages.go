@@ -25,6 +25,7 @@ type Deps struct {
 	Deliverer            dispatch.Deliverer
 	Resolve              func(path string) string
 	AuthenticationFailed func(pipeline, method, reason string)
+	JudgeCredential      func(pipeline, username, password string, configured bool) authenticate.Judgement
 	OpenScript           func(script.Spec) (script.Runner, error)
 	OpenPlugin           func(plugin.Config) (plugin.Runner, error)
 	PluginLimits         core.ProgramLimits // of a plugin that has none of its own
@@ -34,7 +35,7 @@ type Deps struct {
 // All makes the factories of every kind.
 func All(d Deps) []core.Factory {
 	return []core.Factory{
-		authenticate.Factory(authenticate.Deps{Log: d.Log, Failed: d.AuthenticationFailed}),
+		authenticate.Factory(authenticate.Deps{Log: d.Log, Failed: d.AuthenticationFailed, Judge: d.JudgeCredential}),
 		validate.Factory(validate.Deps{Resolve: d.Resolve}),
 		script.Factory(script.Deps{Open: d.OpenScript, Longest: d.LongestGuest, Log: d.Log, Now: d.Now}),
 		plugin.Factory(plugin.Deps{Open: d.OpenPlugin, Limits: d.PluginLimits, Longest: d.LongestGuest, Log: d.Log, Now: d.Now}),

@@ -21,6 +21,7 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/watch"
 	"github.com/pipehook/pipehook/core/plughost"
 	"github.com/pipehook/pipehook/core/refused"
+	"github.com/pipehook/pipehook/core/rotation"
 	"github.com/pipehook/pipehook/core/seat"
 	"github.com/pipehook/pipehook/core/spool"
 	"github.com/pipehook/pipehook/core/store"
@@ -40,6 +41,7 @@ type app struct {
 	bound    *bound       // before the spool
 	engine   *delivery.Engine
 	refusals *refused.Keeper
+	rotation *rotation.Keeper
 	handler  *ingress.Handler
 	watch    *watch.Watch
 	effects  *effects
@@ -150,10 +152,11 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.effects.routes, a.effects.commit = a.engine, a.bound // before anything runs
 	a.deliveries = newDeliveries(a.engine, a.log)
 	a.store.Attach(a.engine)
+	a.rotation = rotation.NewKeeper(a.store, a.pipelineNames, a.log)
 	a.deps = stages.Deps{
 		Log: a.log, Now: time.Now, Store: a.spool, Committer: a.bound, Deliverer: a.engine,
 		Resolve:              func(path string) string { return beside(conf, path) },
-		AuthenticationFailed: a.metrics.AuthenticationFailed,
+		AuthenticationFailed: a.metrics.AuthenticationFailed, JudgeCredential: a.judgeCredential,
 	}
 	chain := a.chains.draft(conf, a.plugins.running)
 	hooks, err := assemble(conf, a.deps, chain)
@@ -308,6 +311,7 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	g.Add("delivery", a.deliveries)
 	g.Add("webhook watch", a.watch)
 	g.Add("scripts", core.ServiceFunc(a.watchScripts))
+	g.Add("rotation", a.rotation)
 	g.Add("doors", core.ServiceFunc(a.runDoors))
 	for _, f := range a.further {
 		g.Add(f.name, f.service)

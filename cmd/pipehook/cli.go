@@ -26,6 +26,8 @@ type cli struct {
 	path  string // --config
 	json  bool   // --json
 	store string // --store
+
+	openAccount func(*config.Config) (account, error) // for the commands that speak with Pipedrive
 }
 
 func (c *cli) root() *cobra.Command {
@@ -45,9 +47,9 @@ Start with:  pipehook dev`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd.CommandPath()+" --help", "%w", err)
 	})
-	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.triggerCommand(),
+	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.pipedriveCommand(), c.triggerCommand(),
 		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.kvCommand(), c.migrateCommand(), c.scriptCommand(), c.pluginCommand(), c.testCommand(),
-		c.typesCommand(), c.versionCommand())
+		c.typesCommand(), c.webhooksCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
 		case "events", "deliveries", "listeners", "kv", "migrate", "script", "test":
@@ -81,6 +83,9 @@ func (c *cli) load(flags map[string]any) (*config.Config, error) {
 	conf, err := config.Load(config.Options{Path: c.path, Environ: c.environ, Flags: flags})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, usagef("pipehook init, or name the file with --config", "there is no %s here", c.path)
+	}
+	if conf != nil {
+		definitions.use(conf)
 	}
 	if err != nil {
 		return conf, &usageError{err: err}

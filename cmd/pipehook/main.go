@@ -36,15 +36,22 @@ const (
 
 // run is the whole program, callable from tests.
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &cli{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
+	c := &cli{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr, openAccount: connectAccount}
+	return c.run(ctx, args)
+}
+
+func (c *cli) run(ctx context.Context, args []string) int {
 	cmd := c.root()
 	cmd.SetArgs(args)
-	cmd.SetIn(stdin)
-	cmd.SetOut(stdout)
-	cmd.SetErr(stderr)
+	cmd.SetIn(c.stdin)
+	cmd.SetOut(c.stdout)
+	cmd.SetErr(c.stderr)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
+	}
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
 	}
 	c.complain(err)
 	if _, ok := errors.AsType[*usageError](err); ok {
@@ -52,6 +59,11 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	}
 	return exitFailed
 }
+
+// exitCode ends a command that has said all there is to say.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // usageError is the user's to mend: wrong usage or configuration.
 type usageError struct {

@@ -152,10 +152,14 @@ func (c *cli) checkCommand() *cobra.Command {
 			if err != nil {
 				errs = append([]error{err}, errs...)
 			}
+			nameless, wrongFields := checkFields(cmd.Context(), conf)
+			if wrongFields != nil {
+				errs = append(errs, wrongFields)
+			}
 			if len(errs) > 0 {
 				return c.checkFailed(several(errs))
 			}
-			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, append(warnings(conf), strange...))
+			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, slices.Concat(warnings(conf), strange, nameless))
 		},
 	}
 }

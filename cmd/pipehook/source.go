@@ -21,7 +21,7 @@ import (
 
 // sources are the senders there are, by the name that a pipeline gives, and what makes events of
 // itself, which none can give. A pipeline may have a script or a plugin instead.
-var sources = map[string]core.Source{"pipedrive": pipedrive.Source{}, derived.SourceName: derived.Source{}}
+var sources = map[string]core.Source{"pipedrive": pipedrive.Source{Fields: definitions.fields}, derived.SourceName: derived.Source{}}
 
 // restore names a stored event again.
 func restore(ev *core.Event) error { return ev.Restore(nameAgain) }
@@ -44,6 +44,10 @@ func sourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (
 		return pluginSourceOf(conf, i, log, chain)
 	}
 	found, ok := sources[p.Source]
+	if from, is := found.(pipedrive.Source); is {
+		from.States = conf.Pipedrive.Connected() // else nothing is ever found that a webhook could tell of too
+		return from, p.Source, nil
+	}
 	if ok && p.Source != derived.SourceName {
 		return found, p.Source, nil
 	}

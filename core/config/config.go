@@ -236,6 +236,12 @@ func (c *Config) Mistake(key, msg, hint string) Mistake { return c.doc.mistake(k
 // file, and not when it came from the environment.
 func (c *Config) Shows(key string) bool { return c.doc.shows(key) }
 
+// Variable is the variable that a key of the file stands for, as in "${NAME}".
+func (c *Config) Variable(key string) (Variable, bool) {
+	v, ok := c.doc.variables[key]
+	return v, ok
+}
+
 // At is where a key stands in the file, or what holds it; 0, 0 when the file is silent or something
 // above it has set the key.
 func (c *Config) At(key string) (line, column int) {

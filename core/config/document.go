@@ -21,6 +21,14 @@ type document struct {
 	places  map[string]int    // where each key stands, as an offset
 	origins map[string]string // keys that something above the file set, and what
 	hidden  map[string]bool   // keys whose text was read from elsewhere, and may be a secret
+
+	variables map[string]Variable // keys whose text is one variable and nothing else
+}
+
+// Variable is one of the environment that a key's text is.
+type Variable struct {
+	Name   string
+	Dotenv bool // its value stands in the .env beside the configuration
 }
 
 func (d *document) mistake(key, msg, hint string) Mistake {
@@ -72,7 +80,7 @@ func index(key string, i int) string { return strict.Index(key, i) }
 // readDocument finds the places of all keys. The text must be valid TOML.
 func readDocument(path string, text []byte) *document {
 	d := &document{
-		path: path, lines: []int{0}, places: map[string]int{}, origins: map[string]string{}, hidden: map[string]bool{},
+		path: path, lines: []int{0}, places: map[string]int{}, origins: map[string]string{}, hidden: map[string]bool{}, variables: map[string]Variable{},
 	}
 	for at := 0; ; {
 		i := bytes.IndexByte(text[at:], '\n')

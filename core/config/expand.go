@@ -75,6 +75,14 @@ func (e environment) lookup(name string) (string, bool, error) {
 	return "", false, nil
 }
 
+// dotted reports whether lookup finds the name's value in .env itself.
+func (e environment) dotted(name string) bool {
+	_, own := e.vars[name]
+	_, mounted := e.vars[name+"_FILE"]
+	_, there := e.dotenv[name]
+	return there && !own && !mounted
+}
+
 func readMounted(name, path string) (string, bool, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -126,6 +134,9 @@ func (d *decoder) expandText(key, text string, env environment) string {
 		case strings.Contains(parts[3], "${"):
 			d.wrong(key, fmt.Sprintf("the default of ${%s} holds another ${", name), "a default is plain text; $$ is a plain $")
 			return ""
+		}
+		if match == text {
+			d.doc.variables[key] = Variable{name, env.dotted(name)}
 		}
 		value, set, err := env.lookup(name)
 		switch {

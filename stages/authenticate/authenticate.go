@@ -41,12 +41,25 @@ type Signature struct {
 	Prefix         string      `koanf:"prefix"` // what stands before the encoded bytes, such as "sha256="
 }
 
-// Deps are what Factory needs. Both may be nil.
+// Deps are what Factory needs. All may be nil.
 type Deps struct {
 	Log *slog.Logger
 	// Failed counts a refused request; the reason is a fixed word.
 	Failed func(pipeline, method, reason string)
+	// Judge says of a credential of HTTP Basic whether it is good though it is not configured, or bad though
+	// it is. It is called from many requests at once, in a time that does not tell how much of it was right.
+	Judge func(pipeline, username, password string, configured bool) Judgement
 }
+
+// Judgement is what Deps.Judge says of a credential.
+type Judgement uint8
+
+// The judgements.
+const (
+	AsConfigured Judgement = iota
+	Good
+	Retired // it was good until it was changed
+)
 
 // Factory makes authenticate stages.
 func Factory(deps Deps) core.Factory {
@@ -55,6 +68,9 @@ func Factory(deps Deps) core.Factory {
 	}
 	if deps.Failed == nil {
 		deps.Failed = func(string, string, string) {}
+	}
+	if deps.Judge == nil {
+		deps.Judge = func(string, string, string, bool) Judgement { return AsConfigured }
 	}
 	return core.Factory{Kind: "authenticate", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
 		var conf Config
@@ -164,7 +180,7 @@ func (s *stage) Admit(ev *core.Event) error {
 		return s.refuse("ip", "not_allowed", &core.Error{Kind: core.Forbidden, Msg: "this address is not allowed"})
 	}
 	if s.basic != nil {
-		if reason, previous := s.basic.verify(ev.Header); reason != "" {
+		if reason, previous := s.basic.verify(ev.Header, s.judge); reason != "" {
 			return s.refuse("basic", reason, s.unauthenticated("the credentials are missing or wrong"))
 		} else if previous {
 			s.basic.rotating.Do(func() { s.tell("basic") })
@@ -176,6 +192,10 @@ func (s *stage) Admit(ev *core.Event) error {
 		}
 	}
 	return nil
+}
+
+func (s *stage) judge(username, password string, configured bool) Judgement {
+	return s.deps.Judge(s.pipeline, username, password, configured)
 }
 
 func (s *stage) Process(_ context.Context, ev *core.Event) (core.Verdict, error) {

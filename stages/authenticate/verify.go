@@ -42,7 +42,7 @@ func digestOf(username, password string) digest {
 }
 
 // verify returns why the request is refused, or whether the previous credential let it in.
-func (b *basic) verify(h http.Header) (reason string, previous bool) {
+func (b *basic) verify(h http.Header, judge func(username, password string, configured bool) Judgement) (reason string, previous bool) {
 	if len(h["Authorization"]) > 1 { // a proxy may have judged another one of them
 		return "several", false
 	}
@@ -57,6 +57,12 @@ func (b *basic) verify(h http.Header) (reason string, previous bool) {
 		want := &b.credentials[i]
 		same := subtle.ConstantTimeCompare(given.username[:], want.username[:]) & subtle.ConstantTimeCompare(given.password[:], want.password[:])
 		matched = subtle.ConstantTimeSelect(same, i, matched)
+	}
+	switch judge(username, password, matched >= 0) {
+	case Good:
+		return "", matched > 0
+	case Retired:
+		return "retired", false
 	}
 	if matched < 0 {
 		return "wrong", false

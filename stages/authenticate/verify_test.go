@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -143,7 +144,7 @@ func TestAnEmptyKeyIsNoKey(t *testing.T) {
 
 func TestTheCurrentCredentialIsNotTakenForThePrevious(t *testing.T) {
 	b := newBasic(&Basic{Username: "hook", Password: "same", PreviousPassword: "same"})
-	if reason, previous := b.verify(basicHeader("hook", "same")); reason != "" || previous {
+	if reason, previous := b.verify(basicHeader("hook", "same"), asConfigured); reason != "" || previous {
 		t.Errorf("%q, previous %v", reason, previous)
 	}
 }
@@ -192,7 +193,7 @@ func FuzzBasic(f *testing.F) {
 		scheme, token, _ := strings.Cut(authorization, " ")
 		text, err := base64.StdEncoding.DecodeString(token)
 		want := len(scheme) == 5 && strings.EqualFold(scheme, "basic") && err == nil && string(text) == "hook:pass:word"
-		if reason, _ := b.verify(http.Header{"Authorization": {authorization}}); (reason == "") != want {
+		if reason, _ := b.verify(http.Header{"Authorization": {authorization}}, asConfigured); (reason == "") != want {
 			t.Errorf("%q: %q, want it let in: %v", authorization, reason, want)
 		}
 	})
@@ -229,4 +230,30 @@ func FuzzSignature(f *testing.F) {
 			}
 		}
 	})
+}
+
+func asConfigured(string, string, bool) Judgement { return AsConfigured }
+
+func TestACredentialThatIsChangedIsJudgedBesideTheConfiguredOnes(t *testing.T) {
+	b := newBasic(&Basic{Username: "hook", Password: "old"})
+	var asked []bool
+	for _, test := range []struct {
+		password string
+		says     Judgement
+		want     string
+	}{
+		{"old", AsConfigured, ""}, {"old", Good, ""}, {"old", Retired, "retired"},
+		{"new", AsConfigured, "wrong"}, {"new", Good, ""}, {"new", Retired, "retired"},
+	} {
+		got, _ := b.verify(basicHeader("hook", test.password), func(username, password string, configured bool) Judgement {
+			asked = append(asked, configured == (password == "old") && username == "hook")
+			return test.says
+		})
+		if got != test.want {
+			t.Errorf("%s, judged %d: got %q, want %q", test.password, test.says, got, test.want)
+		}
+	}
+	if len(asked) != 6 || slices.Contains(asked, false) {
+		t.Errorf("asked %v", asked)
+	}
 }

@@ -37,7 +37,7 @@ func partV1(ch Change, rec Record, a *Account, mergedFrom string) json.RawMessag
 	}
 	view := viewV1(ch.Object, rec, a)
 	if mergedFrom != "" {
-		view = append(view, member{"merge_what_id", idValue(mergedFrom)})
+		view = append(view, member{"merge_what_id", idNumber(mergedFrom)})
 	}
 	if ch.Object == "user" { // the guide: users come as arrays
 		return appendJSON(nil, []any{view})
@@ -45,8 +45,8 @@ func partV1(ch Change, rec Record, a *Account, mergedFrom string) json.RawMessag
 	return appendJSON(nil, view)
 }
 
-// idValue is an id as a record has it: a number, but for what has an UUID.
-func idValue(id string) any {
+// idNumber is an id as a record has it: a number, but for what has an UUID.
+func idNumber(id string) any {
 	var n int64
 	for _, c := range id {
 		if c < '0' || c > '9' {
@@ -68,7 +68,7 @@ func envelopeV1(current, previous json.RawMessage, ch Change, w Subscription, a 
 		{"change_source", source(ch)},
 		{"company_id", a.CompanyID},
 		{"host", a.Host},
-		{"id", idValue(ch.ID)},
+		{"id", idNumber(ch.ID)},
 		{"is_bulk_update", ch.Bulk},
 		{"matches_filters", filters},
 		{"object", ch.Object},

@@ -4,8 +4,8 @@ package simulate
 
 import "time"
 
-// Record is a record as the API's version 2 shows it; of what only version 1 has, as that does. Numbers are
-// int64 or float64, times text.
+// Record is a record as the API's version 2 shows it; of what only version 1 has, its names. Numbers are int64 or
+// float64, times text as RFC 3339 in UTC. custom_fields has the bare values of version 2, of leads too.
 type Record = map[string]any
 
 // Change is what happened to one record. Whoever gets it must not change its records.

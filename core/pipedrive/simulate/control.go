@@ -38,7 +38,7 @@ func (s *Server) state() map[string]any {
 		records[o.Name] = s.crm.Count(o.Name)
 	}
 	return map[string]any{
-		"company": s.o.Company, "records": records, "budget": s.limits.budget(),
+		"company": s.o.Company, "records": records, "budget": s.limits.budget(), "webhooks": s.hooks.Stats(),
 		"faults": map[string]any{"api": s.faults.list(), "webhooks": s.faults.Hooks()},
 	}
 }

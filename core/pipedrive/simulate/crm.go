@@ -20,7 +20,7 @@ type invalidError struct{ msg string }
 
 func (e *invalidError) Error() string { return e.msg }
 
-func invalid(format string, args ...any) error { return &invalidError{fmt.Sprintf(format, args...)} }
+func invalidf(format string, args ...any) error { return &invalidError{fmt.Sprintf(format, args...)} }
 
 // By says who makes a change, and how. The zero By is the account's first user at the screen.
 type By struct {
@@ -175,11 +175,11 @@ func (op *operation) create(object string, values Record) (Record, error) {
 	c := op.c
 	t := c.tables[object]
 	if t == nil {
-		return nil, invalid("there is no object %s", object)
+		return nil, invalidf("there is no object %s", object)
 	}
 	rec := maps.Clone(t.schema.defaults)
 	if t.schema.custom {
-		rec["custom_fields"] = c.noCustom[customOf(object)]
+		rec["custom_fields"] = c.noCustom[fieldsOf(object)]
 	}
 	if err := c.apply(t, rec, values); err != nil {
 		return nil, err
@@ -199,7 +199,7 @@ func (op *operation) create(object string, values Record) (Record, error) {
 	}
 	for _, k := range t.schema.keys {
 		if k.need && rec[k.name] == nil {
-			return nil, invalid("%s: required", k.name)
+			return nil, invalidf("%s: required", k.name)
 		}
 	}
 	t.last = r.num
@@ -218,11 +218,11 @@ func (c *CRM) apply(t *table, rec, values Record) error {
 	for name, value := range values {
 		k := t.schema.byName[name]
 		if k == nil {
-			return invalid("%s: there is no such key", name)
+			return invalidf("%s: there is no such key", name)
 		}
 		value, err := k.check(value)
 		if err != nil {
-			return invalid("%s", err)
+			return invalidf("%s", err)
 		}
 		if name == "custom_fields" {
 			given, _ := value.(map[string]any)
@@ -233,7 +233,7 @@ func (c *CRM) apply(t *table, rec, values Record) error {
 		}
 		if k.ref != "" && value != nil && !c.exists(k.ref, idText(value)) {
 			// A guess: a reference to what is not there is refused.
-			return invalid("%s: there is no %s %v", name, k.ref, value)
+			return invalidf("%s: there is no %s %v", name, k.ref, value)
 		}
 		rec[name] = value
 	}
@@ -263,7 +263,7 @@ func (c *CRM) Update(object, id string, values Record, by By) (Record, error) {
 func (c *CRM) find(object, id string) (*table, *row, error) {
 	t := c.tables[object]
 	if t == nil {
-		return nil, nil, invalid("there is no object %s", object)
+		return nil, nil, invalidf("there is no object %s", object)
 	}
 	r := t.byID[id]
 	if r == nil || !r.deleted.IsZero() {
@@ -380,6 +380,19 @@ func (c *CRM) Count(object string) int {
 	}
 	return 0
 }
+
+// userIDs are who may see every record.
+func (c *CRM) userIDs() []int64 {
+	var ids []int64
+	for _, rec := range c.List("user") {
+		if rec["active_flag"] == true {
+			ids = append(ids, rec["id"].(int64))
+		}
+	}
+	return ids
+}
+
+func (c *CRM) lookup(object string, id any) (Record, bool) { return c.Get(object, idText(id)) }
 
 // uuid is made of the seed, so that it is the same in every run.
 func (c *CRM) uuid() string {

@@ -86,6 +86,11 @@ func (h *hooks) send(d *delivery) {
 		h.pending.add(-1)
 		return
 	}
+	if h.running == nil { // held back by a fault before anything is sent
+		h.pending.add(-1)
+		h.queue(d)
+		return
+	}
 	ctx := h.running
 	h.active.add(1)
 	h.wg.Go(func() { h.attempt(ctx, d) })
@@ -158,7 +163,7 @@ func (h *hooks) later(d time.Duration, f func()) (cancel func()) {
 	t.stop = h.clock.After(d, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if _, due := h.timers[t]; due && h.running != nil {
+		if _, due := h.timers[t]; due {
 			delete(h.timers, t)
 			f()
 		}

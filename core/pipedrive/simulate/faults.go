@@ -29,6 +29,13 @@ type Fault struct {
 	Delay time.Duration `json:"delay,omitempty"` // in nanoseconds as JSON
 }
 
+// HookFaults is what goes wrong with webhooks, as shares of 1.
+type HookFaults struct {
+	Drop      float64 `json:"drop"`      // never sent, nor counted as failed
+	Reorder   float64 `json:"reorder"`   // sent later than those that follow
+	Duplicate float64 `json:"duplicate"` // sent twice
+}
+
 // Faults is what goes wrong on demand. It is safe for many goroutines.
 type Faults struct {
 	mu    sync.Mutex
@@ -44,10 +51,10 @@ func (f *Faults) Add(fault Fault) error {
 	status, err := strconv.Atoi(fault.Kind)
 	known := slices.Contains([]string{FaultBlocked, FaultSlow, FaultCut, FaultRepeat}, fault.Kind)
 	if !known && (err != nil || status < 400 || status > 599) {
-		return invalid("kind: must be a status from 400 to 599, blocked, slow, cut or repeat")
+		return invalidf("kind: must be a status from 400 to 599, blocked, slow, cut or repeat")
 	}
 	if fault.Rate < 0 || fault.Rate > 1 || fault.Next < 0 || fault.Delay < 0 {
-		return invalid("rate must be from 0 to 1, next and delay 0 or more")
+		return invalidf("rate must be from 0 to 1, next and delay 0 or more")
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

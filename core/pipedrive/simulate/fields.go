@@ -50,7 +50,7 @@ func fieldKey(object, label string) string {
 // AddField defines another custom field. A key is made when it has none.
 func (c *CRM) AddField(object string, field shape.Field) (shape.Field, error) {
 	if !slices.Contains(customObjects, object) {
-		return shape.Field{}, invalid("%s has no custom fields of its own", object)
+		return shape.Field{}, invalidf("%s has no custom fields of its own", object)
 	}
 	if field.Key == "" {
 		field.Key = fieldKey(object, field.Label)
@@ -58,7 +58,7 @@ func (c *CRM) AddField(object string, field shape.Field) (shape.Field, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, there := c.customKeys[object][field.Key]; there {
-		return shape.Field{}, invalid("the field %s is there already", field.Label)
+		return shape.Field{}, invalidf("the field %s is there already", field.Label)
 	}
 	c.define(object, field)
 	return field, nil
@@ -81,8 +81,8 @@ func (c *CRM) define(object string, field shape.Field) {
 	c.noCustom[object] = none
 }
 
-// customOf is the object whose custom fields an object has.
-func customOf(object string) string {
+// fieldsOf is the object whose custom fields an object has.
+func fieldsOf(object string) string {
 	if object == "lead" {
 		return "deal"
 	}
@@ -93,12 +93,12 @@ func customOf(object string) string {
 func (c *CRM) Fields(object string) []shape.Field {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.fields[customOf(object)]
+	return c.fields[fieldsOf(object)]
 }
 
 // withCustom is the custom fields with some of them set anew. What was there is left as it was.
 func (c *CRM) withCustom(object string, old, values map[string]any) (map[string]any, error) {
-	object = customOf(object)
+	object = fieldsOf(object)
 	all := make(map[string]any, len(c.noCustom[object]))
 	for key := range c.noCustom[object] {
 		all[key] = old[key]
@@ -106,7 +106,7 @@ func (c *CRM) withCustom(object string, old, values map[string]any) (map[string]
 	for key, value := range values {
 		field, there := c.customKeys[object][key]
 		if !there {
-			return nil, invalid("custom_fields.%s: there is no such field", key)
+			return nil, invalidf("custom_fields.%s: there is no such field", key)
 		}
 		value, err := checkCustom(field, plain(value))
 		if err != nil {
@@ -122,7 +122,7 @@ func checkCustom(field shape.Field, value any) (any, error) {
 	if value == nil {
 		return nil, nil
 	}
-	wrong := func(what string) (any, error) { return nil, invalid("custom_fields.%s: must be %s", field.Key, what) }
+	wrong := func(what string) (any, error) { return nil, invalidf("custom_fields.%s: must be %s", field.Key, what) }
 	switch field.Type {
 	case "double":
 		if _, is := value.(string); is {

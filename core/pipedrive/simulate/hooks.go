@@ -17,13 +17,6 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
-// HookFaults are what goes wrong with webhooks. Rates are between 0 and 1.
-type HookFaults struct {
-	Drop    float64       `json:"drop"`    // of deliveries that are never sent, nor counted as failed
-	Hold    float64       `json:"hold"`    // of deliveries that come late, behind newer ones
-	HoldFor time.Duration `json:"holdFor"` // at most, as Pipedrive's time goes; 0 is two seconds
-}
-
 // HookStats say what became of one webhook's events.
 type HookStats struct {
 	Sent      int64 `json:"sent"` // attempts
@@ -44,8 +37,8 @@ type hookOptions struct {
 	Seed    int64
 	Log     *slog.Logger
 	Caller  func(*http.Request) Caller // nil: user 1, by API token
-	Faults  func() HookFaults
-	Clock   hookClock // nil: the time of day, scaled
+	Faults  func() HookFaults          // as they are now; nil for none
+	Clock   hookClock                  // nil: the time of day, scaled
 }
 
 // hooks are the webhooks of the account: who wants what, and what is on its way to them.
@@ -203,16 +196,29 @@ func noise(ch Change) Change {
 // enqueue puts a first attempt behind the others of its record, or lets a fault have it.
 func (h *hooks) enqueue(d *delivery) {
 	faults := h.o.Faults()
-	if faults.Drop > 0 && h.rng.Float64() < faults.Drop {
+	if h.hit(faults.Drop) {
 		d.hook.stats.Dropped++
 		return
 	}
-	h.pending.add(1)
-	if faults.Hold > 0 && h.rng.Float64() < faults.Hold {
-		longest := cmp.Or(faults.HoldFor, 2*time.Second)
-		h.later(time.Duration(h.rng.Int64N(int64(longest)))+1, func() { h.send(d) })
+	if h.hit(faults.Duplicate) {
+		again := *d
+		h.queue(&again)
+	}
+	if h.hit(faults.Reorder) {
+		h.pending.add(1)
+		h.later(time.Duration(h.rng.Int64N(int64(longestHold)))+1, func() { h.send(d) })
 		return
 	}
+	h.queue(d)
+}
+
+// longestHold is how late a delivery comes that a fault holds back.
+const longestHold = 2 * time.Second
+
+func (h *hooks) hit(rate float64) bool { return rate > 0 && h.rng.Float64() < rate }
+
+func (h *hooks) queue(d *delivery) {
+	h.pending.add(1)
 	h.active.add(1)
 	i := maphash.String(h.seed, d.event.ch.Object+"/"+d.event.ch.ID) % uint64(len(d.hook.lanes))
 	l := &d.hook.lanes[i]

@@ -41,7 +41,7 @@ func parseCursor(text string) (*cursor, error) {
 	plain, err := base64.RawURLEncoding.DecodeString(text)
 	c := new(cursor)
 	if err != nil || json.Unmarshal(plain, c) != nil {
-		return nil, invalid("cursor: it is not one that was given out")
+		return nil, invalidf("cursor: it is not one that was given out")
 	}
 	return c, nil
 }

@@ -47,7 +47,7 @@ func (c *call) query(e endpoint, filter func(Record) bool) (query, error) {
 	q := query{object: e.object, limit: e.page}
 	params := c.URL.Query()
 	if e.needs != "" && len(c.words(e.needs)) == 0 {
-		return q, invalid("%s: required", e.needs)
+		return q, invalidf("%s: required", e.needs)
 	}
 	if err := c.pagePart(e, &q); err != nil {
 		return q, err
@@ -65,7 +65,7 @@ func (c *call) query(e endpoint, filter func(Record) bool) (query, error) {
 	}
 	if ids := c.words("ids"); len(ids) > 0 {
 		if len(ids) > 100 {
-			return q, invalid("ids: must be 100 at most")
+			return q, invalidf("ids: must be 100 at most")
 		}
 		q.ids = map[string]bool{}
 		for _, id := range ids {
@@ -103,7 +103,7 @@ func (c *call) pagePart(e endpoint, q *query) error {
 	if text := params.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > e.most && e.version == 2 {
-			return invalid("limit: must be from 1 to %d", e.most)
+			return invalidf("limit: must be from 1 to %d", e.most)
 		}
 		q.limit = min(n, e.most) // A guess: version 1 gives as many as it may
 	}
@@ -117,28 +117,29 @@ func (c *call) pagePart(e endpoint, q *query) error {
 	if text := params.Get("start"); text != "" && e.version == 1 {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {
-			return invalid("start: must be a number from 0 on")
+			return invalidf("start: must be a number from 0 on")
 		}
 		q.start = n
 	}
 	name, direction := params.Get("sort_by"), params.Get("sort_direction")
 	if e.version == 1 {
-		name, direction, _ = strings.Cut(params.Get("sort"), " ")
+		first, _, _ := strings.Cut(params.Get("sort"), ",") // the first key decides here
+		name, direction, _ = strings.Cut(strings.TrimSpace(first), " ")
 	}
 	if name != "" && !slices.Contains(e.sorts, name) {
-		return invalid("sort_by: must be one of %s", strings.Join(e.sorts, ", "))
+		return invalidf("sort_by: must be one of %s", strings.Join(e.sorts, ", "))
 	}
 	switch strings.ToLower(direction) {
 	case "", "asc":
 	case "desc":
 		q.desc = true
 	default:
-		return invalid("sort_direction: must be asc or desc")
+		return invalidf("sort_direction: must be asc or desc")
 	}
 	if q.after == nil {
 		q.sort = name
 	} else if sortName(name) != sortName(q.after.Sort) {
-		return invalid("cursor: it is one of another order")
+		return invalidf("cursor: it is one of another order")
 	}
 	return nil
 }
@@ -157,7 +158,7 @@ func moment(name, text string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil || strings.Contains(text, ".") {
-		return time.Time{}, invalid("%s: %s is not a valid datetime", name, text)
+		return time.Time{}, invalidf("%s: %s is not a valid datetime", name, text)
 	}
 	return t, nil
 }
@@ -168,7 +169,7 @@ func (c *call) filters(e endpoint) ([]func(Record) bool, error) {
 	if e.needs == "deal_ids" {
 		ids := c.words("deal_ids")
 		if len(ids) > 100 {
-			return nil, invalid("deal_ids: must be 100 at most")
+			return nil, invalidf("deal_ids: must be 100 at most")
 		}
 		filters = append(filters, func(r Record) bool { return slices.Contains(ids, idText(r["deal_id"])) })
 	}

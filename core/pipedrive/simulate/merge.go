@@ -15,10 +15,10 @@ func (c *CRM) Merge(object, loser, survivor string, by By) (Record, error) {
 	var made Record
 	err := c.do(by, func(op *operation) error {
 		if !mergeable(object) {
-			return invalid("%s can't be merged", object)
+			return invalidf("%s can't be merged", object)
 		}
 		if loser == survivor {
-			return invalid("a record can't be merged with itself")
+			return invalidf("a record can't be merged with itself")
 		}
 		t, from, err := c.find(object, loser)
 		if err != nil {

@@ -92,6 +92,10 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		c.repeat()
 	}
 	a := c.do()
+	if a.serve != nil {
+		a.serve.ServeHTTP(w, r)
+		return
+	}
 	if fault.cuts() {
 		cut(w, a)
 		return
@@ -150,6 +154,12 @@ func (c *call) special() bool {
 	get := c.Method == http.MethodGet
 	p := c.path
 	switch path := strings.Join(p, "/"); {
+	case c.version == 1 && p[0] == "webhooks":
+		cost := int64(10)
+		if c.Method == http.MethodDelete {
+			cost = 6
+		}
+		c.does(cost, func() *reply { return &reply{serve: c.s.hooks} })
 	case strings.HasSuffix(p[0], "Fields"):
 		return c.routeFields()
 	case c.version == 2 && path == "deals/archived" && get:
@@ -282,7 +292,7 @@ func (c *call) merge(e endpoint, id string) *reply {
 		With int64 `json:"merge_with_id"`
 	}
 	if err := json.NewDecoder(c.Body).Decode(&body); err != nil || body.With == 0 {
-		return c.problem(e.object, invalid("merge_with_id: required"))
+		return c.problem(e.object, invalidf("merge_with_id: required"))
 	}
 	// The record that merge_with_id names is the one that stays.
 	rec, err := c.s.crm.Merge(e.object, id, idText(body.With), c.author())
@@ -302,7 +312,7 @@ func (c *call) values(e endpoint) (Record, error) {
 	dec.UseNumber()
 	var body map[string]any
 	if err := dec.Decode(&body); err != nil {
-		return nil, invalid("the body is not a JSON object")
+		return nil, invalidf("the body is not a JSON object")
 	}
 	if e.version == 1 {
 		body = fromVersion1(e.object, body, c.s.crm.Fields(e.object))
@@ -311,10 +321,10 @@ func (c *call) values(e endpoint) (Record, error) {
 	for name := range body {
 		k := s.byName[name]
 		if k == nil {
-			return nil, invalid("%s: is not allowed", name)
+			return nil, invalidf("%s: is not allowed", name)
 		}
 		if k.fixed {
-			return nil, invalid("%s: can't be written", name)
+			return nil, invalidf("%s: can't be written", name)
 		}
 	}
 	return body, nil

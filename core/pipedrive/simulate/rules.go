@@ -47,7 +47,7 @@ func (op *operation) fillOne(t *table, rec Record) error {
 		}
 	case "lead":
 		if rec["person_id"] == nil && rec["organization_id"] == nil {
-			return invalid("a lead needs a person_id or an organization_id")
+			return invalidf("a lead needs a person_id or an organization_id")
 		}
 		rec["cc_email"] = "company+lead" + strings.ReplaceAll(idText(rec["id"]), "-", "") + "@pipedrivemail.com"
 	case "note":
@@ -56,7 +56,7 @@ func (op *operation) fillOne(t *table, rec Record) error {
 				return nil
 			}
 		}
-		return invalid("a note needs a deal_id, person_id, org_id, lead_id or project_id")
+		return invalidf("a note needs a deal_id, person_id, org_id, lead_id or project_id")
 	case "deal_product":
 		if r := c.tables["product"].byID[idText(rec["product_id"])]; r != nil && rec["name"] == nil {
 			rec["name"] = r.rec["name"]
@@ -152,7 +152,7 @@ func (op *operation) deriveDeal(before, rec Record, changed func(string) bool) e
 			rec["first_won_time"] = rec["won_time"]
 		}
 	default:
-		return invalid("status: must be open, won or lost")
+		return invalidf("status: must be open, won or lost")
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func derivePerson(rec Record, changed func(string) bool) error {
 	case first != "" || last != "":
 		rec["name"] = strings.TrimSpace(first + " " + last)
 	default:
-		return invalid("name: required")
+		return invalidf("name: required")
 	}
 	return nil
 }

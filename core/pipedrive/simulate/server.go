@@ -38,6 +38,7 @@ type Server struct {
 	faults *Faults
 	limits *limits
 	oauth  *oauth
+	hooks  *hooks
 }
 
 // New makes an account with users, pipelines, stages and a board, and custom fields of every type.
@@ -64,6 +65,11 @@ func New(o Options) *Server {
 		o: o, crm: newCRM(o.Now, o.Scale, o.Seed), faults: newFaults(o.Seed),
 		limits: newLimits(o.Burst, o.Daily, o.Scale, o.Now), oauth: newOAuth(o),
 	}
+	s.hooks = newHooks(hookOptions{
+		Account: Account{CompanyID: o.CompanyID, Host: o.Company + ".pipedrive.com", Fields: s.crm.Fields, Users: s.crm.userIDs, Lookup: s.crm.lookup},
+		Now:     o.Now, Scale: o.Scale, Check: o.WebhookCheck, Seed: o.Seed, Log: o.Log, Caller: s.caller, Faults: s.faults.Hooks,
+	})
+	s.crm.OnChange(s.hooks.changed)
 	s.crm.OnChange(func(ch Change) {
 		o.Log.Info("change", "action", ch.Action, "object", ch.Object, "id", ch.ID, "user", ch.UserID, "source", ch.Source)
 	})
@@ -76,10 +82,22 @@ func (s *Server) CRM() *CRM { return s.crm }
 // Faults is what goes wrong on demand.
 func (s *Server) Faults() *Faults { return s.faults }
 
-// Run works until ctx is done.
-func (s *Server) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+// Run delivers webhooks until ctx is done.
+func (s *Server) Run(ctx context.Context) error { return s.hooks.run(ctx) }
+
+// Settle waits until every webhook that was due is delivered, failed for good or lost. Run must be running.
+func (s *Server) Settle(ctx context.Context) error { return s.hooks.Settle(ctx) }
+
+// HookStats say what became of each webhook's events, by the number of the webhook.
+func (s *Server) HookStats() map[int64]HookStats { return s.hooks.Stats() }
+
+// caller is who asks for webhooks; serveAPI has looked at the token.
+func (s *Server) caller(r *http.Request) Caller {
+	by, _ := s.authenticate(r)
+	if by.oauth {
+		return Caller{UserID: by.userID, App: s.o.ClientID}
+	}
+	return Caller{UserID: by.userID}
 }
 
 // ServeHTTP answers as Pipedrive's API, OAuth server and, below /simulate, as the switchboard.
@@ -94,7 +112,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.serveAPI(told, r)
 	}
-	s.o.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "query", r.URL.RawQuery, "status", told.status, "took", time.Since(started))
+	params := r.URL.Query()
+	params.Del("api_token") // the former way, which some still try
+	s.o.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "query", params.Encode(), "status", told.status, "took", time.Since(started))
 }
 
 // statusWriter remembers the status for the log.
@@ -144,6 +164,7 @@ type reply struct {
 	text   []byte // in place of body
 	html   bool
 	header map[string]string
+	serve  http.Handler // answers itself
 }
 
 func ok(data any) *reply {

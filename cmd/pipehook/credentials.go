@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/pipehook/pipehook/core/rotation"
+	"github.com/pipehook/pipehook/core/store"
+	"github.com/pipehook/pipehook/stages/authenticate"
+)
+
+func (a *app) pipelineNames() (all []string) {
+	for _, p := range a.conf.Load().Pipelines {
+		all = append(all, p.Name)
+	}
+	return all
+}
+
+// judgeCredential asks what rotations say of a credential.
+func (a *app) judgeCredential(pipeline, username, password string, configured bool) authenticate.Judgement {
+	switch a.rotation.Judge(context.Background(), pipeline, username, password, configured) {
+	case rotation.Good:
+		return authenticate.Good
+	case rotation.Retired:
+		return authenticate.Retired
+	default:
+		return authenticate.AsConfigured
+	}
+}
+
+// stillGood refuses the configured password when a rotation has replaced it: what would be made with it would
+// soon be refused. When the store can't be asked nobody knows of a rotation.
+func (r *registrar) stillGood(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	reader, err := store.OpenReader(ctx, storeURL(r.conf))
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = reader.Close() }()
+	st, err := rotation.Load(ctx, reader, r.pipeline.Name)
+	if err != nil || !st.Replaces(rotation.Credential{Username: r.basic.Username, Password: r.basic.Password}) {
+		return nil
+	}
+	return usagef("set "+r.passwordPlace()+" to the new one; pipehook webhooks rotate --status", "the configured password was changed by webhooks rotate on %s and is about to be refused", st.StartedAt.Local().Format(time.DateTime))
+}
+
+// passwordPlace is what has to be set for another password.
+func (r *registrar) passwordPlace() string {
+	if v, ok := r.conf.Variable(r.basicKey + ".password"); ok {
+		return v.Name
+	}
+	return r.basicKey + ".password in " + r.conf.Path
+}
+
+// configured are the credentials that the configuration has.
+func (r *registrar) configured() []rotation.Credential {
+	all := []rotation.Credential{{Username: r.basic.Username, Password: r.basic.Password}}
+	if r.basic.PreviousPassword != "" {
+		name := r.basic.PreviousUsername
+		if name == "" {
+			name = r.basic.Username
+		}
+		all = append(all, rotation.Credential{Username: name, Password: r.basic.PreviousPassword})
+	}
+	return all
+}

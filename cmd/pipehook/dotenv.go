@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/joho/godotenv"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// setDotenv gives a variable of a .env another value and leaves every other line as it is. The file is replaced
+// as a whole, and only its owner can read it.
+func setDotenv(path, name string, value core.Secret) error {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	renewed, err := withVariable(string(text), name, string(value))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".env-*") // readable by its owner only
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(renewed)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// withVariable changes the last line that sets the variable, which is the one that counts.
+func withVariable(text, name, value string) (string, error) {
+	before, err := godotenv.Unmarshal(text)
+	if err != nil {
+		return "", errors.New("a line is not of the form NAME=value") // the parser's error repeats the line
+	}
+	lines := regexp.MustCompile(`(?m)^([ \t]*(?:export[ \t]+)?`+regexp.QuoteMeta(name)+`[ \t]*[=:][ \t]*)(.*)$`).FindAllStringSubmatchIndex(text, -1)
+	if lines == nil {
+		return "", fmt.Errorf("there is no line of %s", name)
+	}
+	at := lines[len(lines)-1]
+	rest := strings.TrimRight(text[at[4]:at[5]], "\r")
+	renewed := text[:at[4]] + "'" + value + "'" + text[at[4]+len(rest):]
+	before[name] = value
+	after, err := godotenv.Unmarshal(renewed)
+	if err != nil || !maps.Equal(before, after) { // a value of several lines, or one that can't be written so
+		return "", fmt.Errorf("the line of %s can't be changed safely: change it by hand", name)
+	}
+	return renewed, nil
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
+)
+
+// fieldsJSON is what fields list prints with --json.
+type fieldsJSON struct {
+	File   string      `json:"file"`
+	Pulled *time.Time  `json:"pulled,omitempty"`
+	Fields []fieldJSON `json:"fields"`
+}
+
+type fieldJSON struct {
+	Object string `json:"object"`
+	shape.Field
+}
+
+func (c *cli) pipedriveFieldsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "fields", Short: "The definitions of the account's fields, by which custom fields have names"}
+	cmd.AddCommand(c.pipedriveFieldsListCommand())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+func (c *cli) pipedriveFieldsListCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "list [OBJECT]", Short: "List custom fields by name", Args: cobra.MaximumNArgs(1),
+		Long:    "List the custom fields that pipedrive.fields.json defines, with the names that event.fields,\nchanged and where know them by. Nobody is asked for anything.",
+		Example: "  pipehook pipedrive fields list deal",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			conf, err := c.load(nil)
+			if err != nil {
+				return err
+			}
+			path := beside(conf, conf.Pipedrive.Fields)
+			if err := definitions.look(); err != nil {
+				return &hinted{fmt.Errorf("%s: %w", path, err), "restore the file"}
+			}
+			f := definitions.fields()
+			if f == nil {
+				return &hinted{fmt.Errorf("there is no %s", path), "write it, or take it from another of the account's projects"}
+			}
+			objects := f.Objects()
+			if len(args) == 1 {
+				objects = args
+			}
+			return c.printFields(path, f, objects, all)
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "built-in fields too")
+	return cmd
+}
+
+func (c *cli) printFields(path string, f *shape.Fields, objects []string, all bool) error {
+	out := fieldsJSON{File: path, Fields: []fieldJSON{}}
+	if at := f.Pulled(); !at.IsZero() {
+		out.Pulled = &at
+	}
+	for _, object := range objects {
+		for _, field := range f.Of(object) {
+			if field.Custom || all {
+				out.Fields = append(out.Fields, fieldJSON{object, field})
+			}
+		}
+	}
+	if c.json {
+		return c.printJSON(out)
+	}
+	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "OBJECT\tNAME\tTYPE\tLABEL\tKEY")
+	for _, field := range out.Fields {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", plain(field.Object), plain(field.Name), plain(field.Type), plain(field.Label), plain(field.Key))
+	}
+	return w.Flush()
+}

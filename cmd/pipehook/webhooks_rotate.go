@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/pipedrive/hooks"
+	"github.com/pipehook/pipehook/core/rotation"
+	"github.com/pipehook/pipehook/core/store"
+)
+
+const rotateHelp = `Give the webhooks that come here another password of HTTP Basic, without refusing one of them.
+
+The new password is made at random, or comes from --auth-pass-file or --prompt. The servers learn its salted
+hash from the store and take both; then each webhook is made anew with it and the old one deleted. Once the new
+password was used the old one is refused, four minutes later, when the last retry of an old webhook is over.
+
+Where the configuration has the password from .env it is written there; else it is shown once, on the terminal
+only. When something fails in the middle, both stay good: run it again.`
+
+// leastPassword is how long a password is that a fast hash protects.
+const leastPassword = 16
+
+// knownWithin is how long a server has to take notice of a rotation.
+const knownWithin = 15 * time.Second
+
+type rotateFlags struct {
+	status, prompt, yes bool
+	authPassFile        string
+}
+
+func (c *cli) webhooksRotateCommand() *cobra.Command {
+	var f rotateFlags
+	cmd := &cobra.Command{
+		Use: "rotate", Short: "Change the password of the webhooks that come here", Args: cobra.NoArgs, Long: rotateHelp,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			r, err := c.registrar(!f.status)
+			if err != nil {
+				return err
+			}
+			if r.basic == nil {
+				return usagef("give an authenticate stage basic = { username = …, password = … }", "the pipeline asks for no HTTP Basic, so there is no password to change")
+			}
+			m, err := store.OpenManager(cmd.Context(), storeURL(r.conf))
+			if err != nil {
+				return err
+			}
+			defer func() { err = joinClose(err, m.Close) }()
+			st, err := rotation.Load(cmd.Context(), m, r.pipeline.Name)
+			if err != nil {
+				return err
+			}
+			if f.status {
+				return c.printRotation(r, st)
+			}
+			return c.rotate(cmd.Context(), r, m, st, f)
+		},
+	}
+	cmd.Flags().BoolVar(&f.status, "status", false, "only say which password is in use, and when the old one was last used")
+	cmd.Flags().BoolVar(&f.prompt, "prompt", false, "ask for the new password instead of making one")
+	cmd.Flags().StringVar(&f.authPassFile, "auth-pass-file", "", "a file that holds the new password")
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	return cmd
+}
+
+// turn is one run of rotate.
+type turn struct {
+	*registrar
+	states   rotation.States
+	rotation rotation.Rotation
+	password core.Secret
+	shown    bool // the password must be shown, as nobody else knows it
+}
+
+func (c *cli) rotate(ctx context.Context, r *registrar, s rotation.States, st *rotation.Status, f rotateFlags) error {
+	has, err := r.webhooks(ctx)
+	if err != nil {
+		return err
+	}
+	has = slices.DeleteFunc(has, func(h hooks.Webhook) bool { return !r.ours(h.URL) || h.Type == "automation" })
+	if len(has) == 0 {
+		return usagef("pipehook webhooks create --auto-config", "no webhook of the account comes to this pipeline, so nothing would use a new password")
+	}
+	t := &turn{registrar: r, states: s}
+	if err := c.choosePassword(ctx, t, st, f); err != nil {
+		return err
+	}
+	t.rotation.Waiting = nil
+	for _, h := range has {
+		if !slices.Contains(t.rotation.Made, h.ID) {
+			t.rotation.Waiting = append(t.rotation.Waiting, h.ID)
+		}
+	}
+	sure, err := c.confirm(ctx, f.yes, fmt.Sprintf("make %s anew with another password", count(len(t.rotation.Waiting), "webhook")))
+	if err != nil || !sure {
+		return declined(err)
+	}
+	if err := t.save(ctx); err != nil {
+		return fmt.Errorf("nothing was changed: %w", err)
+	}
+	if err := c.awaitServers(ctx, t); err != nil {
+		return err
+	}
+	if err := c.handOut(t); err != nil {
+		return &hinted{fmt.Errorf("no webhook was changed: the new password could not be handed out: %w", err), "pipehook webhooks rotate"}
+	}
+	if err := t.replaceAll(ctx, has); err != nil {
+		return &hinted{fmt.Errorf("%w; made anew: %v, still with the old password: %v; both passwords are good", err, t.rotation.Made, t.rotation.Waiting), "set " + r.passwordPlace() + " to the new password where it is not, then: pipehook webhooks rotate"}
+	}
+	return c.printRotated(t)
+}
+
+func (t *turn) save(ctx context.Context) error {
+	return t.rotation.Save(ctx, t.states, t.pipeline.Name)
+}
+
+// choosePassword goes on with a rotation that was not finished when its password is at hand, else begins one.
+func (c *cli) choosePassword(ctx context.Context, t *turn, st *rotation.Status, f rotateFlags) (err error) {
+	configured := t.configured()
+	open := st != nil && st.ReplacedAt.IsZero()
+	switch {
+	case f.authPassFile != "" && f.prompt:
+		return usagef("", "give --auth-pass-file or --prompt, not both")
+	case f.authPassFile != "":
+		t.password, err = passwordFile(f.authPassFile)
+	case f.prompt && c.asker() == nil:
+		return usagef("pipehook webhooks rotate --auth-pass-file FILE", "there is no terminal to ask at")
+	case f.prompt:
+		t.password, err = c.asker().secret(ctx, "new password of HTTP Basic")
+	case open && st.New.Is(configured[0].Username, string(configured[0].Password)):
+		t.password = configured[0].Password
+	default:
+		t.password, t.shown = core.Secret(rand.Text()+rand.Text()), true
+	}
+	if err != nil {
+		return err
+	}
+	if len(t.password) < leastPassword {
+		return usagef("leave it out, and one is made at random", "the password is shorter than %d characters", leastPassword)
+	}
+	if v, ok := t.conf.Variable(t.basicKey + ".password"); t.shown && !(ok && v.Dotenv) && !terminal(c.stderr) {
+		return usagef("pipehook webhooks rotate --auth-pass-file FILE", "the new password can't be written to %s, and there is no terminal to show it on", t.passwordPlace())
+	}
+	if open && st.New.Is(t.basic.Username, string(t.password)) {
+		t.rotation, t.shown = st.Rotation, false
+		fmt.Fprintf(c.stderr, "going on with the change that began %s\n", st.StartedAt.Local().Format(time.DateTime))
+		return nil
+	}
+	if st != nil && st.New.Is(t.basic.Username, string(t.password)) || slices.ContainsFunc(configured, func(one rotation.Credential) bool { return one.Password == t.password }) {
+		return usagef("", "the new password is the one in use")
+	}
+	t.rotation = st.Begin(t.basic.Username, t.password, configured, time.Now())
+	return nil
+}
+
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}
+
+// awaitServers waits until the servers take the new password: before that Pipedrive must not send it.
+func (c *cli) awaitServers(ctx context.Context, t *turn) error {
+	fmt.Fprintln(c.stderr, "waiting until the servers take the new password…")
+	within, cancel := context.WithTimeout(ctx, knownWithin)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st, err := rotation.Load(within, t.states, t.pipeline.Name)
+		if err == nil && st != nil && st.ID == t.rotation.ID && !st.Known.IsZero() {
+			break
+		}
+		select {
+		case <-within.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return &hinted{errors.Join(errors.New("no server has taken notice of the new password, so nothing was changed at Pipedrive; the old one is good"), err), "start pipehook serve with this configuration, then: pipehook webhooks rotate"}
+		case <-tick.C:
+		}
+	}
+	if !sharedStore(t.conf) {
+		return nil
+	}
+	select { // the other replicas look as often
+	case <-time.After(2 * rotation.Every):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// handOut puts the new password where the configuration has it from, or shows it.
+func (c *cli) handOut(t *turn) error {
+	if t.password == t.basic.Password {
+		return nil // it is there, from the time before
+	}
+	if v, ok := t.conf.Variable(t.basicKey + ".password"); ok && v.Dotenv {
+		if err := setDotenv(beside(t.conf, ".env"), v.Name, t.password); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.stderr, "%s in .env has the new password\n", v.Name)
+		return nil
+	}
+	fmt.Fprintf(c.stderr, "set %s to the new password and reload\n", t.passwordPlace())
+	if t.shown {
+		fmt.Fprintf(c.stderr, "it is shown this once: %s\n", string(t.password))
+	}
+	return nil
+}
+
+// replaceAll makes each webhook anew before it deletes the old one, and keeps how far it has come.
+func (t *turn) replaceAll(ctx context.Context, has []hooks.Webhook) error {
+	for _, h := range has {
+		if !slices.Contains(t.rotation.Waiting, h.ID) {
+			continue
+		}
+		w := hooks.Wanted{Event: h.Event, Name: h.Name, URL: h.URL, Version: h.Version, User: h.User, AuthUser: t.basic.Username}
+		made, err := t.register(ctx, w, t.password)
+		if err != nil {
+			return fmt.Errorf("webhook %d was not made anew: %w", h.ID, err)
+		}
+		t.rotation.Made = append(t.rotation.Made, made.ID)
+		if err := t.save(ctx); err != nil {
+			return fmt.Errorf("webhook %d was made in the place of %d, which is not kept: delete one of them: %w", made.ID, h.ID, err)
+		}
+		if err := t.remove(ctx, h.ID); err != nil {
+			return fmt.Errorf("webhook %d was made, but %d not deleted: %w", made.ID, h.ID, err)
+		}
+		t.rotation.Waiting = slices.DeleteFunc(t.rotation.Waiting, func(id int64) bool { return id == h.ID })
+	}
+	t.rotation.ReplacedAt = time.Now()
+	return t.save(ctx)
+}
+
+func (c *cli) printRotated(t *turn) error {
+	if c.json {
+		return c.printJSON(map[string]any{"made": t.rotation.Made, "startedAt": t.rotation.StartedAt.UTC(), "replacedAt": t.rotation.ReplacedAt.UTC()})
+	}
+	_, err := fmt.Fprintf(c.stdout, "%s made anew. The old password is refused %s after the new one was first used: pipehook webhooks rotate --status\n", count(len(t.rotation.Made), "webhook"), rotation.Grace)
+	return err
+}
+
+// rotationJSON is where a change stands, as --json prints it.
+type rotationJSON struct {
+	State      string  `json:"state"` // none, begun, known, replaced, used or retired
+	Configured string  `json:"configured,omitempty"`
+	StartedAt  string  `json:"startedAt,omitempty"`
+	Made       []int64 `json:"made,omitempty"`
+	Waiting    []int64 `json:"waiting,omitempty"`
+	ReplacedAt string  `json:"replacedAt,omitempty"`
+	NewUsedAt  string  `json:"newUsedAt,omitempty"`
+	OldUsedAt  string  `json:"oldUsedAt,omitempty"`
+	RetiredAt  string  `json:"retiredAt,omitempty"` // from when on the old one is refused
+}
+
+func (r *registrar) rotationView(st *rotation.Status, now time.Time) rotationJSON {
+	if st == nil {
+		return rotationJSON{State: "none"}
+	}
+	retired, sure := st.RetiredAt()
+	v := rotationJSON{
+		State: "begun", Configured: "another", StartedAt: momentText(st.StartedAt), Made: st.Made, Waiting: st.Waiting, ReplacedAt: momentText(st.ReplacedAt),
+		NewUsedAt: momentText(st.NewUsed), OldUsedAt: momentText(st.OldUsed), RetiredAt: momentText(retired),
+	}
+	switch {
+	case sure && now.After(retired):
+		v.State = "retired"
+	case sure:
+		v.State = "used"
+	case !st.ReplacedAt.IsZero():
+		v.State = "replaced"
+	case !st.Known.IsZero():
+		v.State = "known"
+	}
+	one := r.configured()[0]
+	switch {
+	case st.New.Is(one.Username, string(one.Password)):
+		v.Configured = "new"
+	case st.Replaces(one):
+		v.Configured = "old"
+	}
+	return v
+}
+
+var rotationStates = map[string]string{
+	"none":     "the password was never changed by pipehook; the configured one is good",
+	"begun":    "begun, and no server knows it; nothing was changed at Pipedrive",
+	"known":    "begun; both passwords are good, and not all webhooks have the new one: pipehook webhooks rotate goes on",
+	"replaced": "all webhooks have the new password, and none has come yet; both are good",
+	"used":     "the new password is in use; the old one is good for retries still",
+	"retired":  "the new password is in use; the old one is refused",
+}
+
+func (c *cli) printRotation(r *registrar, st *rotation.Status) error {
+	v := r.rotationView(st, time.Now())
+	if c.json {
+		return c.printJSON(v)
+	}
+	fmt.Fprintf(c.stdout, "pipeline %s: %s\n", r.pipeline.Name, rotationStates[v.State])
+	for _, line := range []struct{ name, at string }{{"begun", v.StartedAt}, {"replaced", v.ReplacedAt}, {"new first used", v.NewUsedAt}, {"old last used", v.OldUsedAt}, {"old refused from", v.RetiredAt}} {
+		if line.at != "" {
+			fmt.Fprintf(c.stdout, "  %-17s %s\n", line.name, clockText(line.at))
+		}
+	}
+	if v.Configured == "old" {
+		fmt.Fprintf(c.stdout, "the configuration has the old password still: set %s to the new one\n", r.passwordPlace())
+	}
+	return nil
+}
