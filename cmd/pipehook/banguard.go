@@ -18,6 +18,7 @@ const pipedriveSource = "pipedrive"
 func (a *app) guard(conf *config.Config) *watch.Watch {
 	w := watch.New(watch.Options{
 		States: a.store, Every: conf.Pipedrive.Watch.Every, Quiet: conf.Pipedrive.Watch.Quiet, Log: a.log, Now: time.Now,
+		OnGap: a.reconciling.gap,
 	})
 	a.metrics.Pipedrive(func() map[string]telemetry.PipedriveFlow {
 		flows := map[string]telemetry.PipedriveFlow{}

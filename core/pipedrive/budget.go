@@ -196,6 +196,13 @@ func (b *budget) wait(background bool) time.Duration {
 	return wait
 }
 
+// blockedFor is how long all traffic is still refused.
+func (b *budget) blockedFor() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.blockedTill.Sub(b.now())
+}
+
 // state is for people to look at.
 func (b *budget) state() BudgetState {
 	b.mu.Lock()

@@ -45,8 +45,10 @@ func (b *budget) learn(now time.Time, v *verdict) {
 	b.day.learn(now, v)
 	switch {
 	case v.Blocked:
-		b.blockedTill = later(b.blockedTill, now.Add(min(firstBlock<<min(b.blocks, 4), mostBlock)))
-		b.blocks++
+		if !now.Before(b.blockedTill) { // not once more for what was under way
+			b.blockedTill = now.Add(min(firstBlock<<min(b.blocks, 4), mostBlock))
+			b.blocks++
+		}
 	case v.Status == http.StatusTooManyRequests:
 		b.pausedTill = later(b.pausedTill, now.Add(b.pause(now, v.Header)))
 		b.pauses++

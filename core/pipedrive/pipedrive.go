@@ -67,6 +67,9 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{base: base, auth: o.Auth, log: o.Log, now: o.Now, agent: o.UserAgent, retries: o.Retries, timeout: o.Timeout}
 	c.defaults()
+	if u, err := url.Parse(base); err == nil && u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback() {
+		c.log.Warn("Pipedrive's API is asked without TLS: anybody on the way can read the token", "host", u.Host)
+	}
 	c.budget = newBudget(o.Budget, c.now)
 	c.http = &http.Client{Transport: o.HTTP, CheckRedirect: stayHome}
 	if o.HTTP == nil {

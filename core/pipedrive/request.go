@@ -112,6 +112,10 @@ func (c *Client) try(ctx context.Context, r *Request, body []byte, renewed *bool
 	if !ok {
 		return nil, false, c.isOpen()
 	}
+	if e.Reason == Blocked {
+		e.RetryAfter = c.budget.blockedFor()
+		c.log.Warn("Pipedrive answers with a page in place of the API; nothing is asked for a while", "for", e.RetryAfter.Round(time.Second))
+	}
 	if again, ok := c.auth.(renewer); ok && e.Reason == Unauthorized && e.Status != 0 && !*renewed {
 		*renewed = true
 		other, err := again.renew(ctx, request)
@@ -168,8 +172,6 @@ func (c *Client) judge(e *Error, response *http.Response, said *verdict) *Error 
 	switch e.Reason {
 	case Blocked:
 		said.Blocked = true
-		e.RetryAfter = firstBlock
-		c.log.Warn("Pipedrive answers with a page in place of the API; nothing is asked for a while", "for", firstBlock)
 	case RateLimited:
 		e.RetryAfter = retryAfter(now, response.Header)
 		if e.RetryAfter == 0 {

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand"
 	"slices"
@@ -25,7 +26,8 @@ type Tally struct {
 
 var worked = []string{"organization", "person", "deal", "lead", "activity", "note", "product", "deal_product", "project", "task"}
 
-// Act does n random things to random records. The same r does the same to the same records.
+// Act does n random things to random records. The same r does the same to the same records, if nobody else works on
+// them; else some of the n may come to nothing.
 func (c *CRM) Act(r *rand.Rand, n int, mix Mix) (Tally, error) {
 	a := c.actor(r, mix)
 	var done Tally
@@ -69,19 +71,27 @@ func (a *actor) step(done *Tally) error {
 	other, second := a.any(object)
 	switch {
 	case !there || roll < create:
-		done.Created++
-		return a.create(object, by)
+		return count(&done.Created, a.create(object, by))
 	case roll < create+a.mix.Update:
-		done.Updated++
 		_, err := a.c.Update(object, id, a.edit(object, id), by)
-		return err
+		return count(&done.Updated, err)
 	case roll < create+a.mix.Update+a.mix.Merge && mergeable(object) && second && other != id:
-		done.Merged++
 		_, err := a.c.Merge(object, id, other, by)
-		return err
+		return count(&done.Merged, err)
 	}
-	done.Deleted++
-	return a.c.Delete(object, id, by)
+	return count(&done.Deleted, a.c.Delete(object, id, by))
+}
+
+// count counts what went well. What failed because somebody else deleted the record in between, or one that it refers
+// to, is nobody's fault.
+func count(n *int, err error) error {
+	if _, refused := errors.AsType[*invalidError](err); refused || errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		*n++
+	}
+	return err
 }
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.Intn(len(list))] }

@@ -34,3 +34,29 @@ func BenchmarkFill(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/10_000, "ns/record")
 }
+
+func BenchmarkPageThroughAll(b *testing.B) {
+	c := New(Options{}).CRM()
+	for i := range 100_000 {
+		if _, err := c.Create("person", Record{"name": "A", "org_id": nil, "visible_to": i % 7}, By{Quiet: true}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, order := range []string{"id", "update_time"} {
+		b.Run(order, func(b *testing.B) {
+			for b.Loop() {
+				n := 0
+				for q := (query{object: "person", sort: order, limit: 500}); ; {
+					recs, next := c.page(q)
+					n += len(recs)
+					if q.after = next; next == nil {
+						break
+					}
+				}
+				if n != 100_000 {
+					b.Fatal(n)
+				}
+			}
+		})
+	}
+}

@@ -468,7 +468,7 @@ func TestTheSameSeedDoesTheSame(t *testing.T) {
 		s := simulate.New(simulate.Options{Seed: 5, Now: func() time.Time { return now }})
 		fill(t, s, 300)
 		tally, err := s.CRM().Act(rand.New(rand.NewSource(7)), 500, simulate.Mix{})
-		if err != nil || tally.Merged == 0 || tally.Deleted == 0 {
+		if err != nil || tally.Merged == 0 || tally.Created+tally.Updated+tally.Merged+tally.Deleted != 500 {
 			t.Fatal(tally, err)
 		}
 		all := map[string]any{}
@@ -479,7 +479,7 @@ func TestTheSameSeedDoesTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(out)
+		return fmt.Sprint(tally, string(out))
 	}
 	if a, b := text(), text(); a != b {
 		t.Error("two runs differ")

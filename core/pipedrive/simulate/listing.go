@@ -123,7 +123,8 @@ func (c *call) pagePart(e endpoint, q *query) error {
 	}
 	name, direction := params.Get("sort_by"), params.Get("sort_direction")
 	if e.version == 1 {
-		name, direction, _ = strings.Cut(params.Get("sort"), " ")
+		first, _, _ := strings.Cut(params.Get("sort"), ",") // the first key decides here
+		name, direction, _ = strings.Cut(strings.TrimSpace(first), " ")
 	}
 	if name != "" && !slices.Contains(e.sorts, name) {
 		return invalidf("sort_by: must be one of %s", strings.Join(e.sorts, ", "))

@@ -112,7 +112,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.serveAPI(told, r)
 	}
-	s.o.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "query", r.URL.RawQuery, "status", told.status, "took", time.Since(started))
+	params := r.URL.Query()
+	params.Del("api_token") // the former way, which some still try
+	s.o.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "query", params.Encode(), "status", told.status, "took", time.Since(started))
 }
 
 // statusWriter remembers the status for the log.

@@ -1,0 +1,227 @@
+package pipedrive_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/pipedrive"
+)
+
+// states are kept in memory.
+type states struct {
+	mu sync.Mutex
+	m  map[string][]byte
+}
+
+func (s *states) State(_ context.Context, name string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m[name], nil
+}
+
+func (s *states) SetState(_ context.Context, name string, value []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.m[name] = value
+	return nil
+}
+
+// app is a token server, an API that takes its newest token, and an app that is registered there.
+type app struct {
+	*httptest.Server
+	states  *states
+	renewed atomic.Int32
+	access  atomic.Int32
+	expires int
+	revoked atomic.Bool
+}
+
+func newApp(t *testing.T) *app {
+	a := &app{states: &states{m: map[string][]byte{}}, expires: 3600}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /oauth/token", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		id, password, _ := r.BasicAuth()
+		good := id == "app" && password == "client-secret" && !a.revoked.Load() &&
+			(r.FormValue("code") == "the-code" || r.FormValue("refresh_token") == "the-refresh")
+		if !good {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"success":false,"message":"Invalid grant: refresh_token is invalid the-refresh"}`)
+			return
+		}
+		if r.FormValue("grant_type") == "refresh_token" {
+			a.renewed.Add(1)
+		}
+		fmt.Fprintf(w, `{"access_token":"access-%d","token_type":"Bearer","expires_in":%d,"refresh_token":"the-refresh","scope":"base,admin","api_domain":%q}`, a.access.Add(1), a.expires, a.URL)
+	})
+	mux.HandleFunc("POST /oauth/revoke", func(_ http.ResponseWriter, r *http.Request) { a.revoked.Store(r.FormValue("token") == "the-refresh") })
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != fmt.Sprintf("Bearer access-%d", a.access.Load()) {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"success":false,"error":"unauthorized access"}`)
+			return
+		}
+		fmt.Fprint(w, good)
+	})
+	a.Server = httptest.NewServer(mux)
+	t.Cleanup(a.Close)
+	return a
+}
+
+func (a *app) authorizer(t *testing.T) *pipedrive.OAuthAuthorizer {
+	t.Helper()
+	keeper, err := pipedrive.NewSealedKeeper(a.states, "client-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return pipedrive.OAuth(pipedrive.OAuthOptions{
+		ClientID: "app", ClientSecret: "client-secret", Server: a.URL, RedirectURL: "https://hooks.example.com/pipedrive/callback", Keeper: keeper, HTTP: transport,
+	})
+}
+
+func (a *app) client(t *testing.T, auth pipedrive.Authorizer) *pipedrive.Client {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	c, err := pipedrive.New(pipedrive.Options{Auth: auth, HTTP: transport, Budget: pipedrive.BudgetOptions{Burst: 1000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestAnAppIsConnectedAndDisconnected(t *testing.T) {
+	a := newApp(t)
+	auth := a.authorizer(t)
+	failure(t, get(a.client(t, auth)), pipedrive.Disconnected)
+	at, err := url.Parse(auth.AuthURL("the-state"))
+	if err != nil || at.Query().Get("state") != "the-state" || at.Query().Get("client_id") != "app" || at.Path != "/oauth/authorize" {
+		t.Errorf("got %v, %v", at, err)
+	}
+	tokens, err := auth.Exchange(t.Context(), "the-code")
+	if err != nil || tokens.Scope != "base,admin" || tokens.APIDomain != a.URL {
+		t.Fatalf("got %v, %v", tokens, err)
+	}
+	if kept := string(a.states.m["pipedrive.tokens"]); strings.Contains(kept, "access-1") || !strings.HasPrefix(kept, "pipehook-sealed-1.") {
+		t.Errorf("the tokens are kept as %q", kept)
+	}
+	again := a.authorizer(t) // another process
+	if err := get(a.client(t, again)); err != nil {
+		t.Error(err)
+	}
+	if err := again.Revoke(t.Context()); err != nil || !a.revoked.Load() {
+		t.Errorf("got %v, revoked %v", err, a.revoked.Load())
+	}
+	failure(t, get(a.client(t, again)), pipedrive.Disconnected)
+}
+
+func TestOneOfManyGoroutinesRenewsTheToken(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		expires int
+		refuse  bool
+	}{{"that has ended", 1, false}, {"that is refused", 3600, true}} {
+		t.Run(test.name, func(t *testing.T) {
+			a := newApp(t)
+			a.expires = test.expires
+			auth := a.authorizer(t)
+			if _, err := auth.Exchange(t.Context(), "the-code"); err != nil {
+				t.Fatal(err)
+			}
+			a.expires = 3600
+			if test.refuse {
+				a.access.Add(1)
+			}
+			c := a.client(t, auth)
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() {
+					if err := get(c); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			if got := a.renewed.Load(); got != 1 {
+				t.Errorf("got %d renewals, want 1", got)
+			}
+		})
+	}
+}
+
+func TestTokensThatWereTakenBackAskToConnectAgain(t *testing.T) {
+	a := newApp(t)
+	a.expires = 1
+	auth := a.authorizer(t)
+	if _, err := auth.Exchange(t.Context(), "the-code"); err != nil {
+		t.Fatal(err)
+	}
+	a.revoked.Store(true)
+	e := failure(t, get(a.client(t, auth)), pipedrive.Disconnected)
+	if text := e.Error(); strings.Contains(text, "the-refresh") || !strings.Contains(text, "pipehook pipedrive connect") {
+		t.Errorf("got %q", text)
+	}
+}
+
+func TestSealedTextOpensOnlyUnchangedAndWithItsSecret(t *testing.T) {
+	seal := func(secret core.Secret, purpose string) *pipedrive.Sealer {
+		s, err := pipedrive.NewSealer(secret, purpose)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := seal("one", "tokens")
+	text := s.Seal([]byte("plain"))
+	if plain, err := s.Open(text); err != nil || string(plain) != "plain" {
+		t.Fatalf("got %q, %v", plain, err)
+	}
+	for i := range text {
+		changed := append([]byte(nil), text...)
+		changed[i] ^= 1
+		if _, err := s.Open(changed); err == nil {
+			t.Fatalf("it opens with byte %d changed", i)
+		}
+	}
+	for _, other := range []*pipedrive.Sealer{seal("two", "tokens"), seal("one", "other")} {
+		if _, err := other.Open(text); err == nil {
+			t.Error("another key opens it")
+		}
+	}
+	if _, err := pipedrive.NewSealer("", "tokens"); err == nil {
+		t.Error("it seals without a secret")
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	for _, body := range []string{good, `{"success":false,"error":{"a":["b"]}}`, `{"data":[{"id":"x"}],"additional_data":{"pagination":{"more_items_in_collection":true}}}`, "<html>", ""} {
+		f.Add(200, body)
+		f.Add(403, body)
+	}
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 200 || status > 599 {
+			t.Skip()
+		}
+		n := 0
+		c := client(&testing.T{}, func(*http.Request) (*http.Response, error) { return reply(status, body) }, once)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for _, err := range c.Pages(ctx, pipedrive.List{Path: "/api/v1/webhooks"}) {
+			if n++; err != nil && len(err.Error()) > 2000 {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
+		}
+		_, _ = c.Webhooks(ctx)
+	})
+}
