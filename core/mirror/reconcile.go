@@ -110,6 +110,9 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 			l := &look{comparison: run, object: object}
 			done := l.run(ctx)
 			report.Objects = append(report.Objects, done)
+			if object.Name == "deal" && done.err != nil {
+				run.dealsBy = true // those that were not listed are the next time, and then their parts are looked at
+			}
 			if done.err != nil && hopeless(ctx, done.err) {
 				break
 			}
@@ -153,9 +156,23 @@ func (l *look) run(ctx context.Context) ReconciledObject {
 	l.done = ReconciledObject{Object: l.object.Name}
 	if l.done.err = l.compare(ctx); l.done.err != nil {
 		l.done.Error = l.done.err.Error()
+		l.broken(ctx)
 	}
 	l.done.Calls, l.done.TookMS = l.calls.Load()-calls, l.now().Sub(began).Milliseconds()
 	return l.done
+}
+
+// broken has all parts of deals looked at the next time that it is due: which deals changed is not known any more by then.
+func (l *look) broken(ctx context.Context) {
+	if l.object.Parent != "deal" || l.o.DryRun || l.base.Cursor.IsZero() {
+		return
+	}
+	var kept base
+	err := l.m.load(ctx, baseName(l.object.Name), &kept)
+	if kept.Swept = (time.Time{}); err == nil {
+		err = l.m.save(ctx, baseName(l.object.Name), kept)
+	}
+	l.done.err = errors.Join(l.done.err, err)
 }
 
 func (l *look) compare(ctx context.Context) error {

@@ -442,3 +442,42 @@ func TestADryRunChangesNothing(t *testing.T) {
 		t.Errorf("got %+v", done)
 	}
 }
+
+func TestPartsOfDealsAreLookedAtWhereTheirDealsChanged(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "deal", "deal_product")
+	for id := range 300 {
+		text := strconv.Itoa(id + 1)
+		d.put("deal", text, noon.Add(-time.Hour), map[string]any{"title": "a", "status": "open"})
+		d.put("deal_product", text, noon.Add(-time.Hour), map[string]any{"deal_id": jsonNumber(text), "quantity": 1})
+	}
+	d.run(t)
+	d.later(time.Hour)
+	changed := d.now.Add(-10 * time.Minute)
+	d.put("deal", "7", changed, nil)
+	d.put("deal_product", "7", changed, map[string]any{"quantity": 2})
+	report, err := d.m.Reconcile(t.Context(), d.account, d.o)
+	if err != nil || report.Failed() != nil {
+		t.Fatal(err, report.Failed())
+	}
+	if parts := report.Objects[1]; parts.Submitted != 1 || parts.Calls != 1 {
+		t.Errorf("got %+v", parts)
+	}
+	if got := d.types(t); !sameTexts(got, "updated.deal 7", "updated.deal_product 7") {
+		t.Errorf("the events are %v", got)
+	}
+}
+
+func TestAThousandChangesCostTwoLists(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	for id := range 3000 {
+		d.put("person", strconv.Itoa(id+1), noon.Add(-time.Hour), map[string]any{"name": "old"})
+	}
+	d.run(t)
+	d.later(time.Hour)
+	for id := range 1000 {
+		d.put("person", strconv.Itoa(id+1), d.now.Add(-10*time.Minute), map[string]any{"name": "new"})
+	}
+	if done := d.run(t); done.Submitted != 1000 || done.Calls != 2 {
+		t.Errorf("got %+v", done)
+	}
+}

@@ -123,8 +123,8 @@ func TestWhatTheStandInDidInSilenceIsFound(t *testing.T) {
 }
 
 func TestAFillOfManyRecordsOutlivesWhatGoesWrong(t *testing.T) {
-	if testing.Short() {
-		t.Skip("100,000 records")
+	if testing.Short() || raceOn {
+		t.Skip("100,000 records take long")
 	}
 	s := newStandIn(t, testdb.SQLite(t), "person")
 	const all = 100_000
