@@ -49,6 +49,7 @@ type app struct {
 	chains      *chainScripts
 	plugins     *pluginSet
 	tables      *localTables
+	account     *accountClient
 	reconciling *reconciling
 	metrics     *telemetry.Metrics
 	reloads     *telemetry.Reloads
@@ -129,6 +130,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		return nil, err
 	}
 	a.effects.kv = a.store // what plugins ask for at their start
+	a.account = &accountClient{states: a.store, log: a.log}
 	if err := a.openPlugins(ctx, conf, bare.plugins, p); err != nil {
 		return nil, err
 	}

@@ -7,25 +7,12 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core/config"
-	"github.com/pipehook/pipehook/core/pipedrive"
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
 // fieldsAPI tells the definitions of an account's fields.
 type fieldsAPI interface {
 	Fields(ctx context.Context) (*shape.Fields, error)
-}
-
-// openFieldsAPI is the account of a configuration.
-func openFieldsAPI(conf *config.Config, log *slog.Logger) (fieldsAPI, error) {
-	p := &conf.Pipedrive
-	if p.Address() == "" || p.APIToken == "" {
-		return nil, usagef("set pipedrive.company and pipedrive.api_token", "%s does not say how Pipedrive's API is reached", conf.Path)
-	}
-	return pipedrive.New(pipedrive.Options{
-		BaseURL: p.Address(), Auth: pipedrive.Token(p.APIToken), UserAgent: "pipehook/" + currentVersion(), Log: log,
-		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
-	})
 }
 
 // pullFields asks for the definitions and writes them into the configuration's file. Names that the file
@@ -52,7 +39,7 @@ const pullAgain = 5 * time.Minute
 // goes on without the field's name.
 type fieldsKeeper struct {
 	conf    func() *config.Config
-	open    func(conf *config.Config, log *slog.Logger) (fieldsAPI, error)
+	open    func(conf *config.Config) (fieldsAPI, error)
 	unknown <-chan string
 	log     *slog.Logger
 	again   time.Duration
@@ -77,10 +64,10 @@ func (k *fieldsKeeper) Run(ctx context.Context) error {
 
 func (k *fieldsKeeper) pull(ctx context.Context, field string) {
 	conf := k.conf()
-	if conf.Pipedrive.APIToken == "" || conf.Pipedrive.Address() == "" {
+	if !conf.Pipedrive.Connected() {
 		return
 	}
-	api, err := k.open(conf, k.log)
+	api, err := k.open(conf)
 	if err == nil {
 		_, err = pullFields(ctx, api, conf, time.Now())
 	}

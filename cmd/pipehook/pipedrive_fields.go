@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -39,7 +38,7 @@ func (c *cli) pipedriveFieldsPullCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			api, err := openFieldsAPI(conf, slog.New(slog.DiscardHandler))
+			api, err := commandClient(conf)
 			if err != nil {
 				return err
 			}

@@ -70,7 +70,7 @@ func TestAnUnknownFieldHasTheDefinitionsPulledOnce(t *testing.T) {
 	path, api, unknown := beside(conf, "f.json"), &fakeFields{}, make(chan string, 1)
 	k := &fieldsKeeper{
 		conf: func() *config.Config { return conf }, unknown: unknown, log: slog.New(slog.DiscardHandler), again: time.Millisecond,
-		open: func(*config.Config, *slog.Logger) (fieldsAPI, error) { return api, nil },
+		open: func(*config.Config) (fieldsAPI, error) { return api, nil },
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/mirror"
-	"github.com/pipehook/pipehook/core/pipedrive"
 	"github.com/pipehook/pipehook/core/telemetry"
 )
 
@@ -20,11 +18,6 @@ type reconciling struct {
 	a        *app
 	metrics  *telemetry.Reconciles
 	schedule *mirror.Schedule
-
-	mu     sync.Mutex
-	terms  config.Pipedrive // that the client was made with
-	client *pipedrive.Client
-	me     pipedrive.Me
 }
 
 func newReconciling(a *app) *reconciling {
@@ -80,7 +73,7 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 	if err != nil {
 		return mirror.Report{}, err
 	}
-	client, me, err := r.account(ctx, conf)
+	client, me, err := r.a.account.whose(ctx, conf)
 	if err != nil {
 		return mirror.Report{}, err
 	}
@@ -104,26 +97,6 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 		return r.a.handler.Submit(ctx, ev)
 	}
 	return tables.Reconcile(ctx, client, o)
-}
-
-// account is the client, and who it speaks for: asked once for each token.
-func (r *reconciling) account(ctx context.Context, conf *config.Config) (*pipedrive.Client, pipedrive.Me, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p := &conf.Pipedrive
-	if r.client != nil && r.terms.APIToken == p.APIToken && r.terms.Address() == p.Address() && r.terms.Budget == p.Budget {
-		return r.client, r.me, nil
-	}
-	client, err := pipedriveClient(conf, r.a.log)
-	if err != nil {
-		return nil, pipedrive.Me{}, err
-	}
-	me, err := client.Me(ctx)
-	if err != nil {
-		return nil, pipedrive.Me{}, err
-	}
-	r.client, r.me, r.terms = client, me, *p
-	return client, me, nil
 }
 
 // reconcilePipeline is the pipeline that events of comparisons walk.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/mirror"
-	"github.com/pipehook/pipehook/core/pipedrive"
 )
 
 // sinceTime is a flag for a moment: a date, a time, or how long ago it was.
@@ -69,7 +67,7 @@ func (c *cli) syncCommand() *cobra.Command {
 }
 
 func (c *cli) sync(ctx context.Context, conf *config.Config, o mirror.FillOptions) (err error) {
-	client, err := pipedriveClient(conf, slog.New(slog.DiscardHandler))
+	client, err := commandClient(conf)
 	if err != nil {
 		return err
 	}
@@ -119,16 +117,4 @@ func keepsTables(conf *config.Config) error {
 		return nil
 	}
 	return usagef(`add a [[listener]] with name = "mirror", match = ["*.*"] and use = "pipedrive_sync"`, "%s has no listener that keeps local tables of Pipedrive's records", conf.Path)
-}
-
-// pipedriveClient is how the account's API is asked.
-func pipedriveClient(conf *config.Config, log *slog.Logger) (*pipedrive.Client, error) {
-	p := &conf.Pipedrive
-	if p.APIToken == "" || p.Address() == "" {
-		return nil, usagef("set pipedrive.company and pipedrive.api_token", "it is not known how Pipedrive's API is reached")
-	}
-	return pipedrive.New(pipedrive.Options{
-		BaseURL: p.Address(), Auth: pipedrive.Token(p.APIToken), Log: log, UserAgent: "pipehook/" + currentVersion(),
-		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
-	})
 }

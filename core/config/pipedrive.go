@@ -82,7 +82,7 @@ func pipedriveDefaults() Pipedrive {
 
 // Connected reports whether the account's API can be asked.
 func (p *Pipedrive) Connected() bool {
-	return (p.Company != "" || p.BaseURL != "") && (p.APIToken != "" || p.OAuth.ClientID != "")
+	return p.APIToken != "" && p.Address() != "" || p.APIToken == "" && p.OAuth.ClientID != "" // an app's tokens tell the address
 }
 
 // Address is where the account's API is.
