@@ -14,16 +14,9 @@ import (
 // pipedriveAccount is an account of which the client is asked.
 type pipedriveAccount struct{ client *pipedrive.Client }
 
-// connectAccount makes the client that the configuration describes.
+// connectAccount makes the client that the configuration describes, for a command.
 func connectAccount(conf *config.Config) (account, error) {
-	p := conf.Pipedrive
-	if p.Address() == "" || p.APIToken == "" {
-		return nil, usagef("set pipedrive.company and pipedrive.api_token", "%s does not say how Pipedrive's API is reached", conf.Path)
-	}
-	client, err := pipedrive.New(pipedrive.Options{
-		BaseURL: p.Address(), Auth: pipedrive.Token(p.APIToken), UserAgent: "pipehook/" + currentVersion(),
-		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
-	})
+	client, err := accountClient(conf, besideStates{storeURL(conf)}, nil)
 	if err != nil {
 		return nil, err
 	}
