@@ -27,7 +27,7 @@ Without a terminal: --no-wait prints the address and ends, --code-file takes wha
 type connection struct {
 	conf   *config.Config
 	states pipedrive.States
-	app    *pipedrive.OAuthAuthorizer // nil with an API token
+	app    *pipedrive.OAuthAuthorizer // nil when there is none, or it is not used
 }
 
 func (c *cli) connection() (*connection, error) {
@@ -72,6 +72,9 @@ func (c *cli) pipedriveConnectCommand() *cobra.Command {
 			n, err := c.appConnection()
 			if err != nil {
 				return err
+			}
+			if n.conf.Pipedrive.APIToken != "" {
+				fmt.Fprintln(c.stderr, "warning: pipedrive.api_token goes before the app: take it out once the app is connected")
 			}
 			ctx := cmd.Context()
 			if file != "" {

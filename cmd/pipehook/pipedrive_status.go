@@ -64,9 +64,11 @@ func (c *cli) pipedriveStatusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !n.conf.Pipedrive.Connected() && n.app == nil {
-				_, err := accountClient(n.conf, n.states, nil)
+			if err := notReached(n.conf); err != nil {
 				return err
+			}
+			if n.conf.Pipedrive.APIToken != "" {
+				n.app = nil
 			}
 			status, asked := n.ask(cmd.Context())
 			if status == nil {

@@ -16,6 +16,9 @@ type pipedriveAccount struct{ client *pipedrive.Client }
 
 // connectAccount makes the client that the configuration describes, for a command.
 func connectAccount(conf *config.Config) (account, error) {
+	if err := notReached(conf); err != nil {
+		return nil, err
+	}
 	client, err := accountClient(conf, besideStates{storeURL(conf)}, nil)
 	if err != nil {
 		return nil, err
