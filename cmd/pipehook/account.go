@@ -1,22 +1,137 @@
 package main
 
 import (
+	"context"
 	"log/slog"
+	"sync"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/pipedrive"
+	"github.com/pipehook/pipehook/core/store"
 )
 
-// accountClient makes the client of the account that the configuration describes. states keep the tokens of an app;
-// they may be nil where only an API token is used, which goes before an app.
-func accountClient(conf *config.Config, states pipedrive.States, log *slog.Logger) (*pipedrive.Client, error) {
+// openClient makes a client of the account that a configuration describes. states is where the tokens of an
+// app are kept.
+func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
+	if !p.Connected() {
+		return nil, usagef("set pipedrive.company and pipedrive.api_token, or [pipedrive.oauth] and then: pipehook pipedrive connect",
+			"%s does not say how Pipedrive's API is reached", conf.Path)
+	}
 	auth := pipedrive.Token(p.APIToken)
-	if app := appOf(conf, states); app != nil && p.APIToken == "" {
+	if p.APIToken == "" {
+		app, err := appOf(conf, states)
+		if err != nil {
+			return nil, err
+		}
 		auth = app
 	}
 	return pipedrive.New(pipedrive.Options{
-		BaseURL: p.Address(), Auth: auth, UserAgent: "pipehook/" + currentVersion(), Log: log,
+		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(),
 		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
 	})
+}
+
+// appOf is the app of a configuration, with the tokens that states keeps.
+func appOf(conf *config.Config, states pipedrive.States) (*pipedrive.OAuthAuthorizer, error) {
+	o := &conf.Pipedrive.OAuth
+	keeper, err := pipedrive.NewSealedKeeper(states, o.ClientSecret)
+	if err != nil {
+		return nil, err
+	}
+	return pipedrive.OAuth(pipedrive.OAuthOptions{
+		ClientID: o.ClientID, ClientSecret: o.ClientSecret, RedirectURL: o.RedirectURL, Server: o.Server, Keeper: keeper,
+		Renewed: func(ctx context.Context, err error) { noteRenewal(ctx, states, err) },
+	}), nil
+}
+
+// besideStates are the states of a store that another process may be serving. It is opened for each question: there
+// are few.
+type besideStates struct{ url core.Secret }
+
+// State is part of pipedrive.States.
+func (s besideStates) State(ctx context.Context, name string) (value []byte, err error) {
+	err = s.with(ctx, func(m *store.Manager) (err error) { value, err = m.State(ctx, name); return err })
+	return value, err
+}
+
+// SetState is part of pipedrive.States.
+func (s besideStates) SetState(ctx context.Context, name string, value []byte) error {
+	return s.with(ctx, func(m *store.Manager) error { return m.SetState(ctx, name, value) })
+}
+
+func (s besideStates) with(ctx context.Context, use func(*store.Manager) error) (err error) {
+	m, err := store.OpenManager(ctx, string(s.url))
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, m.Close) }()
+	return use(m)
+}
+
+// commandClient is the client of a command, which may run beside a process that serves.
+func commandClient(conf *config.Config) (*pipedrive.Client, error) {
+	return openClient(conf, besideStates{core.Secret(storeURL(conf))}, slog.New(slog.DiscardHandler))
+}
+
+// accountClient is the one client of a process that serves, so that all who ask share its budget. It is made
+// anew when a reload says something else of the account.
+type accountClient struct {
+	states pipedrive.States
+	log    *slog.Logger
+
+	mu     sync.Mutex
+	terms  accountTerms
+	client *pipedrive.Client
+	me     *pipedrive.Me // nil until it was asked
+}
+
+type accountTerms struct {
+	address string
+	token   core.Secret
+	app     config.PipedriveOAuth
+	budget  config.PipedriveBudget
+}
+
+// of is the client for a configuration.
+func (a *accountClient) of(conf *config.Config) (*pipedrive.Client, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.locked(conf)
+}
+
+func (a *accountClient) locked(conf *config.Config) (*pipedrive.Client, error) {
+	p := &conf.Pipedrive
+	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget}
+	if a.client != nil && a.terms == terms {
+		return a.client, nil
+	}
+	client, err := openClient(conf, a.states, a.log)
+	if err != nil {
+		return nil, err
+	}
+	a.terms, a.client, a.me = terms, client, nil
+	return client, nil
+}
+
+// openFields is the account whose definitions are asked for.
+func (a *app) openFields(conf *config.Config) (fieldsAPI, error) { return a.account.of(conf) }
+
+// whose is the client, and the user and company that it speaks for, which are asked once.
+func (a *accountClient) whose(ctx context.Context, conf *config.Config) (*pipedrive.Client, pipedrive.Me, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	client, err := a.locked(conf)
+	if err != nil {
+		return nil, pipedrive.Me{}, err
+	}
+	if a.me == nil {
+		me, err := client.Me(ctx)
+		if err != nil {
+			return nil, pipedrive.Me{}, err
+		}
+		a.me = &me
+	}
+	return client, *a.me, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/pipedrive"
 )
@@ -35,8 +36,8 @@ func (c *cli) connection() (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	states := besideStates{storeURL(conf)}
-	return &connection{conf, states, appOf(conf, states)}, nil
+	states := besideStates{core.Secret(storeURL(conf))}
+	return &connection{conf, states, namedApp(conf, states)}, nil
 }
 
 // appConnection refuses a configuration that names no app.

@@ -10,7 +10,7 @@ import (
 )
 
 func TestWhatCameBackIsPastedAtATerminalAndDoesNotShow(t *testing.T) {
-	s := newStandIn(t, simulate.Options{})
+	s := newAppStandIn(t, simulate.Options{})
 	p := migrated(t, s, "company = \"acme\"")
 	master, terminal := openTerminalPair(t)
 	var seen written
@@ -30,7 +30,7 @@ func TestWhatCameBackIsPastedAtATerminalAndDoesNotShow(t *testing.T) {
 }
 
 func TestTheTerminalIsAsItWasWhenTheCallbackComesFirst(t *testing.T) {
-	s := newStandIn(t, simulate.Options{})
+	s := newAppStandIn(t, simulate.Options{})
 	p := migrated(t, s, "company = \"acme\"")
 	p.serve(t)
 	_, terminal := openTerminalPair(t)

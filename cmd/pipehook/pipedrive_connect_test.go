@@ -25,8 +25,8 @@ const (
 	accountToken = "canary-api-token"
 )
 
-// standIn is Pipedrive, as far as tests see it.
-type standIn struct {
+// appStandIn is Pipedrive, as far as tests see it.
+type appStandIn struct {
 	*simulate.Server
 	url     string
 	ahead   atomic.Int64 // how much later it is for it
@@ -34,9 +34,9 @@ type standIn struct {
 	said    written // every token that it gave out
 }
 
-func newStandIn(t *testing.T, o simulate.Options) *standIn {
+func newAppStandIn(t *testing.T, o simulate.Options) *appStandIn {
 	t.Helper()
-	s := &standIn{}
+	s := &appStandIn{}
 	o.Token, o.ClientID, o.ClientSecret, o.Company = accountToken, "app", appSecret, "acme"
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 	s.Server = simulate.New(o)
@@ -65,7 +65,7 @@ func (c *tellingWriter) Write(text []byte) (int, error) {
 }
 
 // appProject has an app of the stand-in's, whose callback is the admin listener.
-func appProject(t *testing.T, s *standIn, storeURL, more string) *project {
+func appProject(t *testing.T, s *appStandIn, storeURL, more string) *project {
 	t.Helper()
 	p := newProject(t, storeURL, fullChain, nil)
 	text := readFile(t, p.config)
@@ -131,7 +131,7 @@ func open(t *testing.T, address string) (status int, text string) {
 }
 
 // keepsSecrets fails when a secret shows.
-func (s *standIn) keepsSecrets(t *testing.T, texts ...string) {
+func (s *appStandIn) keepsSecrets(t *testing.T, texts ...string) {
 	t.Helper()
 	secrets := []string{appSecret, accountToken}
 	for text := range strings.SplitSeq(strings.ReplaceAll(s.said.String(), "}", "}\n"), "\n") {
@@ -155,7 +155,7 @@ func (s *standIn) keepsSecrets(t *testing.T, texts ...string) {
 func TestAnAppIsConnectedByTheCallbackOfAProcessThatServes(t *testing.T) {
 	for name, storeURL := range stores(t) {
 		t.Run(name, func(t *testing.T) {
-			s := newStandIn(t, simulate.Options{})
+			s := newAppStandIn(t, simulate.Options{})
 			p := appProject(t, s, storeURL, "company = \"acme\"")
 			p.serve(t)
 			c := startConnect(t, p, strings.NewReader(""))
@@ -198,7 +198,7 @@ func queryOf(t *testing.T, address, name string) string {
 	return u.Query().Get(name)
 }
 
-func migrated(t *testing.T, s *standIn, more string) *project {
+func migrated(t *testing.T, s *appStandIn, more string) *project {
 	t.Helper()
 	p := appProject(t, s, testdb.SQLite(t), more)
 	says(t, exitDone, []string{"migrate", "--config", p.config})
@@ -219,7 +219,7 @@ func pasteFile(t *testing.T, p *project, text string) (code int, said string) {
 }
 
 func TestWhatCameBackIsTakenByHand(t *testing.T) {
-	s := newStandIn(t, simulate.Options{})
+	s := newAppStandIn(t, simulate.Options{})
 	p := migrated(t, s, "")
 	for _, test := range []struct {
 		name string
@@ -268,14 +268,14 @@ func TestConnectSaysWhichKeysAreMissing(t *testing.T) {
 }
 
 func TestAnotherCompanyThanTheConfiguredOneIsSaid(t *testing.T) {
-	p := migrated(t, newStandIn(t, simulate.Options{}), "company = \"other\"")
+	p := migrated(t, newAppStandIn(t, simulate.Options{}), "company = \"other\"")
 	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitFailed || !strings.Contains(said, "connected with acme, and pipedrive.company is other") {
 		t.Errorf("exit code %d\n%s", code, said)
 	}
 }
 
 func TestTokensAreRenewedTakenBackAndForgotten(t *testing.T) {
-	s := newStandIn(t, simulate.Options{TokenLife: time.Minute}) // less than what is renewed early
+	s := newAppStandIn(t, simulate.Options{TokenLife: time.Minute}) // less than what is renewed early
 	p := migrated(t, s, "company = \"acme\"")
 	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitDone {
 		t.Fatalf("exit code %d\n%s", code, said)
@@ -294,7 +294,7 @@ func TestTokensAreRenewedTakenBackAndForgotten(t *testing.T) {
 }
 
 func TestTheStatusSaysWhyARenewalFailed(t *testing.T) {
-	s := newStandIn(t, simulate.Options{TokenLife: time.Minute})
+	s := newAppStandIn(t, simulate.Options{TokenLife: time.Minute})
 	p := migrated(t, s, "")
 	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitDone {
 		t.Fatalf("exit code %d\n%s", code, said)
@@ -305,7 +305,7 @@ func TestTheStatusSaysWhyARenewalFailed(t *testing.T) {
 }
 
 func TestACompanyWithATokenHasAStatusToo(t *testing.T) {
-	s := newStandIn(t, simulate.Options{Daily: 10_000})
+	s := newAppStandIn(t, simulate.Options{Daily: 10_000})
 	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[pipedrive]\nbase_url = \"" + s.url + "\"\napi_token = \"" + accountToken + "\"\n"})
 	out := says(t, exitDone, []string{"pipedrive", "status", "--config", p.config}, "an API token", "acme", "tokens left today")
 	s.keepsSecrets(t, out)
@@ -314,6 +314,31 @@ func TestACompanyWithATokenHasAStatusToo(t *testing.T) {
 }
 
 func TestConnectNeedsADatabase(t *testing.T) {
-	p := appProject(t, newStandIn(t, simulate.Options{}), "sqlite:"+filepath.Join(t.TempDir(), "none.db"), "")
+	p := appProject(t, newAppStandIn(t, simulate.Options{}), "sqlite:"+filepath.Join(t.TempDir(), "none.db"), "")
 	says(t, exitFailed, []string{"pipedrive", "connect", "--config", p.config}, "there is no database at")
+}
+
+// A process that serves has asked before the app is connected, and asks after, when the first tokens have ended.
+func TestAProcessThatServesFindsTheTokensAndRenewsThem(t *testing.T) {
+	s := newAppStandIn(t, simulate.Options{TokenLife: time.Minute})
+	p := appProject(t, s, testdb.SQLite(t), "company = \"acme\"")
+	p.write(t, "pipedrive.fields.json", dealFields)
+	p.serve(t)
+	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitDone {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	s.ahead.Store(int64(2 * time.Minute))
+	before := s.renewed.Load()
+	body, err := os.ReadFile("../../core/samples/pipedrive_docs-v2-change-deal-customfield.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.post(t, body) // which has a field that is not defined, so that the definitions are asked for
+	eventually(t, "the definitions", func() bool {
+		text, err := os.ReadFile(filepath.Join(p.dir, "pipedrive.fields.json"))
+		return err == nil && string(text) != dealFields
+	})
+	if s.renewed.Load() == before {
+		t.Error("the access token was not renewed")
+	}
 }

@@ -64,7 +64,8 @@ func (c *cli) pipedriveStatusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := notReached(n.conf); err != nil {
+			if !n.conf.Pipedrive.Connected() {
+				_, err := commandClient(n.conf)
 				return err
 			}
 			if n.conf.Pipedrive.APIToken != "" {
@@ -112,7 +113,7 @@ func (n *connection) ask(ctx context.Context) (*accountStatus, error) {
 // it can be told that they are two.
 func (n *connection) client() (*pipedrive.Client, error) {
 	if n.app == nil {
-		return accountClient(n.conf, n.states, nil)
+		return commandClient(n.conf)
 	}
 	return pipedrive.New(pipedrive.Options{BaseURL: n.conf.Pipedrive.BaseURL, Auth: n.app, UserAgent: "pipehook/" + currentVersion()})
 }

@@ -114,7 +114,7 @@ func (s *liveStore) Route(ev *core.Event) (names []string, refused []core.Refusa
 		}
 	}
 	for _, l := range s.conf.Listeners {
-		if l.Plugin != "" && wantsEvent(l, l.Match, ev) {
+		if !l.IsScript() && wantsEvent(l, l.Match, ev) {
 			names = append(names, l.Name)
 		}
 	}

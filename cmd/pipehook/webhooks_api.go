@@ -14,12 +14,9 @@ import (
 // pipedriveAccount is an account of which the client is asked.
 type pipedriveAccount struct{ client *pipedrive.Client }
 
-// connectAccount makes the client that the configuration describes, for a command.
+// connectAccount makes the client that the configuration describes.
 func connectAccount(conf *config.Config) (account, error) {
-	if err := notReached(conf); err != nil {
-		return nil, err
-	}
-	client, err := accountClient(conf, besideStates{storeURL(conf)}, nil)
+	client, err := commandClient(conf)
 	if err != nil {
 		return nil, err
 	}

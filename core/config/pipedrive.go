@@ -80,9 +80,12 @@ func pipedriveDefaults() Pipedrive {
 	}
 }
 
-// Connected reports whether the account's API can be asked.
+// Connected reports whether the account's API can be asked. Where an app's company is, its tokens say.
 func (p *Pipedrive) Connected() bool {
-	return (p.Company != "" || p.BaseURL != "") && (p.APIToken != "" || p.OAuth.ClientID != "")
+	if p.APIToken != "" {
+		return p.Address() != ""
+	}
+	return p.OAuth.ClientID != ""
 }
 
 // Address is where the account's API is.

@@ -103,7 +103,11 @@ func (b *batch) move(ctx context.Context, t *table, c *column, loser string) (in
 		where = [...]string{"EXISTS (SELECT 1 FROM json_each(" + c.name + ") WHERE value = ?)", c.name + " @> ?::jsonb"}[b.m.dialect]
 	}
 	query := b.m.dialect.bind(fmt.Sprintf("SELECT id FROM %s WHERE %s ORDER BY id", t.name, where))
-	ids, err := idsIn(ctx, b.tx, query, loser)
+	var named any = loser
+	if c.kind == list && b.m.dialect == sqliteDialect {
+		named = b.m.idValue(tables[c.of], loser) // within JSON a number is no text
+	}
+	ids, err := idsIn(ctx, b.tx, query, named)
 	if err != nil {
 		return 0, err
 	}
@@ -198,6 +202,7 @@ func (b *batch) heirs(ctx context.Context, wanted map[place]bool) (heirs, error)
 	all := heirs{}
 	for i := len(b.merges) - 1; i >= 0; i-- {
 		all[place{b.merges[i].object, b.merges[i].loser}] = b.merges[i].survivor
+		wanted[place{b.merges[i].object, b.merges[i].survivor}] = true
 	}
 	for len(wanted) > 0 {
 		found, err := b.survivors(ctx, wanted)

@@ -226,9 +226,11 @@ func TestRetriesComeAfter3And30And150SecondsBehindNewerEvents(t *testing.T) {
 		if got, want := r.Stats()[1], (HookStats{Sent: 5, Succeeded: 1, Failed: 1}); got != want {
 			t.Errorf("%d: got %+v, want %+v", status, got, want)
 		}
-		if err := r.Settle(t.Context()); err != nil {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if err := r.Settle(ctx); err != nil {
 			t.Error(err)
 		}
+		cancel()
 	}
 }
 

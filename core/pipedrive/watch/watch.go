@@ -43,6 +43,7 @@ const (
 	outage     = 3 * beat // since the last sign of life: then nobody served
 	askWithin  = time.Minute
 	saveWithin = 10 * time.Second
+	lastWithin = 2 * time.Second // at the end, which nobody wants to wait for
 )
 
 // Watch is what is known. Its methods may be called from many goroutines.
@@ -98,7 +99,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		case <-tick.C:
 		case <-w.wake:
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveWithin)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWithin)
 			defer cancel()
 			w.keep(last)
 			return nil
