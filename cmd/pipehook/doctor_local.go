@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,8 +52,11 @@ func (d *doctor) scripts(ctx context.Context) []diagnosis {
 	if len(errs) > 0 {
 		all = from(bad, several(errs))
 	}
+	for i := range all {
+		all[i].Fix = cmp.Or(all[i].Fix, "mend the file; pipehook check looks again")
+	}
 	for _, w := range slices.Concat(strange, nameless) {
-		all = append(all, diagnosis{Verdict: warning, Says: w})
+		all = append(all, diagnosis{Verdict: warning, Says: w, Fix: "mend it; pipehook check looks again"})
 	}
 	switch {
 	case all != nil:
