@@ -16,7 +16,8 @@ import (
 func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
 	if !p.Connected() {
-		return nil, usagef("set pipedrive.company and pipedrive.api_token", "%s does not say how Pipedrive's API is reached", conf.Path)
+		return nil, usagef("set pipedrive.company and pipedrive.api_token, or [pipedrive.oauth] and then: pipehook pipedrive connect",
+			"%s does not say how Pipedrive's API is reached", conf.Path)
 	}
 	auth := pipedrive.Token(p.APIToken)
 	if p.APIToken == "" {
@@ -41,6 +42,7 @@ func appOf(conf *config.Config, states pipedrive.States) (*pipedrive.OAuthAuthor
 	}
 	return pipedrive.OAuth(pipedrive.OAuthOptions{
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret, RedirectURL: o.RedirectURL, Server: o.Server, Keeper: keeper,
+		Renewed: func(ctx context.Context, err error) { noteRenewal(ctx, states, err) },
 	}), nil
 }
 
