@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -27,7 +29,7 @@ func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) 
 		auth = app
 	}
 	return pipedrive.New(pipedrive.Options{
-		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(),
+		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(), Timeout: p.Timeout, Retries: cmp.Or(p.Retries, -1),
 		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
 	})
 }
@@ -90,6 +92,8 @@ type accountTerms struct {
 	token   core.Secret
 	app     config.PipedriveOAuth
 	budget  config.PipedriveBudget
+	timeout time.Duration
+	retries int
 }
 
 // of is the client for a configuration.
@@ -101,7 +105,7 @@ func (a *accountClient) of(conf *config.Config) (*pipedrive.Client, error) {
 
 func (a *accountClient) locked(conf *config.Config) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
-	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget}
+	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget, p.Timeout, p.Retries}
 	if a.client != nil && a.terms == terms {
 		return a.client, nil
 	}
