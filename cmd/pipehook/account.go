@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -28,7 +30,7 @@ func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) 
 		auth = app
 	}
 	return pipedrive.New(pipedrive.Options{
-		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(),
+		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(), Timeout: p.Timeout, Retries: cmp.Or(p.Retries, -1),
 		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
 	})
 }
@@ -93,6 +95,8 @@ type accountTerms struct {
 	token   core.Secret
 	app     config.PipedriveOAuth
 	budget  config.PipedriveBudget
+	timeout time.Duration
+	retries int
 }
 
 // use takes the configuration that holds from now on.
@@ -124,7 +128,7 @@ func (a *accountClient) of(conf *config.Config) (*pipedrive.Client, error) {
 
 func (a *accountClient) locked(conf *config.Config) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
-	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget}
+	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget, p.Timeout, p.Retries}
 	if a.client != nil && a.terms == terms {
 		return a.client, nil
 	}

@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"context"
-	"encoding/json"
 	"math/rand"
 	"net/http"
 	"slices"
@@ -150,12 +149,13 @@ func (s *Server) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// cut sends the first half of an answer. Its length says nothing of that, as when a proxy gave up.
-func cut(w http.ResponseWriter, a *reply) {
-	text, _ := json.Marshal(a.body)
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(a.status)
-	_, _ = w.Write(text[:len(text)/2])
+// cutter sends the first half of an answer that is written at once. Its length says nothing of that, as when a proxy
+// gave up.
+type cutter struct{ http.ResponseWriter }
+
+func (w cutter) Write(text []byte) (int, error) {
+	_, err := w.ResponseWriter.Write(text[:len(text)/2])
+	return len(text), err
 }
 
 // repeat has a list go round in a circle: the answer leads to where it was asked for.
