@@ -80,6 +80,7 @@ type accountClient struct {
 	log    *slog.Logger
 
 	mu     sync.Mutex
+	conf   *config.Config // that holds
 	terms  accountTerms
 	client *pipedrive.Client
 	me     *pipedrive.Me // nil until it was asked
@@ -90,6 +91,26 @@ type accountTerms struct {
 	token   core.Secret
 	app     config.PipedriveOAuth
 	budget  config.PipedriveBudget
+}
+
+// use takes the configuration that holds from now on.
+func (a *accountClient) use(conf *config.Config) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.conf = conf
+}
+
+// get is the client, nil where no account is connected.
+func (a *accountClient) get() (*pipedrive.Client, error) {
+	if a == nil {
+		return nil, nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conf == nil || !a.conf.Pipedrive.Connected() {
+		return nil, nil
+	}
+	return a.locked(a.conf)
 }
 
 // of is the client for a configuration.
