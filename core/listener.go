@@ -30,6 +30,13 @@ type BatchListener interface {
 	HandleBatch(ctx context.Context, timeout time.Duration, batch []Delivery, begin func(i int) bool, done func(i int, out Outcome))
 }
 
+// BulkListener is a BatchListener whose events share what a batch costs, however many they are: how long one took
+// says nothing of how many make a good batch.
+type BulkListener interface {
+	BatchListener
+	Bulk() int // how many it takes at once
+}
+
 // Outcome is what came of one event.
 type Outcome struct {
 	Err  error

@@ -1,191 +1,174 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"log/slog"
-	"net/http"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
-	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/pipedrive"
+	"github.com/pipehook/pipehook/core/store"
 )
 
-// accountClient makes the client of the account that the configuration describes. states may be nil where
-// only an API token is used: an app's tokens are kept there.
-func accountClient(conf *config.Config, states pipedrive.States, log *slog.Logger) (*pipedrive.Client, error) {
+// openClient makes a client of the account that a configuration describes. states is where the tokens of an
+// app are kept.
+func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
+	if !p.Connected() {
+		return nil, usagef("set pipedrive.company and pipedrive.api_token, or [pipedrive.oauth] and then: pipehook pipedrive connect",
+			"%s does not say how Pipedrive's API is reached", conf.Path)
+	}
 	auth := pipedrive.Token(p.APIToken)
-	if p.APIToken == "" && p.OAuth.ClientID != "" && states != nil {
-		keeper, err := pipedrive.NewSealedKeeper(states, p.OAuth.ClientSecret)
+	if p.APIToken == "" {
+		app, err := appOf(conf, states)
 		if err != nil {
 			return nil, err
 		}
-		auth = pipedrive.OAuth(pipedrive.OAuthOptions{
-			ClientID: p.OAuth.ClientID, ClientSecret: p.OAuth.ClientSecret, RedirectURL: p.OAuth.RedirectURL, Server: p.OAuth.Server, Keeper: keeper,
-		})
+		auth = app
 	}
 	return pipedrive.New(pipedrive.Options{
-		BaseURL: p.Address(), Auth: auth, UserAgent: "pipehook/" + currentVersion(), Log: log,
+		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(), Timeout: p.Timeout, Retries: cmp.Or(p.Retries, -1),
 		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
 	})
 }
 
-// sharedAccount is the account that all parts of a process ask through one client: what that counts is what
-// Pipedrive counts. The client is another once the configuration is.
-type sharedAccount struct {
+// appOf is the app of a configuration, with the tokens that states keeps.
+func appOf(conf *config.Config, states pipedrive.States) (*pipedrive.OAuthAuthorizer, error) {
+	o := &conf.Pipedrive.OAuth
+	keeper, err := pipedrive.NewSealedKeeper(states, o.ClientSecret)
+	if err != nil {
+		return nil, err
+	}
+	return pipedrive.OAuth(pipedrive.OAuthOptions{
+		ClientID: o.ClientID, ClientSecret: o.ClientSecret, RedirectURL: o.RedirectURL, Server: o.Server, Keeper: keeper,
+		Renewed: func(ctx context.Context, err error) { noteRenewal(ctx, states, err) },
+	}), nil
+}
+
+// besideStates are the states of a store that another process may be serving. It is opened for each question: there
+// are few.
+type besideStates struct{ url core.Secret }
+
+// State is part of pipedrive.States.
+func (s besideStates) State(ctx context.Context, name string) (value []byte, err error) {
+	err = s.with(ctx, func(m *store.Manager) (err error) { value, err = m.State(ctx, name); return err })
+	return value, err
+}
+
+// SetState is part of pipedrive.States.
+func (s besideStates) SetState(ctx context.Context, name string, value []byte) error {
+	return s.with(ctx, func(m *store.Manager) error { return m.SetState(ctx, name, value) })
+}
+
+func (s besideStates) with(ctx context.Context, use func(*store.Manager) error) (err error) {
+	m, err := store.OpenManager(ctx, string(s.url))
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, m.Close) }()
+	return use(m)
+}
+
+// commandClient is the client of a command, which may run beside a process that serves.
+func commandClient(conf *config.Config) (*pipedrive.Client, error) {
+	return openClient(conf, besideStates{core.Secret(storeURL(conf))}, slog.New(slog.DiscardHandler))
+}
+
+// accountClient is the one client of a process that serves, so that all who ask share its budget. It is made
+// anew when a reload says something else of the account.
+type accountClient struct {
 	states pipedrive.States
 	log    *slog.Logger
 
 	mu     sync.Mutex
-	of     accountSettings
+	conf   *config.Config // that holds
+	terms  accountTerms
 	client *pipedrive.Client
-	err    error
+	me     *pipedrive.Me // nil until it was asked
 }
 
-// accountSettings are what a client is made of.
-type accountSettings struct {
+type accountTerms struct {
 	address string
 	token   core.Secret
-	oauth   config.PipedriveOAuth
+	app     config.PipedriveOAuth
 	budget  config.PipedriveBudget
+	timeout time.Duration
+	retries int
 }
 
-// use takes a configuration. One that says the same of the account changes nothing.
-func (a *sharedAccount) use(conf *config.Config) {
-	p := &conf.Pipedrive
-	of := accountSettings{p.Address(), p.APIToken, p.OAuth, p.Budget}
+// use takes the configuration that holds from now on.
+func (a *accountClient) use(conf *config.Config) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if of == a.of {
-		return
-	}
-	a.of, a.client, a.err = of, nil, nil
-	if p.Connected() {
-		a.client, a.err = accountClient(conf, a.states, a.log)
-	}
+	a.conf = conf
 }
 
-// get is the client, nil when the configuration connects no account.
-func (a *sharedAccount) get() (*pipedrive.Client, error) {
+// get is the client, nil where no account is connected.
+func (a *accountClient) get() (*pipedrive.Client, error) {
 	if a == nil {
 		return nil, nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.client, a.err
+	if a.conf == nil || !a.conf.Pipedrive.Connected() {
+		return nil, nil
+	}
+	return a.locked(a.conf)
 }
 
-// callAPI makes a call of a script or a plugin. Its errors are for them to see.
-func callAPI(ctx context.Context, client *pipedrive.Client, c *effect.APICall) (*effect.APIAnswer, error) {
-	request := pipedrive.Request{Method: c.Method, Path: c.Path, Query: c.Query}
-	if c.Body != nil {
-		request.Body = json.RawMessage(c.Body)
+// of is the client for a configuration.
+func (a *accountClient) of(conf *config.Config) (*pipedrive.Client, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.locked(conf)
+}
+
+func (a *accountClient) locked(conf *config.Config) (*pipedrive.Client, error) {
+	p := &conf.Pipedrive
+	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget, p.Timeout, p.Retries}
+	if a.client != nil && a.terms == terms {
+		return a.client, nil
 	}
-	r, err := client.Do(ctx, request)
+	client, err := openClient(conf, a.states, a.log)
 	if err != nil {
-		return nil, apiError(err)
+		return nil, err
 	}
-	if len(r.Data) > maxAPIAnswer {
-		return nil, &effect.Error{Code: "ETOOLARGE", Msg: "the answer has more than 8 MiB: ask for smaller pages, with limit in the query", Status: r.Status}
-	}
-	return &effect.APIAnswer{Status: r.Status, Data: r.Data, Next: nextPage(r.Additional)}, nil
+	a.terms, a.client, a.me = terms, client, nil
+	return client, nil
 }
 
-// maxAPIAnswer bounds what goes on to a script's or a plugin's process.
-const maxAPIAnswer = 8 << 20
+// openFields is the account whose definitions are asked for.
+func (a *app) openFields(conf *config.Config) (fieldsAPI, error) { return a.account.of(conf) }
 
-// nextPage is where a list goes on, by either version's additional_data.
-func nextPage(additional json.RawMessage) string {
-	var a struct {
-		NextCursor string `json:"next_cursor"`
-		Pagination struct {
-			More bool        `json:"more_items_in_collection"`
-			Next json.Number `json:"next_start"`
-		} `json:"pagination"`
+// whose is the client, and the user and company that it speaks for, which are asked once.
+func (a *accountClient) whose(ctx context.Context, conf *config.Config) (*pipedrive.Client, pipedrive.Me, error) {
+	client, err := a.of(conf)
+	if err != nil {
+		return nil, pipedrive.Me{}, err
 	}
-	if len(additional) == 0 || json.Unmarshal(additional, &a) != nil {
-		return ""
+	if me := a.known(client, nil); me != nil {
+		return client, *me, nil
 	}
-	if a.Pagination.More && a.NextCursor == "" {
-		return a.Pagination.Next.String()
+	me, err := client.Me(ctx) // others use the client meanwhile
+	if err != nil {
+		return nil, pipedrive.Me{}, err
 	}
-	return a.NextCursor
+	a.known(client, &me)
+	return client, me, nil
 }
 
-// apiError is what a script or a plugin may know of an error of the API: all of it, since its words hold
-// nothing that is secret.
-func apiError(err error) *effect.Error {
-	if own, ok := errors.AsType[*effect.Error](err); ok { // of the transport in a test
-		return own
+// known is what is known of whom a client speaks for, once somebody has found it.
+func (a *accountClient) known(client *pipedrive.Client, found *pipedrive.Me) *pipedrive.Me {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.client != client {
+		return nil
 	}
-	e, ok := errors.AsType[*pipedrive.Error](err)
-	if !ok {
-		return &effect.Error{Code: "EUNAVAILABLE", Msg: "Pipedrive can't be asked now"}
+	if found != nil {
+		a.me = found
 	}
-	return &effect.Error{Code: apiCode(e.Reason), Msg: strings.TrimPrefix(e.Error(), "pipedrive: "), Status: e.Status, RetryAfter: e.RetryAfter}
-}
-
-func apiCode(r pipedrive.Reason) string {
-	switch r {
-	case pipedrive.Unauthorized, pipedrive.Disconnected:
-		return "EUNAUTHORIZED"
-	case pipedrive.Forbidden, pipedrive.Closed, pipedrive.FeatureOff:
-		return "EFORBIDDEN"
-	case pipedrive.NotFound, pipedrive.Gone:
-		return "ENOTFOUND"
-	case pipedrive.Invalid, pipedrive.Limit:
-		return "EINVALID"
-	case pipedrive.RateLimited, pipedrive.Blocked:
-		return "ERATELIMIT"
-	case pipedrive.DailySpent:
-		return "EDAILYSPENT"
-	case pipedrive.TooLarge:
-		return "ETOOLARGE"
-	case pipedrive.Canceled:
-		return "ETIMEDOUT"
-	default:
-		return "EUNAVAILABLE"
-	}
-}
-
-// notConnected is what a script or a plugin is told where no account is configured.
-func notConnected() *effect.Error {
-	return &effect.Error{Code: "ENOTCONNECTED", Msg: "pipehook is not connected with Pipedrive: set company and api_token under [pipedrive] in the configuration"}
-}
-
-// madeUpAddress is where the account is taken to be in tests and trials whose configuration names none.
-const madeUpAddress = "https://company.pipedrive.com"
-
-// trialAPI makes a call over another transport, once. A client for each keeps nothing from one to the next.
-func trialAPI(address string) func(context.Context, http.RoundTripper, *effect.APICall) (*effect.APIAnswer, error) {
-	if address == "" {
-		address = madeUpAddress
-	}
-	return func(ctx context.Context, over http.RoundTripper, c *effect.APICall) (*effect.APIAnswer, error) {
-		client, err := pipedrive.New(pipedrive.Options{BaseURL: address, Auth: trialAuth{}, HTTP: over, Retries: -1})
-		if err != nil {
-			return nil, err
-		}
-		return callAPI(ctx, client, c)
-	}
-}
-
-// trialAuth asks without credentials: nothing is sent.
-type trialAuth struct{}
-
-func (trialAuth) Authorize(context.Context, *http.Request) error { return nil }
-
-// accountAddress is where the account is that the configuration names, empty without one. Mistakes elsewhere
-// in it don't matter here.
-func (c *cli) accountAddress() string {
-	conf, _, _ := c.loadOrExample()
-	if conf == nil {
-		return ""
-	}
-	return conf.Pipedrive.Address()
+	return a.me
 }

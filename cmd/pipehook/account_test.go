@@ -18,10 +18,10 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/simulate"
 )
 
-const accountToken = "0123456789abcdef0123456789abcdef01234567"
+const accountToken = "canary-api-token"
 
 // standIn serves an account, and makes a configuration that is connected with it.
-func standIn(t *testing.T) (*simulate.Server, *config.Config) {
+func standInFor(t *testing.T) (*simulate.Server, *config.Config) {
 	t.Helper()
 	server := simulate.New(simulate.Options{Token: accountToken, Company: "acme", CompanyID: 7, Burst: 1000, Scale: 60})
 	s := httptest.NewServer(server)
@@ -34,13 +34,13 @@ func standIn(t *testing.T) (*simulate.Server, *config.Config) {
 // askingPipedrive are effects that only ask Pipedrive.
 func askingPipedrive(conf *config.Config) *effects {
 	e := newEffects(nil, nil, nil, slog.New(slog.DiscardHandler))
-	e.account = &sharedAccount{log: e.log}
+	e.account = &accountClient{log: e.log}
 	e.account.use(conf)
 	return e
 }
 
 func TestScriptsAndPluginsAskPipedrive(t *testing.T) {
-	server, conf := standIn(t)
+	server, conf := standInFor(t)
 	h := askingPipedrive(conf).user(hostSpec{name: "l", emits: true})
 	by := callOf("l", "1")
 	made, err := h.Pipedrive(t.Context(), by, &effect.APICall{Method: "POST", Path: "/api/v2/deals", Body: []byte(`{"title":"new"}`)})
@@ -102,7 +102,7 @@ func TestACallMayAskPipedriveSoOften(t *testing.T) {
 func TestAnAccountsClientIsAnotherOnlyWhenItsSettingsAre(t *testing.T) {
 	conf := &config.Config{}
 	conf.Pipedrive.Company, conf.Pipedrive.APIToken = "acme", accountToken
-	a := &sharedAccount{log: slog.New(slog.DiscardHandler)}
+	a := &accountClient{log: slog.New(slog.DiscardHandler)}
 	a.use(conf)
 	first, err := a.get()
 	if first == nil || err != nil {

@@ -24,7 +24,7 @@ type probe struct {
 // adminHandler serves what operators and their tools ask for. Health and readiness are open: an
 // orchestrator has no credentials, and they show no data. The rest needs the token when there is
 // one; without one the listener must be on loopback, which check has made sure of.
-func adminHandler(token core.Secret, probes []probe, metrics http.Handler, plugins func() []pluginStateJSON) http.Handler {
+func adminHandler(token core.Secret, probes []probe, metrics http.Handler, plugins func() []pluginStateJSON, compare *reconciling) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
@@ -34,6 +34,8 @@ func adminHandler(token core.Secret, probes []probe, metrics http.Handler, plugi
 	mux.Handle("GET "+pluginsPath, withToken(token, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, pluginStates{plugins()})
 	})))
+	mux.Handle("GET "+reconcilePath, withToken(token, http.HandlerFunc(compare.last)))
+	mux.Handle("POST "+reconcilePath, withToken(token, http.HandlerFunc(compare.ask)))
 	return mux
 }
 

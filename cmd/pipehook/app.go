@@ -31,34 +31,36 @@ import (
 
 // app is everything that serves, built and joined but not yet running.
 type app struct {
-	conf     atomic.Pointer[config.Config]
-	log      *slog.Logger
-	logs     *logs
-	seat     *seat.Seat
-	crashed  bool // the last process in the seat ended by itself, and not well
-	store    *store.Store
-	spool    *spool.Spool // before the store
-	bound    *bound       // before the spool
-	engine   *delivery.Engine
-	refusals *refused.Keeper
-	rotation *rotation.Keeper
-	handler  *ingress.Handler
-	watch    *watch.Watch
-	effects  *effects
-	account  *sharedAccount
-	scripts  *scriptSet
-	chains   *chainScripts
-	plugins  *pluginSet
-	metrics  *telemetry.Metrics
-	reloads  *telemetry.Reloads
-	deps     stages.Deps
-	doors    map[string]*door
-	manager  manager
-	stop     context.CancelFunc        // of run
-	leaving  atomic.Pointer[successor] // nil unless one takes over
-	moved    chan struct{}             // tells the watcher of the scripts that the folders are others
-	reloaded func(renewed []string)
-	further  []further
+	conf        atomic.Pointer[config.Config]
+	log         *slog.Logger
+	logs        *logs
+	seat        *seat.Seat
+	crashed     bool // the last process in the seat ended by itself, and not well
+	store       *store.Store
+	spool       *spool.Spool // before the store
+	bound       *bound       // before the spool
+	engine      *delivery.Engine
+	refusals    *refused.Keeper
+	rotation    *rotation.Keeper
+	handler     *ingress.Handler
+	watch       *watch.Watch
+	effects     *effects
+	scripts     *scriptSet
+	chains      *chainScripts
+	plugins     *pluginSet
+	tables      *localTables
+	account     *accountClient
+	reconciling *reconciling
+	metrics     *telemetry.Metrics
+	reloads     *telemetry.Reloads
+	deps        stages.Deps
+	doors       map[string]*door
+	manager     manager
+	stop        context.CancelFunc        // of run
+	leaving     atomic.Pointer[successor] // nil unless one takes over
+	moved       chan struct{}             // tells the watcher of the scripts that the folders are others
+	reloaded    func(renewed []string)
+	further     []further
 
 	deliveries *deliveries
 	loading    sync.Mutex // held while scripts or the configuration are taken
@@ -128,12 +130,19 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		return nil, err
 	}
 	a.effects.kv = a.store // what plugins ask for at their start
-	a.account = &sharedAccount{states: a.store, log: a.log}
+	a.account = &accountClient{states: a.store, log: a.log}
 	a.account.use(conf)
 	a.effects.account, a.effects.echoes = a.account, a.effects.newLedger(conf)
 	if err := a.openPlugins(ctx, conf, bare.plugins, p); err != nil {
 		return nil, err
 	}
+	a.tables = &localTables{log: a.log}
+	next, err := a.tables.prepare(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	a.tables.use(next)
+	a.reconciling = newReconciling(a)
 	if a.spool, err = spool.Open(a.spoolOptions(conf, a.seat.Dir)); err != nil {
 		return nil, err
 	}
@@ -173,7 +182,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.handler = a.newHandler(conf, hooks, p.see)
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
-	subs = append(subs, a.plugins.subscriptions(conf)...)
+	subs = append(append(subs, a.plugins.subscriptions(conf)...), a.tables.subscriptions(conf)...)
 	a.engine.Subscribe(subs)
 	a.tellOrphans(ctx)
 	return a, nil
@@ -220,7 +229,11 @@ func limitsOf(conf *config.Config) ingress.Limits {
 }
 
 func (a *app) adminHandler(conf *config.Config) http.Handler {
-	return adminHandler(conf.Admin.Token, a.probes(), a.metrics.Handler(), a.plugins.states)
+	mux := adminHandler(conf.Admin.Token, a.probes(), a.metrics.Handler(), a.plugins.states, a.reconciling)
+	if app := namedApp(conf, a.store); app != nil {
+		mux.Handle("GET "+callbackPath, &callback{app: app, states: a.store, log: a.log, now: time.Now})
+	}
+	return mux
 }
 
 // openStore takes a seat and opens the store, when it is this process's turn.
@@ -302,7 +315,7 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	defer context.AfterFunc(ctx, func() {
 		a.log.Info("stopping; a second signal ends it at once")
 		a.manager.tell(stateStopping)
-		if a.doors[hooksDoor].socket().managed {
+		if at := a.doors[hooksDoor].socket(); at != nil && at.managed {
 			a.quiesce() // whoever connects from now on waits for the next process
 		}
 		stop()
@@ -317,6 +330,7 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	g.Add("webhook watch", a.watch)
 	g.Add("scripts", core.ServiceFunc(a.watchScripts))
 	g.Add("rotation", a.rotation)
+	g.Add("comparisons", a.reconciling.schedule)
 	g.Add("doors", core.ServiceFunc(a.runDoors))
 	for _, f := range a.further {
 		g.Add(f.name, f.service)
@@ -400,7 +414,8 @@ func (a *app) loadScripts() {
 func (a *app) takeScripts() {
 	conf := a.conf.Load()
 	subs, renewed, changed := a.scripts.load(conf)
-	a.engine.Subscribe(append(subs, a.plugins.subscriptions(conf)...))
+	subs = append(subs, a.plugins.subscriptions(conf)...)
+	a.engine.Subscribe(append(subs, a.tables.subscriptions(conf)...))
 	if a.chains.load() {
 		changed = true
 	}
@@ -423,6 +438,9 @@ func (a *app) close() error {
 	}
 	if a.scripts != nil {
 		a.scripts.close()
+	}
+	if a.tables != nil {
+		errs = append(errs, a.tables.close())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

@@ -30,6 +30,7 @@ func assemble(conf *config.Config, deps stages.Deps, chain *chainDraft) ([]ingre
 	mistakes = conf.Collect(mistakes, "store.url", store.Check(string(conf.Store.URL)))
 	mistakes = append(mistakes, checkAdmin(conf)...)
 	mistakes = append(mistakes, checkHosts(conf)...)
+	mistakes = append(mistakes, checkTables(conf)...)
 	mistakes = append(mistakes, checkWebhooks(conf)...)
 	var hooks []ingress.Hook
 	for i, p := range conf.Pipelines {

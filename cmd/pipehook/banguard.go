@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -16,9 +17,14 @@ const pipedriveSource = "pipedrive"
 
 // guard watches the webhooks that Pipedrive sends. It has the settings of the start.
 func (a *app) guard(conf *config.Config) *watch.Watch {
-	w := watch.New(watch.Options{
+	opts := watch.Options{
 		States: a.store, Every: conf.Pipedrive.Watch.Every, Quiet: conf.Pipedrive.Watch.Quiet, Log: a.log, Now: time.Now,
-	})
+		OnGap: a.reconciling.gap, Ours: func(url string) bool { return comesHere(a.conf.Load(), url) },
+	}
+	if conf.Pipedrive.Connected() {
+		opts.API = a
+	}
+	w := watch.New(opts)
 	a.metrics.Pipedrive(func() map[string]telemetry.PipedriveFlow {
 		flows := map[string]telemetry.PipedriveFlow{}
 		for name, is := range w.Pipelines() {
@@ -33,6 +39,41 @@ func (a *app) guard(conf *config.Config) *watch.Watch {
 		return active
 	})
 	return w
+}
+
+// Webhooks is part of watch.API.
+func (a *app) Webhooks(ctx context.Context) ([]watch.Webhook, error) {
+	client, err := a.account.of(a.conf.Load())
+	if err != nil {
+		return nil, err
+	}
+	has, err := client.Webhooks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]watch.Webhook, len(has))
+	for i := range has {
+		is := hookOf(&has[i])
+		all[i] = watch.Webhook{
+			ID: is.ID, Name: is.Name, Event: is.Event.String(), URL: is.URL, Active: is.Active, LastStatus: is.LastStatus, LastDelivery: is.LastDelivery,
+		}
+	}
+	return all, nil
+}
+
+// comesHere reports whether a webhook's URL leads to a pipeline of this configuration.
+func comesHere(conf *config.Config, target string) bool {
+	u, err := url.Parse(target)
+	if err != nil {
+		return false
+	}
+	public, _ := url.Parse(conf.Pipedrive.PublicURL) // check has seen it
+	for _, p := range conf.Pipelines {
+		if p.Source == pipedriveSource && (conf.Pipedrive.PublicURL == "" && u.Path == p.Path || conf.Pipedrive.PublicURL != "" && *u == *public.JoinPath(p.Path)) {
+			return true
+		}
+	}
+	return false
 }
 
 // judged tells the guard of an answer that Pipedrive judges.

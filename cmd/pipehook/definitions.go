@@ -23,6 +23,8 @@ type definitionsFile struct {
 	known atomic.Pointer[shape.Fields]
 	next  atomic.Int64 // when to look again, in nanoseconds
 
+	lacking chan string // of a field that is not defined, for whoever pulls
+
 	looking sync.Mutex
 	seen    fs.FileInfo
 	err     error
@@ -30,7 +32,7 @@ type definitionsFile struct {
 
 // definitions are those of the configuration that was loaded last: events are named again by readers of all
 // kinds, which know no configuration.
-var definitions definitionsFile
+var definitions = definitionsFile{lacking: make(chan string, 1)}
 
 // use takes the file of a configuration.
 func (d *definitionsFile) use(conf *config.Config) {
@@ -53,6 +55,14 @@ func (d *definitionsFile) fields() *shape.Fields {
 		_ = d.look() // check tells of it
 	}
 	return d.known.Load()
+}
+
+// unknown is told of a field that is not defined. It does not wait.
+func (d *definitionsFile) unknown(object, key string) {
+	select {
+	case d.lacking <- object + "." + key:
+	default:
+	}
 }
 
 // look reads the file if it is another than before. There being none is no error.

@@ -55,7 +55,7 @@ func newEchoWorld(t *testing.T, url string, conf stage.Config) *echoWorld {
 	account := &config.Config{}
 	account.Store.URL = core.Secret(url)
 	account.Pipedrive.BaseURL, account.Pipedrive.APIToken, account.Pipedrive.Budget.Burst = api.URL, accountToken, 100_000
-	w.account = &sharedAccount{log: w.log}
+	w.account = &accountClient{log: w.log}
 	w.account.use(account)
 	w.echoes = w.newLedger(account)
 	w.echoes.Use(10 * time.Minute)

@@ -49,7 +49,7 @@ type effects struct {
 	commit core.Committer
 	log    *slog.Logger
 
-	account *sharedAccount // may be nil
+	account *accountClient // may be nil
 	echoes  *echoes.Ledger // of what is written through it; may be nil
 }
 

@@ -16,7 +16,7 @@ type knownListener struct {
 	broken error // its file does not compile now; a process may go on with an older version
 }
 
-// knownListeners are the plugins and scripts of the configuration, then the files of the scripts
+// knownListeners are the plugins, what is built in and the scripts of the configuration, then the files of the scripts
 // folder that export a function.
 func knownListeners(ctx context.Context, conf *config.Config) ([]knownListener, error) {
 	wanted, err := wantedScripts(conf)
@@ -25,7 +25,7 @@ func knownListeners(ctx context.Context, conf *config.Config) ([]knownListener, 
 	}
 	var known []knownListener
 	for _, l := range conf.Listeners {
-		if l.Plugin != "" {
+		if !l.IsScript() {
 			known = append(known, knownListener{Listener: l})
 		}
 	}

@@ -24,9 +24,40 @@ type fieldJSON struct {
 
 func (c *cli) pipedriveFieldsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "fields", Short: "The definitions of the account's fields, by which custom fields have names"}
-	cmd.AddCommand(c.pipedriveFieldsListCommand())
+	cmd.AddCommand(c.pipedriveFieldsPullCommand(), c.pipedriveFieldsListCommand())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
+}
+
+func (c *cli) pipedriveFieldsPullCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "pull", Short: "Ask Pipedrive for the definitions and write them into the file", Args: cobra.NoArgs,
+		Long: "Ask Pipedrive for the definitions of all fields, and write them into the file that pipedrive.fields\nnames. A field keeps its name there as long as its label is the same. A pipehook that serves takes the\nfile within a second.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			conf, err := c.load(nil)
+			if err != nil {
+				return err
+			}
+			api, err := commandClient(conf)
+			if err != nil {
+				return err
+			}
+			f, err := pullFields(cmd.Context(), api, conf, time.Now())
+			if err != nil {
+				return typeAgain(err, "pipehook pipedrive fields pull")
+			}
+			path := beside(conf, conf.Pipedrive.Fields)
+			if c.json {
+				return c.printFields(path, f, f.Objects(), false)
+			}
+			n := 0
+			for _, object := range f.Objects() {
+				n += len(f.Of(object))
+			}
+			fmt.Fprintf(c.stdout, "%s: %d fields of %d objects\n", path, n, len(f.Objects()))
+			return nil
+		},
+	}
 }
 
 func (c *cli) pipedriveFieldsListCommand() *cobra.Command {
@@ -42,11 +73,11 @@ func (c *cli) pipedriveFieldsListCommand() *cobra.Command {
 			}
 			path := beside(conf, conf.Pipedrive.Fields)
 			if err := definitions.look(); err != nil {
-				return &hinted{fmt.Errorf("%s: %w", path, err), "restore the file"}
+				return &hinted{fmt.Errorf("%s: %w", path, err), "pipehook pipedrive fields pull"}
 			}
 			f := definitions.fields()
 			if f == nil {
-				return &hinted{fmt.Errorf("there is no %s", path), "write it, or take it from another of the account's projects"}
+				return &hinted{fmt.Errorf("there is no %s", path), "pipehook pipedrive fields pull"}
 			}
 			objects := f.Objects()
 			if len(args) == 1 {

@@ -1,9 +1,18 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
 const dealFields = `{"company":"acme","objects":{"deal":[{"key":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","label":"Contract end","type":"date","custom":true},
@@ -45,4 +54,36 @@ func TestCheckKnowsCustomFieldsByName(t *testing.T) {
 	says(t, exitUsage, []string{"check"}, "there is no custom field fields.contract_ends of deal", `did you mean "contract_end"?`)
 	put("pipedrive.fields.json", strings.Replace(dealFields, "}]}}", "}]}", 1))
 	says(t, exitUsage, []string{"check"}, "pipedrive.fields: definitions of fields: not valid JSON at byte")
+}
+
+// fakeFields has one field more each time it is asked.
+type fakeFields struct{ asked atomic.Int32 }
+
+func (f *fakeFields) Fields(context.Context) (*shape.Fields, error) {
+	list := []shape.Field{{Key: strings.Repeat("b", 40), Label: "Tier", Custom: true}, {Key: strings.Repeat("a", 40), Label: "Tier", Custom: true}}
+	return shape.NewFields("acme", map[string][]shape.Field{"deal": list[2-min(2, f.asked.Add(1)):]}), nil
+}
+
+func TestAnUnknownFieldHasTheDefinitionsPulledOnce(t *testing.T) {
+	conf := &config.Config{Path: filepath.Join(t.TempDir(), "pipeline.toml")}
+	conf.Pipedrive = config.Pipedrive{Company: "acme", APIToken: "x", Fields: "f.json"}
+	path, api, unknown := beside(conf, "f.json"), &fakeFields{}, make(chan string, 1)
+	k := &fieldsKeeper{
+		conf: func() *config.Config { return conf }, unknown: unknown, log: slog.New(slog.DiscardHandler), again: time.Millisecond,
+		open: func(*config.Config) (fieldsAPI, error) { return api, nil },
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = k.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	var d definitionsFile
+	d.use(&config.Config{Path: conf.Path, Pipedrive: conf.Pipedrive})
+	for want := 1; want <= 2; want++ {
+		unknown <- "deal.x"
+		eventually(t, "the definitions are pulled", func() bool { return d.look() == nil && len(d.known.Load().Of("deal")) == want })
+	}
+	if old, ok := d.known.Load().ByName("deal", "tier"); !ok || old.Key[0] != 'a' {
+		t.Errorf("%+v has the name of the field that was there first: %s", old, readFile(t, path))
+	}
 }

@@ -134,6 +134,11 @@ func (a *app) take(ctx context.Context, conf *config.Config) error {
 	if err != nil {
 		return errors.Join(err, sink.close(), closeMoves(moves))
 	}
+	tables, err := a.tables.prepare(ctx, conf)
+	if err != nil {
+		a.plugins.forget(plugins)
+		return errors.Join(err, sink.close(), closeMoves(moves))
+	}
 	deps := a.deps
 	deps.Resolve = func(path string) string { return beside(conf, path) }
 	chain := a.chains.draft(conf, plugins.pluginMap)
@@ -141,7 +146,7 @@ func (a *app) take(ctx context.Context, conf *config.Config) error {
 	if err != nil {
 		chain.drop()
 		a.plugins.forget(plugins)
-		return errors.Join(err, sink.close(), closeMoves(moves))
+		return errors.Join(err, a.tables.drop(tables), sink.close(), closeMoves(moves))
 	}
 
 	if err := a.logs.use(sink); err != nil {
@@ -151,6 +156,7 @@ func (a *app) take(ctx context.Context, conf *config.Config) error {
 	a.account.use(conf)
 	a.effects.echoes.Use(echoWindow(conf))
 	dropped := a.plugins.use(plugins)
+	a.tables.use(tables)
 	a.takeScripts()
 	failpoint.Pass(failpoint.Reload)
 	a.handler.Set(limitsOf(conf), hooks)

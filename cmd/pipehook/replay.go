@@ -119,7 +119,7 @@ func (c *cli) replay(ctx context.Context, f replayFlags, args []string) error {
 		var was *replaySide
 		if f.listener != "" {
 			path := beside(conf, edited.listener.Script)
-			if edited.listener.Script == "" || edited.listener.Plugin != "" {
+			if edited.listener.Script == "" || !edited.listener.IsScript() {
 				if path, err = liveScript(conf, f.listener); err != nil {
 					return err
 				}

@@ -28,7 +28,7 @@ type liveStore struct {
 func newLiveHost(conf *config.Config, t *trial, log *slog.Logger) (*scriptHost, *liveStore, error) {
 	s := &liveStore{conf: conf}
 	e := newEffects(s, s, s, log)
-	e.account = &sharedAccount{states: s, log: log}
+	e.account = &accountClient{states: s, log: log}
 	e.account.use(conf)
 	e.echoes = e.newLedger(conf)
 	host, err := e.host(hostSpec{
@@ -136,7 +136,7 @@ func (s *liveStore) Route(ev *core.Event) (names []string, refused []core.Refusa
 		}
 	}
 	for _, l := range s.conf.Listeners {
-		if l.Plugin != "" && wantsEvent(l, l.Match, ev) {
+		if !l.IsScript() && wantsEvent(l, l.Match, ev) {
 			names = append(names, l.Name)
 		}
 	}

@@ -125,6 +125,7 @@ func (c *cli) serveOnce(ctx context.Context, conf *config.Config, p parts, k *ke
 	defer func() { err = joinClose(err, a.close) }()
 	k.a, k.begin = a, func() (*successor, error) { return startSuccessor(c, a.doors) }
 	a.also("configuration", k)
+	a.also("definitions", &fieldsKeeper{conf: a.conf.Load, open: a.openFields, unknown: definitions.lacking, log: a.log, again: pullAgain})
 	if before := p.from.from; before != nil {
 		a.also("predecessor", core.ServiceFunc(func(ctx context.Context) error {
 			before.tell(wordServing)
@@ -148,6 +149,9 @@ func (c *cli) checkCommand() *cobra.Command {
 			errs = append(errs, checkChainScripts(conf)...)
 			plugins, wrong := checkPlugins(conf)
 			listeners, errs = append(listeners, plugins...), append(errs, wrong...)
+			if l := syncListener(conf); l != nil {
+				listeners = append(listeners, l.Name)
+			}
 			slices.Sort(listeners)
 			if err != nil {
 				errs = append([]error{err}, errs...)

@@ -61,7 +61,7 @@ func trialOf(conf *config.Config, path, name string) (*trial, error) {
 	}
 	t.timeout = t.listener.Timeout
 	for _, l := range conf.Listeners {
-		if l.Plugin == "" && (name != "" && l.Name == name || name == "" && samePath(beside(conf, l.Script), path)) {
+		if l.IsScript() && (name != "" && l.Name == name || name == "" && samePath(beside(conf, l.Script), path)) {
 			t.listener, t.name, t.timeout, t.terms = l, l.Name, l.Timeout, termsOf(conf, 1, l.AllowHosts, l.Secrets)
 			return t, nil
 		}

@@ -26,7 +26,7 @@ func wantedScripts(conf *config.Config) ([]wantedScript, error) {
 	mentioned, names := map[string]bool{}, map[string]bool{}
 	for i, l := range conf.Listeners {
 		names[l.Name] = true
-		if l.Plugin != "" {
+		if !l.IsScript() {
 			continue
 		}
 		path := beside(conf, l.Script)
@@ -120,7 +120,7 @@ func scriptDirs(conf *config.Config) []string {
 		dirs = append(dirs, beside(conf, conf.Scripts.Dir))
 	}
 	for _, l := range conf.Listeners {
-		if l.Plugin != "" {
+		if !l.IsScript() {
 			continue
 		}
 		dirs = append(dirs, filepath.Dir(beside(conf, l.Script)))

@@ -137,6 +137,7 @@ type Listener struct {
 	Where       core.Where         `koanf:"where"`
 	Script      string             `koanf:"script"`
 	Plugin      string             `koanf:"plugin"` // a binary in Plugins.Dir, or a path
+	Use         string             `koanf:"use" validate:"omitempty,oneof=pipedrive_sync"`
 	SHA256      string             `koanf:"sha256" validate:"omitempty,len=64,hexadecimal"`
 	Config      map[string]any     `koanf:"config"` // is the plugin's own
 	Limits      core.ProgramLimits `koanf:"limits"` // of the plugin's process
@@ -153,6 +154,12 @@ type Listener struct {
 	AllowHosts []string               `koanf:"allow_hosts" validate:"dive,required"` // of the script, besides those of all
 	Secrets    map[string]core.Secret `koanf:"secrets"`                              // of the script, besides those of all, or of the plugin
 }
+
+// PipedriveSyncListener is the listener that is built in: it keeps the local tables of Pipedrive's records.
+const PipedriveSyncListener = "pipedrive_sync"
+
+// IsScript reports whether a script handles the listener's events, and not a plugin or pipehook itself.
+func (l *Listener) IsScript() bool { return l.Plugin == "" && l.Use == "" }
 
 // Coalesce gathers what comes for one record into one attempt; without Quiet it does not.
 type Coalesce struct {

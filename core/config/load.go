@@ -60,6 +60,15 @@ func Load(o Options) (*Config, error) {
 	return conf, slices.Clone(l.mistakes).Err()
 }
 
+// everything is what a listener that is built in gets when nothing else is said.
+var everything = func() core.Pattern {
+	p, err := core.ParsePattern("*.*")
+	if err != nil {
+		panic(err) // the text is in this file
+	}
+	return p
+}()
+
 type loader struct{ decoder }
 
 func (l *loader) config(path string, tree map[string]any) *Config {
@@ -78,6 +87,9 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 		listener.Limits = conf.Plugins.Limits
 		l.structAt(index(listenerKey, i), table, &listener)
 		l.checkRunner(index(listenerKey, i), &listener)
+		if listener.Use != "" && len(listener.Match) == 0 {
+			listener.Match = []core.Pattern{everything}
+		}
 		l.secrets(index(listenerKey, i)+".secrets", listener.Secrets)
 		l.checkOrder(index(listenerKey, i), &listener)
 		l.fields(index(listenerKey, i), &listener)
@@ -88,21 +100,40 @@ func (l *loader) config(path string, tree map[string]any) *Config {
 	return conf
 }
 
-// checkRunner refuses a listener that is not either a script or a plugin.
+// checkRunner refuses a listener that is not one of a script, a plugin and a kind that is built in.
 func (l *loader) checkRunner(key string, listener *Listener) {
+	named := 0
+	for _, name := range []string{listener.Script, listener.Plugin, listener.Use} {
+		if name != "" {
+			named++
+		}
+	}
 	switch {
-	case l.bad[key] || l.bad[key+".script"] || l.bad[key+".plugin"]:
-	case listener.Script != "" && listener.Plugin != "":
+	case l.bad[key] || l.bad[key+".script"] || l.bad[key+".plugin"] || l.bad[key+".use"]:
+	case named > 1 && listener.Use != "":
+		l.wrong(key+".use", "stands beside script or plugin, and a listener is one of them", "leave one out")
+	case named > 1:
 		l.wrong(key+".plugin", "stands beside script, and a listener is one of them", "leave one out")
-	case listener.Script == "" && listener.Plugin == "":
+	case named == 0:
 		msg := isRequired
 		if _, written := l.doc.places[key+".script"]; written {
 			msg = "must not be empty"
 		}
 		l.wrong(key+".script", msg, "name the script, or the binary with plugin")
+	case listener.Use != "":
+		l.builtinKeys(key)
 	default:
 		l.othersKeys(key, listener.Plugin != "")
 	}
+}
+
+// builtinKeys refuses the keys of scripts and plugins at a listener that is neither.
+func (l *loader) builtinKeys(key string) {
+	for _, name := range []string{"sha256", "config", "limits", "tls"} {
+		l.refuse(key+"."+name, "is for plugins")
+	}
+	l.refuse(key+".allow_hosts", "is for scripts")
+	l.refuse(key+".secrets", "is for scripts and plugins")
 }
 
 // othersKeys refuses the keys of a script at a plugin, and the other way round.

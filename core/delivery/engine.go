@@ -72,6 +72,7 @@ type Subscription struct {
 	Match       []core.Pattern
 	Changed     []string // when not empty: only events in which one of these fields changed
 	Where       core.Where
+	Source      string // when not empty: only events of this source
 	Listener    core.Listener
 	Code        func() string // the version that runs; nil when the listener has none
 	Timeout     time.Duration // of one attempt
@@ -89,6 +90,9 @@ type Subscription struct {
 func (s *Subscription) decide(ev *core.Event) (wanted bool, why string) {
 	if !slices.ContainsFunc(s.Match, func(p core.Pattern) bool { return p.Match(ev) }) {
 		return false, ""
+	}
+	if s.Source != "" && ev.Source != s.Source {
+		return false, "source: it is for events of " + s.Source + " only"
 	}
 	if len(s.Changed) > 0 && !slices.ContainsFunc(s.Changed, ev.Changed) {
 		if len(s.Changed) == 1 {

@@ -60,6 +60,9 @@ func (l *lane) most() int {
 	if _, ok := l.sub.Listener.(core.BatchListener); !ok || l.gate.probing {
 		return 1
 	}
+	if bulk, ok := l.sub.Listener.(core.BulkListener); ok {
+		return min(len(l.runnable), bulk.Bulk())
+	}
 	fair := (len(l.runnable) + l.workers - 1) / l.workers
 	return min(fair, l.pace.size())
 }

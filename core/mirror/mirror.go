@@ -22,7 +22,8 @@ import (
 // Options are what Open needs. URL is "sqlite:PATH" or "postgres://…".
 type Options struct {
 	URL     string
-	Objects []string // that are kept; empty for all
+	Objects []string             // that are kept; empty for all
+	Fields  func() *shape.Fields // the definitions of the fields as they are now; nil for none
 	Log     *slog.Logger
 	Now     func() time.Time // nil for time.Now
 
@@ -84,6 +85,9 @@ func Open(ctx context.Context, opts Options) (*Mirror, error) {
 	}
 	return m, nil
 }
+
+// awayMsg is said when there is nobody to be asked.
+const awayMsg = "the local tables can't be reached"
 
 func keep(objects []string) (map[string]bool, error) {
 	kept := map[string]bool{}
@@ -191,7 +195,14 @@ func (m *Mirror) refusal(err error) error {
 	case database.Hopeless(err):
 		return &core.Error{Kind: core.Permanent, Msg: "the local tables can't hold it", Err: err}
 	case m.unreachable(err):
-		return &core.Error{Kind: core.Unavailable, Msg: "the local tables can't be reached", Err: err}
+		return &core.Error{Kind: core.Unavailable, Msg: awayMsg, Err: err}
 	}
 	return &core.Error{Kind: core.Unavailable, Msg: "the local tables could not be used", Err: err}
+}
+
+func (m *Mirror) fields() *shape.Fields {
+	if m.opts.Fields == nil {
+		return nil
+	}
+	return m.opts.Fields()
 }

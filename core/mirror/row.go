@@ -175,15 +175,15 @@ func (r *row) apply(c *Change, t told, now time.Time) Result {
 	if r.known && !dataless {
 		order = t.when.compare(r.version())
 	}
-	wasDeleted, changed := !r.DeletedAt.IsZero(), !r.known
+	wasDeleted, changed, moved := !r.DeletedAt.IsZero(), !r.known, false
 	if len(t.values) > 0 {
 		changed = r.take(t.values, order) || changed
 		if order > 0 {
-			changed = changed || !r.Updated.Equal(t.when.updated)
+			moved = r.version().compare(t.when) != 0
 			r.Updated, r.At = t.when.updated, t.when.at
 		}
-		if !c.Record.Added.IsZero() && r.Added.IsZero() {
-			r.Added = c.Record.Added.UTC().Truncate(time.Second)
+		if added := c.Record.Added.UTC().Truncate(time.Second); !c.Record.Added.IsZero() && (r.Added.IsZero() || added.Before(r.Added)) {
+			r.Added, changed = added, true
 		}
 	}
 	lived := t.seen.After(r.SeenAt)
@@ -203,6 +203,7 @@ func (r *row) apply(c *Change, t told, now time.Time) Result {
 	}
 	r.Deleted = !r.DeletedAt.IsZero()
 	if !changed {
+		r.changed = r.changed || moved // so that what comes late is known to be older
 		return r.unchanged(t, order)
 	}
 	r.changed, r.ChangedAt = true, now

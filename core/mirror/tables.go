@@ -113,7 +113,7 @@ var columnsOf = map[string][]column{
 		ref("org_id", "organization"), ref("product_id", "product"), ref("activity_id", "activity"), txt("remote_location", "remote_id", "url", "description")),
 	"goal": slices.Concat(txt("title"), owner(), part("type", text, "type.name"), part("assignee_id", number, "assignee.id"), part("assignee_type", text, "assignee.type"), txt("interval"),
 		part("start_date", date, "duration.start"), part("end_date", date, "duration.end"), part("target", decimal, "expected_outcome.target"), flags("is_active")),
-	"lead": slices.Concat(txt("title"), owner(), ref("creator_id", "user"), ref("person_id", "person"), ref("organization_id", "organization"), part("amount", decimal, "value.amount"),
+	"lead": slices.Concat(txt("title"), owner(), ref("creator_id", "user"), ref("person_id", "person"), ref("org_id", "organization"), part("amount", decimal, "value.amount"),
 		part("currency", text, "value.currency"), dates("expected_close_date"), txt("source_name", "origin"), lists("label_ids"), flags("is_archived", "was_seen"), num("next_activity_id")),
 	"note": slices.Concat(txt("content"), ref("user_id", "user"), ref("deal_id", "deal"), ref("lead_id", "lead"), ref("person_id", "person"), ref("org_id", "organization"),
 		ref("project_id", "project"), flags("pinned_to_deal_flag", "pinned_to_person_flag", "pinned_to_organization_flag")),
@@ -162,4 +162,13 @@ var common = []column{
 	{name: "merged_into", kind: text},                // the id of the record that it became part of
 	{name: "stored_at", kind: moment},                // when pipehook first wrote the row
 	{name: "changed_at", kind: moment},               // and last changed it
+}
+
+// TableOf is the name of the table of an object.
+func TableOf(object string) (string, bool) {
+	t := tables[object]
+	if t == nil {
+		return "", false
+	}
+	return t.name, true
 }

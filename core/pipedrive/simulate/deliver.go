@@ -107,7 +107,7 @@ func (h *hooks) attempt(ctx context.Context, d *delivery) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.active.add(-1)
+	defer h.active.add(-1) // last, when a retry waits for its time
 	d.hook.LastDelivery, d.hook.LastStatus = hookTime(h.o.Now()), status
 	if status >= 200 && status < 300 {
 		d.hook.stats.Succeeded++

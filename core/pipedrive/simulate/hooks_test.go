@@ -226,9 +226,11 @@ func TestRetriesComeAfter3And30And150SecondsBehindNewerEvents(t *testing.T) {
 		if got, want := r.Stats()[1], (HookStats{Sent: 5, Succeeded: 1, Failed: 1}); got != want {
 			t.Errorf("%d: got %+v, want %+v", status, got, want)
 		}
-		if err := r.Settle(t.Context()); err != nil {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if err := r.Settle(ctx); err != nil {
 			t.Error(err)
 		}
+		cancel()
 	}
 }
 
@@ -316,6 +318,16 @@ func TestFaultsDropAndDoubleDeliveries(t *testing.T) {
 	r.change(3)
 	r.pass(longestHold)
 	if got, want := r.attempts(), []string{"3/1", "3/1"}; !slices.Equal(got, want) || r.Stats()[1].Dropped != 2 {
+		t.Errorf("got %v %+v", got, r.Stats()[1])
+	}
+	r.o.Faults = func() HookFaults { return HookFaults{Reorder: 1, Hold: time.Hour} }
+	r.change(4)
+	r.pass(longestHold)
+	if got := r.attempts(); len(got) != 2 {
+		t.Errorf("it is not held back for longer: %v", got)
+	}
+	r.pass(time.Hour)
+	if got := r.attempts(); len(got) != 3 || r.Stats()[1].Late != 2 {
 		t.Errorf("got %v %+v", got, r.Stats()[1])
 	}
 }

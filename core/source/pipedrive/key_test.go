@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/source/pipedrive"
 )
 
 const v2 = `{"data":{"id":8,"title":"a"},"previous":{"title":"b"},"meta":{"action":"change","entity":"deal","entity_id":"8","id":"e1","company_id":"1","webhook_id":"2","correlation_id":"c","version":"2.0","timestamp":"2026-06-01T10:00:00.400Z","attempt":1}}`
@@ -75,5 +76,18 @@ func TestTheSurvivorOfAMergeIsNotTheLoser(t *testing.T) {
 	loser := name(t, []byte(strings.Replace(strings.Replace(v2, `"attempt"`, `"merged_to_id":"8","attempt"`, 1), `"change"`, `"delete"`, 1)))
 	if survivor.Action != core.Merged || survivor.AlsoAction != core.Updated || loser.Action != core.Deleted || loser.AlsoAction != "" {
 		t.Errorf("survivor %s, also %q; loser %s, also %q", survivor.Action, survivor.AlsoAction, loser.Action, loser.AlsoAction)
+	}
+}
+
+func TestAnEventOfAComparisonHasItsStateAsItsKey(t *testing.T) {
+	body := []byte(`{"data":{"id":1,"update_time":"2026-05-27T12:00:00Z"},"previous":{},"meta":{"action":"change","entity":"deal","entity_id":"1","id":"x","company_id":"7","version":"2.0","timestamp":"2026-05-27T12:00:00.000Z"}}`)
+	found, sent := core.Event{Origin: core.OriginReconcile, Body: body}, core.Event{Body: body}
+	for _, ev := range []*core.Event{&found, &sent} {
+		if err := (pipedrive.Source{States: true}).Name(ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found.Key == nil || string(found.Key) != string(sent.State) || string(sent.Key) == string(sent.State) {
+		t.Errorf("the keys are %x and %x, the states %x and %x", found.Key, sent.Key, found.State, sent.State)
 	}
 }

@@ -39,8 +39,10 @@ func (s Source) Name(ev *core.Event) error {
 	ev.Flaw = flaw(ev, &env)
 	ev.Action, ev.Object = orUnknown(ev.Action), orUnknown(ev.Object)
 	s.nameFields(ev)
-	if s.States {
-		ev.State = stateOf(ev)
+	if compared := ev.Origin == core.OriginReconcile; s.States || compared {
+		if ev.State = stateOf(ev); compared && ev.State != nil {
+			ev.Key = ev.State // a webhook about it that comes later is a duplicate
+		}
 	}
 	return nil
 }

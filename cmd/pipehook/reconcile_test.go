@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/mirror"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
+	"github.com/pipehook/pipehook/core/pipedrive/simulate"
+)
+
+const mirrorListener = "[[listener]]\nname = \"mirror\"\nuse = \"pipedrive_sync\"\n"
+
+// newAccount is a stand-in for an account, and a project that is connected with it.
+func newAccount(t *testing.T, storeURL string) (*simulate.CRM, *project) {
+	t.Helper()
+	server := simulate.New(simulate.Options{Token: "token of the account", Company: "acme", CompanyID: 7})
+	web := httptest.NewServer(server)
+	t.Cleanup(web.Close)
+	p := newProject(t, storeURL, fullChain, map[string]string{"": fmt.Sprintf(
+		"[pipedrive]\nbase_url = %q\napi_token = \"token of the account\"\n[pipedrive.reconcile]\nat_start = false\nsettle = \"0s\"\n[pipedrive.sync]\nobjects = [\"person\", \"deal\"]\n%s", web.URL, mirrorListener)})
+	return server.CRM(), p
+}
+
+func compared(t *testing.T, p *project, args ...string) mirror.Report {
+	t.Helper()
+	code, out, errs := command(t, append([]string{"reconcile", "--config", p.config, "--json"}, args...)...)
+	if code != exitDone {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	var r mirror.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	return r
+}
+
+func submitted(r mirror.Report) (n int) {
+	for _, o := range r.Objects {
+		n += o.Submitted
+	}
+	return n
+}
+
+func TestWhatWebhooksMissedIsFoundWhetherOrNotSomebodyServes(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		crm, p := newAccount(t, url)
+		quiet := simulate.By{Quiet: true}
+		if _, err := crm.Create("deal", simulate.Record{"title": "old"}, quiet); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, errs := command(t, "sync", "--config", p.config); code != exitDone || !strings.Contains(out, "deal") {
+			t.Fatalf("exit code %d\n%s%s", code, out, errs)
+		}
+		if _, err := crm.Update("deal", "1", simulate.Record{"title": "new"}, quiet); err != nil {
+			t.Fatal(err)
+		}
+		if n := submitted(compared(t, p, "deal", "--since", "1h")); n != 1 {
+			t.Errorf("%d events while nobody serves", n)
+		}
+		if n := submitted(compared(t, p, "deal", "--since", "1h")); n != 0 {
+			t.Errorf("%d events more", n)
+		}
+		stop := p.serve(t)
+		defer stop()
+		if _, err := crm.Create("deal", simulate.Record{"title": "another"}, quiet); err != nil {
+			t.Fatal(err)
+		}
+		if n := submitted(compared(t, p, "deal", "--since", "1h")); n != 1 {
+			t.Errorf("%d events while somebody serves", n)
+		}
+		resp, err := http.Get("http://" + p.admin + reconcilePath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		var last mirror.Report
+		if err := json.NewDecoder(resp.Body).Decode(&last); err != nil || submitted(last) != 1 {
+			t.Errorf("the last report is %+v, %v", last, err)
+		}
+	})
+}
+
+func TestAComparisonNeedsTheListenerThatKeepsTheTables(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	for _, name := range []string{"sync", "reconcile"} {
+		code, _, errs := command(t, name, "--config", p.config)
+		if code != exitUsage || !strings.Contains(errs, `use = "pipedrive_sync"`) {
+			t.Errorf("%s: exit code %d\n%s", name, code, errs)
+		}
+	}
+}
+
+func TestAWebhookThatComesAfterItsChangeWasFoundIsADuplicate(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		crm, p := newAccount(t, url)
+		quiet := simulate.By{Quiet: true}
+		defer p.serve(t)()
+		compared(t, p)
+		made, err := crm.Create("deal", simulate.Record{"title": "late"}, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := submitted(compared(t, p, "--since", "1h")); n != 1 {
+			t.Fatalf("%d events", n)
+		}
+		text, err := json.Marshal(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, err := shape.FromAPI("deal", text, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := p.post(t, shape.Body(shape.Envelope{Action: "create", Object: "deal", ID: record.ID, CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()}))
+		if late.Status != "duplicate" {
+			t.Errorf("it is answered %+v", late)
+		}
+		if n := len(p.events(t)); n != 1 {
+			t.Errorf("%d events are stored", n)
+		}
+	})
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/mirror"
+	"github.com/pipehook/pipehook/core/telemetry"
+)
+
+// reconciling compares Pipedrive with the local tables and has what differs walk the pipeline.
+type reconciling struct {
+	a        *app
+	metrics  *telemetry.Reconciles
+	schedule *mirror.Schedule
+}
+
+func newReconciling(a *app) *reconciling {
+	r := &reconciling{a: a, metrics: a.metrics.Reconciles()}
+	r.schedule = mirror.NewSchedule(r.timing, func(ctx context.Context, sweep bool) (mirror.Report, error) {
+		o := mirror.ReconcileOptions{}
+		if sweep {
+			o.Sweep = time.Nanosecond
+		}
+		return r.run(ctx, o)
+	}, a.log)
+	return r
+}
+
+// gap has all compared after webhooks may have been missed, where tables are kept.
+func (r *reconciling) gap(since time.Time, why string) {
+	if conf := r.a.conf.Load(); syncListener(conf) != nil && conf.Pipedrive.Connected() {
+		r.schedule.Gap(since, why)
+	}
+}
+
+// timing is that of the configuration at the moment; nothing where no tables are kept.
+func (r *reconciling) timing() mirror.Timing {
+	conf := r.a.conf.Load()
+	p := &conf.Pipedrive
+	if syncListener(conf) == nil || !p.Connected() {
+		return mirror.Timing{Settle: p.Reconcile.Settle, Off: true}
+	}
+	return mirror.Timing{Every: p.Reconcile.Every, AtStart: p.Reconcile.AtStart && p.Reconcile.Every > 0, Settle: p.Reconcile.Settle}
+}
+
+// run compares once. Objects, since, deletes and progress are given; the rest is of the configuration.
+func (r *reconciling) run(ctx context.Context, o mirror.ReconcileOptions) (mirror.Report, error) {
+	report, err := r.compare(ctx, o)
+	if _, busy := errors.AsType[*mirror.Busy](err); !busy && ctx.Err() == nil {
+		r.metrics.Done(report.Differences(), err == nil && report.Failed() == nil)
+	}
+	for _, one := range report.Objects {
+		if one.Differing > 0 || one.Error != "" {
+			r.a.log.Info("compared with Pipedrive", "object", one.Object, "differing", one.Differing, "submitted", one.Submitted,
+				"deletes", one.Deletes, "pending", one.Pending, "duplicates", one.Duplicates, "err", one.Error)
+		}
+	}
+	return report, err
+}
+
+func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (mirror.Report, error) {
+	conf := r.a.conf.Load()
+	if err := keepsTables(conf); err != nil {
+		return mirror.Report{}, err
+	}
+	pipeline, err := reconcilePipeline(conf)
+	if err != nil {
+		return mirror.Report{}, err
+	}
+	client, me, err := r.a.account.whose(ctx, conf)
+	if err != nil {
+		return mirror.Report{}, err
+	}
+	tables := r.a.tables.now()
+	if tables == nil {
+		return mirror.Report{}, errNoTables
+	}
+	o.Fields = definitions.fields()
+	p, listener := &conf.Pipedrive, syncListener(conf).Name
+	o.Settle, o.Overlap, o.Sweep = p.Reconcile.Settle, p.Reconcile.Overlap, cmp.Or(o.Sweep, p.Reconcile.Deletes)
+	o.Owner, o.CompanyID, o.Host = processName(), strconv.FormatInt(me.CompanyID, 10), me.CompanyDomain+".pipedrive.com"
+	o.LastSeq = r.a.store.LastSeq
+	o.Pending = func(ctx context.Context, object, id string) (bool, error) {
+		return r.a.store.PendingFor(ctx, listener, mirror.Source, object, id)
+	}
+	o.Submit = func(ctx context.Context, ev core.Event) (core.Receipt, error) {
+		ev.Pipeline = pipeline
+		if err := ev.SetOrigin(core.OriginReconcile); err != nil {
+			return core.Receipt{}, err
+		}
+		return r.a.handler.Submit(ctx, ev)
+	}
+	return tables.Reconcile(ctx, client, o)
+}
+
+// reconcilePipeline is the pipeline that events of comparisons walk.
+func reconcilePipeline(conf *config.Config) (string, error) {
+	var fitting []string
+	for _, p := range conf.Pipelines {
+		if p.Source != mirror.Source {
+			continue
+		}
+		if p.Name == conf.Pipedrive.Pipeline {
+			return p.Name, nil
+		}
+		fitting = append(fitting, p.Name)
+	}
+	if conf.Pipedrive.Pipeline == "" && len(fitting) == 1 {
+		return fitting[0], nil
+	}
+	return "", usagef("set pipedrive.pipeline to the pipeline that Pipedrive's webhooks go to", "it is not known which pipeline the events of a comparison should walk")
+}
+
+// now are the tables at the moment, nil when none are kept. A reload may close them while they are used: then that fails.
+func (t *localTables) now() *mirror.Mirror {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.mirror
+}

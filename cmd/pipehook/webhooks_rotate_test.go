@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/pipedrive/hooks"
+	"github.com/pipehook/pipehook/core/samples"
+)
+
+const firstPassword = "canary-first-password"
+
+// rotating is a project that serves, with its password in .env.
+func rotating(t *testing.T) *project {
+	t.Helper()
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": account1, "authenticate": `basic = { username = "hook", password = "${HOOK_PASSWORD}" }`})
+	p.write(t, ".env", "A=1\nHOOK_PASSWORD="+firstPassword+"\n")
+	return p
+}
+
+func (p *project) sent(t *testing.T, password string) int {
+	t.Helper()
+	_, body, _ := samples.For("updated.deal")
+	return p.post(t, body, func(r *http.Request) { r.SetBasicAuth("hook", password) }).status
+}
+
+func (p *project) rotation(t *testing.T) (v rotationJSON) {
+	t.Helper()
+	code, out, errs := p.webhooks(t, &fakeAccount{}, "rotate", "--status", "--json")
+	if err := json.Unmarshal([]byte(out), &v); code != exitDone || err != nil {
+		t.Fatalf("exit code %d, error %v\n%s%s", code, err, out, errs)
+	}
+	return v
+}
+
+func TestAPasswordIsChangedWithoutRefusingAWebhook(t *testing.T) {
+	p := rotating(t)
+	p.serve(t)
+	if v := p.rotation(t); v.State != "none" {
+		t.Errorf("before: %+v", v)
+	}
+	elsewhere := hookHere(9, "*.*")
+	elsewhere.URL = "https://elsewhere.example.com/"
+	a := &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.deal"), hookHere(8, "*.note"), elsewhere}}
+
+	a.failing = map[string]error{"remove 8": errors.New("no answer")}
+	code, out, errs := p.webhooks(t, a, "rotate", "--yes")
+	if code != exitFailed || !strings.Contains(errs, "102 was made, but 8 not deleted") || !strings.Contains(errs, "both passwords are good") {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	made := string(a.passwords[101])
+	env, err := os.ReadFile(filepath.Join(p.dir, ".env"))
+	if err != nil || string(env) != "A=1\nHOOK_PASSWORD='"+made+"'\n" || len(made) < 40 {
+		t.Errorf("got %s, error %v", env, err)
+	}
+	if strings.Contains(out+errs, made) || strings.Contains(out+errs, "canary") {
+		t.Errorf("a password shows\n%s%s", out, errs)
+	}
+	if v := p.rotation(t); v.State != "known" || v.Configured != "new" || len(v.Made) != 2 {
+		t.Errorf("in the middle: %+v", v)
+	}
+	if old := p.sent(t, firstPassword); old != http.StatusOK {
+		t.Errorf("the old password: %d", old)
+	}
+
+	delete(a.failing, "remove 8")
+	if code, out, errs := p.webhooks(t, a, "rotate", "--yes"); code != exitDone || !strings.Contains(errs, "going on") {
+		t.Fatalf("again: exit code %d\n%s%s", code, out, errs)
+	}
+	for _, h := range a.all {
+		if h.ID == 7 || h.ID == 8 || h.ID > 100 && string(a.passwords[h.ID]) != made {
+			t.Errorf("webhook %d has an old password", h.ID)
+		}
+	}
+	if v := p.rotation(t); v.State != "replaced" || v.NewUsedAt != "" {
+		t.Errorf("afterwards: %+v", v)
+	}
+	if now, wrong := p.sent(t, made), p.sent(t, "canary-guess"); now != http.StatusOK || wrong != http.StatusUnauthorized {
+		t.Errorf("the new password: %d, a guess: %d", now, wrong)
+	}
+	eventually(t, "the use of the new password is known", func() bool { return p.rotation(t).State == "used" })
+	if old := p.sent(t, firstPassword); old != http.StatusOK {
+		t.Errorf("the old password while retries may come: %d", old)
+	}
+}
+
+func TestNothingIsChangedWhileNoServerKnows(t *testing.T) {
+	p := rotating(t)
+	p.serve(t)() // it makes the store, and stops
+	a := &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.deal")}}
+	code, _, errs := p.webhooks(t, a, "rotate", "--yes")
+	if code != exitFailed || !strings.Contains(errs, "no server has taken notice") || a.calls != nil {
+		t.Errorf("exit code %d, calls %v\n%s", code, a.calls, errs)
+	}
+	if v := p.rotation(t); v.State != "begun" || v.Configured != "old" {
+		t.Errorf("got %+v", v)
+	}
+	if code, _, errs := p.webhooks(t, a, "create", "--auto-config", "--event", "*.note"); code != exitUsage || !strings.Contains(errs, "was changed by webhooks rotate") {
+		t.Errorf("a webhook is made with the old password: exit code %d\n%s", code, errs)
+	}
+}
+
+func TestAPasswordThatCanNotBeHandedOutIsNotMade(t *testing.T) {
+	p := connected(t, "") // its password stands in the file
+	p.serve(t)()
+	a := &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.deal")}}
+	short := filepath.Join(p.dir, "short")
+	p.write(t, "short", "too short\n")
+	for _, test := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"rotate", "--yes"}, "--auth-pass-file FILE"},
+		{[]string{"rotate", "--yes", "--prompt"}, "no terminal"},
+		{[]string{"rotate", "--yes", "--auth-pass-file", short}, "shorter than 16"},
+	} {
+		if code, _, errs := p.webhooks(t, a, test.args...); code != exitUsage || !strings.Contains(errs, test.says) || a.calls != nil {
+			t.Errorf("%v: exit code %d, calls %v\n%s", test.args, code, a.calls, errs)
+		}
+	}
+}
+
+// What the API refuses ends in an error that says what to type next.
+func TestWhatPipedriveRefusesIsSaidWithTheNextCommand(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		body   string
+		args   []string
+		says   string
+	}{
+		{401, `{"success":false,"error":"unauthorized access","errorCode":401}`, []string{"list"}, "pipedrive.api_token"},
+		{403, `{"success":false,"message":"Forbidden"}`, []string{"list"}, "scope admin"},
+		{404, `{"status":"error","success":false,"errors":{"id":["not found"]}}`, []string{"list"}, "webhooks list"},
+		{422, `{"status":"error","success":false,"errors":{"limit":["reached"]}}`, []string{"create", "--auto-config", "--event", "*.*", "--force"}, "a user can have 40 webhooks"},
+		{400, `{"status":"error","success":false,"errors":{"subscription_url":["invalid or non-reachable URL"]}}`, []string{"create", "--auto-config", "--event", "*.*"}, "webhooks test"},
+	} {
+		api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if test.args[0] == "create" && r.Method == http.MethodGet {
+				_, _ = io.WriteString(w, `{"status":"ok","success":true,"data":[]}`)
+				return
+			}
+			w.WriteHeader(test.status)
+			_, _ = io.WriteString(w, test.body)
+		}))
+		p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": account1 + "base_url = \"" + api.URL + "\"\n"})
+		var out, errs bytes.Buffer
+		code := run(t.Context(), append([]string{"webhooks"}, append(test.args, "--config", p.config)...), nil, nil, &out, &errs)
+		if code != exitFailed || !strings.Contains(errs.String(), test.says) || strings.Contains(errs.String(), "canary") {
+			t.Errorf("%d: exit code %d\n%s%s", test.status, code, &out, &errs)
+		}
+		api.Close()
+	}
+}
+
+func TestTheAddressIsTriedAsPipedriveWouldUseIt(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": account1 + "base_url = \"http://127.0.0.1:1\"\n"})
+	p.serve(t)
+	code, out, errs := p.webhooks(t, &fakeAccount{}, "test", "--url", "http://"+p.hooks+"/hook", "--json")
+	var answer struct {
+		OK     bool      `json:"ok"`
+		Checks []finding `json:"checks"`
+	}
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitDone || !answer.OK || len(answer.Checks) != 3 {
+		t.Errorf("exit code %d, error %v\n%s%s", code, err, out, errs)
+	}
+	for _, f := range answer.Checks {
+		if f.Verdict != "good" {
+			t.Errorf("%+v", f)
+		}
+	}
+	if events := p.events(t); len(events) != 1 || events[0].Object != "webhook" {
+		t.Errorf("stored are %v", events)
+	}
+	for path, says := range map[string]string{"/nosuch": "is not there", "/away": "redirects"} {
+		away := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/away") {
+				http.Redirect(w, r, "/other", http.StatusFound)
+				return
+			}
+			http.NotFound(w, r)
+		}))
+		code, out, errs := p.webhooks(t, &fakeAccount{}, "test", "--url", away.URL+path)
+		if code != exitFailed || !strings.Contains(out, says) {
+			t.Errorf("%s: exit code %d\n%s%s", path, code, out, errs)
+		}
+		away.Close()
+	}
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	defer secure.Close()
+	if code, out, _ := p.webhooks(t, &fakeAccount{}, "create", "--test-url", "--url", secure.URL, "--event", "*.*", "--auth-user", "hook"); code != exitFailed || out != "" {
+		t.Errorf("a certificate that nobody has signed: exit code %d\n%s", code, out)
+	}
+}

@@ -1,0 +1,197 @@
+package mirror_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/mirror"
+	"github.com/pipehook/pipehook/core/pipedrive"
+)
+
+func fill(t *testing.T, m *mirror.Mirror, a *account, o mirror.FillOptions) mirror.FilledObject {
+	t.Helper()
+	report, err := m.Fill(t.Context(), a, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report.Objects[0]
+}
+
+func count(t *testing.T, m *mirror.Mirror, object string) int {
+	t.Helper()
+	n := 0
+	for after := ""; ; {
+		ids, err := m.IDs(t.Context(), object, after, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ids) == 0 {
+			return n
+		}
+		n, after = n+len(ids), ids[len(ids)-1]
+	}
+}
+
+func TestAFillReadsAllThereIs(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		m, a := open(t, url), newAccount()
+		for id := range 1200 {
+			a.put("person", strconv.Itoa(id+1), noon, map[string]any{"name": "p"})
+		}
+		done := fill(t, m, a, mirror.FillOptions{Objects: []string{"person"}, DryRun: true})
+		if done.Records != 1200 || done.Written != 0 || count(t, m, "person") != 0 {
+			t.Errorf("a dry run has read %d, written %d, and there are %d", done.Records, done.Written, count(t, m, "person"))
+		}
+		done = fill(t, m, a, mirror.FillOptions{Objects: []string{"person"}})
+		if done.Records != 1200 || done.Written != 1200 || done.Calls != 3 || count(t, m, "person") != 1200 {
+			t.Errorf("it has read %d, written %d in %d calls, and there are %d", done.Records, done.Written, done.Calls, count(t, m, "person"))
+		}
+	})
+}
+
+func TestAFillThatBrokeOffGoesOnAtTheNextPage(t *testing.T) {
+	m, a := open(t, testdb.SQLite(t), "person"), newAccount()
+	for id := range 1500 {
+		a.put("person", strconv.Itoa(id+1), noon, nil)
+	}
+	down := true
+	a.fail = func(_ pipedrive.List, from int) error {
+		if down && from == 1000 {
+			return &pipedrive.Error{Reason: pipedrive.Garbled}
+		}
+		return nil
+	}
+	done := fill(t, m, a, mirror.FillOptions{})
+	if done.Error == "" || count(t, m, "person") != 1000 {
+		t.Fatalf("error %q and %d rows, want an error and 1000", done.Error, count(t, m, "person"))
+	}
+	down = false
+	done = fill(t, m, a, mirror.FillOptions{})
+	if !done.Resumed || done.Calls != 1 || count(t, m, "person") != 1500 || done.Error != "" {
+		t.Errorf("resumed %t in %d calls to %d rows, error %q", done.Resumed, done.Calls, count(t, m, "person"), done.Error)
+	}
+	if done = fill(t, m, a, mirror.FillOptions{}); done.Resumed || done.Records != 1500 || done.Written != 0 {
+		t.Errorf("the next one read %d and wrote %d, resumed %t", done.Records, done.Written, done.Resumed)
+	}
+}
+
+func TestAFillWhoseCursorHasExpiredBeginsAnew(t *testing.T) {
+	m, a := open(t, testdb.SQLite(t), "person"), newAccount()
+	for id := range 1500 {
+		a.put("person", strconv.Itoa(id+1), noon, nil)
+	}
+	a.fail = func(_ pipedrive.List, from int) error {
+		if from == 1000 {
+			return &pipedrive.Error{Reason: pipedrive.Unavailable}
+		}
+		return nil
+	}
+	fill(t, m, a, mirror.FillOptions{})
+	a.fail = func(l pipedrive.List, from int) error {
+		if l.From != "" && from == 1000 {
+			return &pipedrive.Error{Reason: pipedrive.Invalid, Status: 400}
+		}
+		return nil
+	}
+	if done := fill(t, m, a, mirror.FillOptions{}); done.Error != "" || done.Records != 1500 || count(t, m, "person") != 1500 {
+		t.Errorf("error %q, %d read, %d rows", done.Error, done.Records, count(t, m, "person"))
+	}
+}
+
+func TestPartsOfDealsAreListedByAHundredDeals(t *testing.T) {
+	m, a := open(t, testdb.SQLite(t), "deal", "deal_product"), newAccount()
+	for id := range 250 {
+		text := strconv.Itoa(id + 1)
+		a.put("deal", text, noon, map[string]any{"status": "open"})
+		a.put("deal_product", text, noon, map[string]any{"deal_id": jsonNumber(text)})
+	}
+	report, err := m.Fill(t.Context(), a, mirror.FillOptions{})
+	if err != nil || report.Failed() != nil {
+		t.Fatal(err, report.Failed())
+	}
+	if parts := report.Objects[1]; parts.Records != 250 || parts.Calls != 3 || count(t, m, "deal_product") != 250 {
+		t.Errorf("%d parts in %d calls, %d rows", parts.Records, parts.Calls, count(t, m, "deal_product"))
+	}
+}
+
+func TestAnObjectThatFailsLetsTheOthersBeRead(t *testing.T) {
+	m, a := open(t, testdb.SQLite(t), "person", "deal"), newAccount()
+	a.put("deal", "1", noon, nil)
+	a.fail = func(l pipedrive.List, _ int) error {
+		if l.Path == pathOf("person") {
+			return &pipedrive.Error{Reason: pipedrive.Forbidden}
+		}
+		return nil
+	}
+	report, err := m.Fill(t.Context(), a, mirror.FillOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Objects[0].Error == "" || report.Objects[1].Error != "" || count(t, m, "deal") != 1 {
+		t.Errorf("got %+v", report.Objects)
+	}
+}
+
+func TestAFillEndsWithItsContext(t *testing.T) {
+	m, a := open(t, testdb.SQLite(t), "person"), newAccount()
+	a.limit = 10
+	for id := range 100 {
+		a.put("person", strconv.Itoa(id+1), noon, nil)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	a.between = func(pipedrive.List, pipedrive.Page) { end() }
+	if _, err := m.Fill(ctx, a, mirror.FillOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAFillLeavesToTheComparisonWhatListenersShouldLearnOf(t *testing.T) {
+	m, a := open(t, testdb.SQLite(t), "person"), newAccount()
+	a.put("person", "1", noon, map[string]any{"name": "old"})
+	fill(t, m, a, mirror.FillOptions{})
+	a.put("person", "1", time.Now().Add(time.Minute), map[string]any{"name": "new"})
+	if done := fill(t, m, a, mirror.FillOptions{Leave: true}); done.Left != 1 {
+		t.Errorf("got %+v", done)
+	}
+	if got := row(t, m, "person", "1").Values["name"]; got != "old" {
+		t.Errorf("the name is %v", got)
+	}
+}
+
+func TestAFillThatBrokeOffDoesNotReadAgainWhatItHadReadWhole(t *testing.T) {
+	m, a := open(t, testdb.SQLite(t), "organization", "person"), newAccount()
+	a.put("organization", "1", noon, nil)
+	a.put("person", "1", noon, nil)
+	reason := pipedrive.DailySpent
+	a.fail = func(l pipedrive.List, _ int) error {
+		if l.Path == "/api/v2/persons" && reason != 0 {
+			return &pipedrive.Error{Reason: reason}
+		}
+		return nil
+	}
+	fill(t, m, a, mirror.FillOptions{})
+	for _, test := range []struct {
+		name    string
+		reason  pipedrive.Reason
+		o       mirror.FillOptions
+		already bool
+	}{
+		{"the same again", pipedrive.Unavailable, mirror.FillOptions{}, true}, // every object has its turn
+		{"after one whose objects all had their turn", pipedrive.DailySpent, mirror.FillOptions{}, false},
+		{"another is asked for", pipedrive.DailySpent, mirror.FillOptions{Since: noon}, false},
+		{"a little later", pipedrive.DailySpent, mirror.FillOptions{Since: noon.Add(time.Minute)}, true},
+		{"anew", pipedrive.DailySpent, mirror.FillOptions{Since: noon.Add(time.Minute), Restart: true}, false},
+		{"only counted", 0, mirror.FillOptions{Since: noon.Add(time.Minute), DryRun: true}, false},
+		{"to its end", 0, mirror.FillOptions{Since: noon.Add(time.Minute)}, true},
+		{"the next", 0, mirror.FillOptions{Since: noon.Add(time.Minute)}, false},
+	} {
+		reason = test.reason
+		if done := fill(t, m, a, test.o); (done.Calls == 0) != test.already || done.Error != "" {
+			t.Errorf("%s: it is read in %d calls, %+v", test.name, done.Calls, done)
+		}
+	}
+}

@@ -1,0 +1,310 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
+)
+
+// ReconcileOptions say what is compared, and where its events go.
+type ReconcileOptions struct {
+	Objects []string      // all that are kept when empty
+	Since   time.Time     // look at what changed from then on, in place of where the last comparison ended
+	Deletes bool          // compare all ids, whether or not it is time, and believe that many are gone
+	Sweep   time.Duration // how often all ids are compared; 0 only when asked for
+	Settle  time.Duration // what changed less long ago is left to the next comparison
+	Overlap time.Duration // how far before the end of the last comparison this one begins
+	DryRun  bool          // count, and change nothing
+	Owner   string        // who compares, as people are told
+
+	CompanyID, Host string        // as the account's webhooks name it: events have them
+	Fields          *shape.Fields // may be nil
+
+	// Submit has an event walk its pipeline. Its Plan.After is set; an event about the same record that was stored later
+	// makes it a duplicate. It is called from several goroutines.
+	Submit func(ctx context.Context, ev core.Event) (core.Receipt, error)
+	// LastSeq is the number of the event that was stored last.
+	LastSeq func(ctx context.Context) (int64, error)
+	// Pending reports whether an event about the record is still on its way to the tables. It is called from several goroutines.
+	Pending func(ctx context.Context, object, id string) (bool, error)
+
+	Progress func(Progress)
+}
+
+// Report says what a comparison found.
+type Report struct {
+	Began   time.Time          `json:"began"`
+	TookMS  int64              `json:"tookMs"`
+	DryRun  bool               `json:"dryRun"`
+	Objects []ReconciledObject `json:"objects"`
+}
+
+// ReconciledObject says what a comparison found about an object.
+type ReconciledObject struct {
+	Object     string `json:"object"`
+	Looked     int    `json:"looked"`     // records of Pipedrive's that were compared
+	Differing  int    `json:"differing"`  // that an event should tell of; the next four are its parts
+	Submitted  int    `json:"submitted"`  // events, of changes and deletions
+	Duplicates int    `json:"duplicates"` // of which an event was there already
+	Pending    int    `json:"pending"`    // whose event is on its way
+	Unsent     int    `json:"unsent"`     // that a failure, or a dry run, has left to the next comparison
+	Deletes    int    `json:"deletes"`    // of the submitted
+	Written    int    `json:"written"`    // that no listener is told of: the tables alone have learned something
+	Filled     int    `json:"filled"`     // records of an object that was never read before
+	Swept      bool   `json:"swept"`      // all ids were compared
+	Calls      int64  `json:"calls"`
+	TookMS     int64  `json:"tookMs"`
+	Error      string `json:"error,omitempty"` // why it did not come to its end; the next comparison begins where this one began
+
+	err error
+}
+
+// Failed joins why objects could not be compared, nil when all were.
+func (r *Report) Failed() error {
+	var errs []error
+	for i := range r.Objects {
+		errs = append(errs, r.Objects[i].err)
+	}
+	return errors.Join(errs...)
+}
+
+// Differences is how many records differed.
+func (r *Report) Differences() (n int) {
+	for i := range r.Objects {
+		n += r.Objects[i].Differing
+	}
+	return n
+}
+
+// reportName is where the last report is kept, for all processes.
+const reportName = "report"
+
+// Last is the report of the last comparison, of whatever process; zero when there was none.
+func (m *Mirror) Last(ctx context.Context) (r Report, err error) {
+	return r, m.load(ctx, reportName, &r)
+}
+
+// Reconcile compares Pipedrive with the tables and submits an event for each record that differs; the row follows when
+// that event is handled. An object that was never read is filled, without events. Objects without webhooks are written
+// at once, as no listener expects events of them.
+//
+// One comparison runs at a time, over all processes with these tables: else the error is a *Busy. An object that fails does
+// not keep the others from being compared; what it has submitted stays, and repeating it does no harm. The error is of
+// ctx, of the lease, or says that the options are wrong.
+func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Report, error) {
+	report := Report{Began: m.opts.Now().UTC(), DryRun: o.DryRun, Objects: []ReconciledObject{}}
+	objects, err := m.choose(o.Objects)
+	if err != nil {
+		return report, err
+	}
+	err = m.leased(ctx, o.Owner, func(ctx context.Context) error {
+		w := &work{m: m, api: api, fields: o.Fields, tell: o.Progress, at: Progress{Of: len(objects)}}
+		run := &comparison{work: w, o: o, horizon: w.now().Add(-o.Settle)}
+		for _, object := range objects {
+			w.at.Object = object.Name
+			w.say()
+			l := &look{comparison: run, object: object}
+			done := l.run(ctx)
+			report.Objects = append(report.Objects, done)
+			if object.Name == "deal" && done.err != nil {
+				run.dealsBy = true // those that were not listed are the next time, and then their parts are looked at
+			}
+			if done.err != nil && hopeless(ctx, done.err) {
+				break
+			}
+			w.at.Objects++
+		}
+		w.say()
+		report.TookMS = m.opts.Now().Sub(report.Began).Milliseconds()
+		if o.DryRun || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return m.save(ctx, reportName, report)
+	})
+	return report, err
+}
+
+// comparison is what the objects of one comparison share.
+type comparison struct {
+	*work
+	o       ReconcileOptions
+	horizon time.Time // later changes are left alone
+
+	deals   []string  // that changed, whose parts are looked at
+	dealsBy bool      // deals are all that did
+	dealsOf time.Time // since then
+}
+
+// look is the comparison of one object.
+type look struct {
+	*comparison
+	object   shape.Object
+	base     base
+	sweep    bool // all records are listed
+	from     time.Time
+	there    map[string]struct{} // ids that were listed, while all are
+	counting sync.Mutex          // guards held, done and base while events are submitted
+	held     time.Time           // the earliest change that is not told of yet
+	refused  int                 // events
+	refusal  error               // of the first of them
+	done     ReconciledObject
+}
+
+func (l *look) run(ctx context.Context) ReconciledObject {
+	began, calls := l.now(), l.calls.Load()
+	l.done = ReconciledObject{Object: l.object.Name}
+	if l.done.err = l.compare(ctx); l.done.err != nil {
+		l.done.Error = l.done.err.Error()
+	}
+	l.done.Calls, l.done.TookMS = l.calls.Load()-calls, l.now().Sub(began).Milliseconds()
+	return l.done
+}
+
+func (l *look) compare(ctx context.Context) error {
+	if err := l.m.load(ctx, baseName(l.object.Name), &l.base); err != nil {
+		return err
+	}
+	if l.base.Cursor.IsZero() && l.o.Since.IsZero() {
+		return l.first(ctx)
+	}
+	l.begin()
+	if l.sweep {
+		l.there = map[string]struct{}{}
+	}
+	if err := l.lists(ctx); err != nil {
+		return err
+	}
+	again := l.base.Again
+	l.base.Again = nil
+	if l.sweep {
+		missing, err := l.missing(ctx)
+		if err != nil {
+			return err
+		}
+		again = missing
+	}
+	if err := l.gone(ctx, again); err != nil {
+		return err
+	}
+	return errors.Join(l.end(ctx), l.turnedDown())
+}
+
+// first fills the tables with an object that nothing is known of: there is nothing to compare with, and nothing was missed.
+func (l *look) first(ctx context.Context) error {
+	f := &filling{work: l.work, o: FillOptions{DryRun: l.o.DryRun, Fields: l.o.Fields}, object: l.object}
+	done := f.run(ctx)
+	l.done.Filled = done.Records
+	return done.err
+}
+
+// begin says what is listed: all, or what changed since the last comparison.
+func (l *look) begin() {
+	due := l.o.Sweep > 0 && !l.now().Before(l.base.Swept.Add(l.o.Sweep))
+	l.sweep = l.o.Deletes || due
+	if l.from = l.o.Since; l.from.IsZero() {
+		l.from = l.base.Cursor.Add(-l.o.Overlap)
+	}
+	switch {
+	case l.object.Since || l.object.Name == "file":
+	case l.object.Parent == "deal": // there are many lists, and the deals that changed do where none is left out
+		l.sweep = l.sweep || !l.dealsBy || l.o.Since.IsZero() && l.base.Cursor.Before(l.dealsOf)
+	default: // a short list, which is whole
+		l.sweep = true
+	}
+}
+
+// lists compares what is listed.
+func (l *look) lists(ctx context.Context) error {
+	what := listing{object: l.object, since: l.from, gone: true}
+	if l.object.Name == "deal" {
+		l.dealsOf = l.from
+	}
+	switch {
+	case l.object.Parent == "deal" && !l.sweep:
+		for ids := range chunks(l.deals, mostIDs) {
+			if err := l.list(ctx, listing{object: l.object, parent: ids}); err != nil {
+				return err
+			}
+		}
+		return nil
+	case l.object.Parent != "":
+		return l.parents(ctx, l.object, "", func(ids []string) error {
+			return l.list(ctx, listing{object: l.object, parent: ids})
+		})
+	case l.sweep:
+		what.since = time.Time{}
+	case l.object.Name == "file":
+		what.newest = true
+	}
+	if err := l.list(ctx, what); err != nil {
+		return err
+	}
+	if l.sweep && archives[l.object.Name] {
+		if err := l.list(ctx, listing{object: l.object, old: true}); err != nil {
+			return err
+		}
+	}
+	if l.object.Name == "deal" {
+		l.dealsBy = !l.sweep
+	}
+	return nil
+}
+
+func (l *look) list(ctx context.Context, what listing) error {
+	for page, err := range l.ahead(ctx, what) {
+		if err != nil {
+			return err
+		}
+		records, err := l.records(l.object.Name, page.Items)
+		if err != nil {
+			return err
+		}
+		if err := l.page(ctx, records, page.asked); err != nil {
+			return err
+		}
+		if l.passed(records, what) {
+			break
+		}
+	}
+	return ctx.Err()
+}
+
+// passed reports whether what a sorted list still has needs no look.
+func (l *look) passed(records []shape.Record, what listing) bool {
+	if len(records) == 0 {
+		return false
+	}
+	last := records[len(records)-1].Updated
+	switch {
+	case what.newest:
+		return last.Before(l.from)
+	case what.since.IsZero() || !l.object.Since || l.object.Paging != shape.Cursor:
+		return false
+	}
+	return last.After(l.horizon)
+}
+
+// end keeps how far the comparison has come: not past a change that is still to be told of.
+func (l *look) end(ctx context.Context) error {
+	if l.o.DryRun {
+		return nil
+	}
+	next := l.horizon
+	if !l.held.IsZero() && l.held.Before(next) {
+		next = l.held
+	}
+	if !l.o.Since.IsZero() && l.o.Since.After(l.base.Cursor) && !l.base.Cursor.IsZero() {
+		next = l.base.Cursor // what lies between was not looked at
+	}
+	if next.After(l.base.Cursor) {
+		l.base.Cursor = next
+	}
+	if l.sweep {
+		l.base.Swept, l.done.Swept = l.now(), true
+	}
+	return l.m.save(ctx, baseName(l.object.Name), l.base)
+}

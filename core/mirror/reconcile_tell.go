@@ -1,0 +1,243 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
+)
+
+// submitters is how many events are submitted at a time, so that they share the store's transactions.
+const submitters = 32
+
+// page compares the records of a page with their rows.
+func (l *look) page(ctx context.Context, records []shape.Record, asked time.Time) error {
+	l.read(len(records))
+	l.done.Looked += len(records)
+	ids := make([]string, len(records))
+	for i := range records {
+		ids[i] = records[i].ID
+		if l.there != nil {
+			l.there[ids[i]] = struct{}{}
+		}
+	}
+	if l.object.Name == "deal" && !l.sweep {
+		l.deals = append(l.deals, ids...)
+	}
+	rows, err := l.m.Rows(ctx, l.object.Name, ids)
+	if err != nil {
+		return err
+	}
+	var quiet []Change
+	var found []shape.Record
+	for _, r := range records {
+		row, known := rows[r.ID]
+		switch v, _ := l.judge(r, row, known, asked); {
+		case v == ignored:
+		case v == agrees || !l.object.Hooks:
+			quiet = append(quiet, seen(r, asked, FromReconcile))
+		default:
+			found = append(found, r)
+		}
+	}
+	if err := l.write(ctx, quiet); err != nil {
+		return err
+	}
+	return l.tell(ctx, found, asked)
+}
+
+// write has the tables learn what no event tells.
+func (l *look) write(ctx context.Context, changes []Change) error {
+	if l.o.DryRun || len(changes) == 0 {
+		return nil
+	}
+	results, err := l.m.Apply(ctx, changes)
+	for _, result := range results {
+		if result == Applied {
+			l.done.Written++
+		}
+	}
+	return err
+}
+
+// tell submits the events of records that differ. The order of the questions is what makes it exact: what is stored later than
+// seq makes the event a duplicate; what was stored before and is on its way is pending; and what was handled is in the
+// row that is read after that.
+func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) error {
+	l.done.Differing += len(found)
+	if len(found) == 0 || l.o.DryRun {
+		l.done.Unsent += len(found)
+		return nil
+	}
+	seq, err := l.o.LastSeq(ctx)
+	if err != nil {
+		l.done.Unsent += len(found)
+		return err
+	}
+	found, err = l.arrived(ctx, found)
+	if err != nil {
+		l.done.Unsent += len(found)
+		return err
+	}
+	ids := make([]string, len(found))
+	for i := range found {
+		ids[i] = found[i].ID
+	}
+	rows, err := l.m.Rows(ctx, l.object.Name, ids)
+	if err != nil {
+		l.done.Unsent += len(found)
+		return err
+	}
+	return l.together(ctx, len(found), func(ctx context.Context, i int) error {
+		r := found[i]
+		row, known := rows[r.ID]
+		v, keys := l.judge(r, row, known, asked)
+		if v == agrees || v == ignored {
+			l.count(func(d *ReconciledObject) { d.Differing-- })
+			return nil
+		}
+		return l.submit(ctx, l.event(v, r, row, keys, seq), r, v, row)
+	})
+}
+
+// arrived leaves out the records whose event is still on its way to the tables.
+func (l *look) arrived(ctx context.Context, found []shape.Record) ([]shape.Record, error) {
+	pending := make([]bool, len(found))
+	err := l.together(ctx, len(found), func(ctx context.Context, i int) (err error) {
+		pending[i], err = l.o.Pending(ctx, l.object.Name, found[i].ID)
+		return err
+	})
+	if err != nil {
+		return found, err
+	}
+	var rest []shape.Record
+	for i, r := range found {
+		if !pending[i] {
+			rest = append(rest, r)
+			continue
+		}
+		l.done.Pending++
+		l.hold(r)
+	}
+	return rest, nil
+}
+
+// together calls do for each of n, several at a time, until one fails.
+func (l *look) together(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	next := make(chan int)
+	var all sync.WaitGroup
+	for range min(submitters, n) {
+		all.Go(func() {
+			for i := range next {
+				if err := do(ctx, i); err != nil {
+					end(err)
+				}
+			}
+		})
+	}
+	for i := range n {
+		select {
+		case next <- i:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(next)
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+// event tells of a verdict as a webhook would.
+func (l *look) event(v verdict, r shape.Record, row Row, keys []string, seq int64) core.Event {
+	at := changedAt(r)
+	if at.IsZero() || v == revived && !at.After(row.DeletedAt) {
+		at = l.now()
+	}
+	body := shape.Envelope{
+		Action: actions[v], Object: l.object.Name, ID: r.ID, CompanyID: l.o.CompanyID, Host: l.o.Host, At: at,
+	}
+	state := shape.State(l.o.CompanyID, l.object.Name, r.ID, changedAt(r), v == deleted)
+	switch v {
+	case deleted:
+		body.Previous = row.Record.DataWith(l.fields)
+	case differs:
+		was := before(row.Record, keys, r)
+		body.Data, body.Previous = r.DataWith(l.fields), was.DataWith(l.fields)
+	default:
+		body.Data = r.DataWith(l.fields)
+	}
+	return core.Event{
+		Origin: core.OriginReconcile, Object: l.object.Name, ObjectID: r.ID, Body: shape.Body(body), Key: state, State: state,
+		Plan: core.Plan{After: seq},
+	}
+}
+
+func (l *look) submit(ctx context.Context, ev core.Event, r shape.Record, v verdict, row Row) error {
+	receipt, err := l.o.Submit(ctx, ev)
+	if err != nil {
+		l.count(func(d *ReconciledObject) { d.Unsent++ })
+		return l.refuse(ctx, r, err)
+	}
+	l.count(func(d *ReconciledObject) {
+		if !receipt.Duplicate {
+			d.Submitted++
+			if v == deleted {
+				d.Deletes++
+			}
+			return
+		}
+		d.Duplicates++
+		l.hold(r)
+		if v == deleted && r.Updated.IsZero() {
+			l.base.Again = append(l.base.Again, r.ID)
+		}
+	})
+	return nil
+}
+
+// refuse goes on past an event that its pipeline does not take, for what is wrong with one says nothing of the others. The
+// next comparison tries it again. An error that others would have too ends the comparison.
+func (l *look) refuse(ctx context.Context, r shape.Record, err error) error {
+	if kind := core.KindOf(err); ctx.Err() != nil || kind == core.Unavailable || kind == core.RateLimited || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	l.count(func(*ReconciledObject) {
+		if l.refused++; l.refusal == nil {
+			l.refusal = fmt.Errorf("%s %s: %w", r.Object, r.ID, err)
+		}
+		l.hold(r)
+		if r.Deleted && r.Updated.IsZero() {
+			l.base.Again = append(l.base.Again, r.ID)
+		}
+	})
+	return nil
+}
+
+// turnedDown is the error of a comparison that was whole but for the events that were refused.
+func (l *look) turnedDown() error {
+	if l.refusal == nil {
+		return nil
+	}
+	return fmt.Errorf("the pipeline refused %d of the events: mend what refuses them, the next comparison tries them again; the first was of %w", l.refused, l.refusal)
+}
+
+// count changes what is counted, and held, from one of several goroutines.
+func (l *look) count(do func(*ReconciledObject)) {
+	l.counting.Lock()
+	defer l.counting.Unlock()
+	do(&l.done)
+}
+
+// hold has the next comparison look at the record again.
+func (l *look) hold(r shape.Record) {
+	if at := changedAt(r); !at.IsZero() && (l.held.IsZero() || at.Before(l.held)) {
+		l.held = at
+	}
+}

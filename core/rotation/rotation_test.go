@@ -1,0 +1,149 @@
+package rotation
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+)
+
+// memory is States in memory; away makes it fail.
+type memory struct {
+	mu   sync.Mutex
+	all  map[string][]byte
+	away error
+}
+
+func (m *memory) State(_ context.Context, name string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.all[name], m.away
+}
+
+func (m *memory) SetState(_ context.Context, name string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.all == nil {
+		m.all = map[string][]byte{}
+	}
+	m.all[name] = value
+	return m.away
+}
+
+// server is a Keeper whose time is set by the test.
+func server(m *memory, now *time.Time) *Keeper {
+	k := NewKeeper(m, func() []string { return []string{"crm"} }, slog.New(slog.DiscardHandler))
+	k.now = func() time.Time { return *now }
+	return k
+}
+
+const oldPassword, newPassword = "canary-old-password", "canary-new-password"
+
+func begun(t *testing.T, m *memory, st *Status, to string, now time.Time, configured string) Rotation {
+	t.Helper()
+	r := st.Begin("hook", core.Secret(to), []Credential{{"hook", core.Secret(configured)}}, now)
+	if err := r.Save(t.Context(), m, "crm"); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestBothPasswordsAreGoodUntilTheNewOneWasUsedAndRetriesAreOver(t *testing.T) {
+	m, now := &memory{}, time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	k := server(m, &now)
+	judge := func(password string, configured bool) Verdict {
+		return k.Judge(t.Context(), "crm", "hook", password, configured)
+	}
+	if judge(oldPassword, true) != Unknown || judge(newPassword, false) != Unknown {
+		t.Error("something is known before a rotation began")
+	}
+	now = now.Add(time.Second)
+	r := begun(t, m, nil, newPassword, now, oldPassword)
+	if got := judge("a guess", false); got != Unknown { // and the server has looked
+		t.Errorf("a guess: %d", got)
+	}
+	if judge(oldPassword, true) != Good || judge(oldPassword, false) != Good {
+		t.Error("the old one is not good, also when it is not configured any more")
+	}
+	r.ReplacedAt = now
+	if err := r.Save(t.Context(), m, "crm"); err != nil {
+		t.Fatal(err)
+	}
+	k.look(t.Context())
+	now = now.Add(time.Hour)
+	if judge(oldPassword, true) != Good {
+		t.Error("the old one is refused before the new one was used")
+	}
+	if judge(newPassword, false) != Good {
+		t.Error("the new one is refused")
+	}
+	now = now.Add(Grace)
+	if judge(oldPassword, true) != Good {
+		t.Error("the old one is refused while retries may come")
+	}
+	k.note(t.Context())
+	now = now.Add(time.Second)
+	if judge(oldPassword, true) != Retired || judge(oldPassword, false) != Retired || judge(newPassword, true) != Good {
+		t.Error("the old one is good for ever, or the new one is not")
+	}
+	if k.Judge(t.Context(), "crm", "other", newPassword, false) != Unknown || k.Judge(t.Context(), "other", "hook", newPassword, false) != Unknown {
+		t.Error("the new password is good for another username or pipeline")
+	}
+
+	restarted := server(m, &now)
+	restarted.look(t.Context())
+	if restarted.judge("crm", "hook", oldPassword) != Retired || restarted.judge("crm", "hook", newPassword) != Good {
+		t.Error("a restart forgets")
+	}
+	for name, value := range m.all {
+		if strings.Contains(string(value), "canary") {
+			t.Errorf("%s holds a password", name)
+		}
+	}
+	st, err := Load(t.Context(), m, "crm")
+	if err != nil || st.OldUsed.IsZero() || st.NewUsed.IsZero() || st.Known.IsZero() || !st.Replaces(Credential{"hook", oldPassword}) || st.Replaces(Credential{"hook", newPassword}) {
+		t.Errorf("got %+v, error %v", st, err)
+	}
+
+	again := begun(t, m, st, "a third password of length", now, oldPassword)
+	k.look(t.Context())
+	if judge(oldPassword, true) != Retired || judge(newPassword, false) != Good || judge("a third password of length", false) != Good {
+		t.Errorf("a second rotation brings back what was retired, or forgets: %+v", again)
+	}
+}
+
+func TestWhatIsKnownHoldsWhileTheStoreIsAway(t *testing.T) {
+	m, now := &memory{}, time.Now()
+	k := server(m, &now)
+	begun(t, m, nil, newPassword, now, oldPassword)
+	k.look(t.Context())
+	m.away = context.DeadlineExceeded
+	k.look(t.Context())
+	k.note(t.Context())
+	if k.judge("crm", "hook", newPassword) != Good {
+		t.Error("the new one is refused")
+	}
+	m.away = nil
+	k.note(t.Context())
+	if st, err := Load(t.Context(), m, "crm"); err != nil || st.NewUsed.IsZero() {
+		t.Errorf("the use was not noted later: %+v, %v", st, err)
+	}
+}
+
+func TestStrangersMakeAServerLookOnlyNowAndThen(t *testing.T) {
+	m, now := &memory{}, time.Now()
+	k := server(m, &now)
+	k.Judge(t.Context(), "crm", "hook", "guess", false)
+	begun(t, m, nil, newPassword, now, oldPassword)
+	if k.Judge(t.Context(), "crm", "hook", newPassword, false) != Unknown {
+		t.Error("it looked again at once")
+	}
+	now = now.Add(askAgain)
+	if k.Judge(t.Context(), "crm", "hook", newPassword, false) != Good {
+		t.Error("it did not look again")
+	}
+}
