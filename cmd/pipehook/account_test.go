@@ -20,7 +20,7 @@ import (
 
 const accountToken = "canary-api-token"
 
-// standIn serves an account, and makes a configuration that is connected with it.
+// standInFor serves an account, and makes a configuration that is connected with it.
 func standInFor(t *testing.T) (*simulate.Server, *config.Config) {
 	t.Helper()
 	server := simulate.New(simulate.Options{Token: accountToken, Company: "acme", CompanyID: 7, Burst: 1000, Scale: 60})
