@@ -68,6 +68,7 @@ func (c *tellingWriter) Write(text []byte) (int, error) {
 func appProject(t *testing.T, s *appStandIn, storeURL, more string) *project {
 	t.Helper()
 	p := newProject(t, storeURL, fullChain, nil)
+	edit(t, p.config, "[admin]\n", "[admin]\ntoken = \"canary-admin-token\"\n") // which the callback does without
 	text := readFile(t, p.config)
 	p.write(t, "pipeline.toml", text+"\n[pipedrive]\nbase_url = \""+s.url+"\"\n"+more+"\n[pipedrive.oauth]\nclient_id = \"app\"\nclient_secret = \""+appSecret+
 		"\"\nserver = \""+s.url+"\"\nredirect_url = \"http://"+p.admin+callbackPath+"\"\n")
@@ -250,11 +251,46 @@ func TestWhatCameBackIsTakenByHand(t *testing.T) {
 			s.keepsSecrets(t, said)
 		})
 	}
+	edit(t, p.config, appSecret, "wrong-secret")
+	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitFailed || !strings.Contains(said, "check pipedrive.oauth.client_id and client_secret") {
+		t.Errorf("a wrong client secret: exit code %d\n%s", code, said)
+	}
+	edit(t, p.config, "wrong-secret", appSecret)
 	back := agree(t, begun(t, p))
 	s.ahead.Store(int64(6 * time.Minute))
 	if code, said := pasteFile(t, p, back); code != exitFailed || !strings.Contains(said, "five minutes") {
 		t.Errorf("an old code: exit code %d\n%s", code, said)
 	}
+}
+
+func TestARedirectURLThatIsNotTheAppsIsNamed(t *testing.T) {
+	s := newAppStandIn(t, simulate.Options{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"success":false,"message":"Invalid request: redirect_uri is not the canary-uri","error":"invalid_request"}`))
+	}))
+	defer server.Close()
+	p := migrated(t, s, "")
+	edit(t, p.config, "server = \""+s.url, "server = \""+server.URL)
+	code, said := pasteFile(t, p, "abc")
+	if code != exitFailed || !strings.Contains(said, "redirect_url must be the one that the app is registered with") || strings.Contains(said, "canary") {
+		t.Errorf("exit code %d\n%s", code, said)
+	}
+}
+
+func TestDoctorSaysThatAnAppIsNotConnected(t *testing.T) {
+	p := migrated(t, newAppStandIn(t, simulate.Options{}), "")
+	code, found := examined(t, p)
+	finds(t, found, "account", bad, "not connected with Pipedrive")
+	finds(t, found, "webhooks", bad, "not connected with Pipedrive")
+	if code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitDone {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	_, found = examined(t, p)
+	finds(t, found, "account", good, "company acme")
 }
 
 func TestConnectSaysWhichKeysAreMissing(t *testing.T) {

@@ -61,6 +61,8 @@ func explainAPI(err error) error {
 		return err
 	}
 	switch e.Reason {
+	case pipedrive.Disconnected:
+		return &hinted{err, "pipehook pipedrive connect"}
 	case pipedrive.Unauthorized:
 		return &hinted{err, "set pipedrive.api_token to the one that Pipedrive shows under Personal preferences > API, then: pipehook webhooks list"}
 	case pipedrive.Forbidden:
