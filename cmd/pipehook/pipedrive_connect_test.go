@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -263,6 +266,65 @@ func TestWhatCameBackIsTakenByHand(t *testing.T) {
 	}
 }
 
+// memoryStates keeps states as the store does.
+type memoryStates map[string][]byte
+
+func (m memoryStates) State(_ context.Context, name string) ([]byte, error) { return m[name], nil }
+
+func (m memoryStates) SetState(_ context.Context, name string, value []byte) error {
+	m[name] = value
+	return nil
+}
+
+func TestAStateIsGoodOnceAndForTenMinutes(t *testing.T) {
+	now := time.Now()
+	states := memoryStates{}
+	if _, err := take(t.Context(), states, "", now); !errors.Is(err, errState) {
+		t.Errorf("nothing was begun: %v", err)
+	}
+	first, _, err := begin(t.Context(), states, now)
+	if err != nil || strings.Contains(string(states[pendingName]), first) {
+		t.Fatalf("error %v, kept as %s", err, states[pendingName])
+	}
+	second, _, err := begin(t.Context(), states, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, state string
+		at          time.Time
+		want        error
+	}{
+		{"one that was begun before the last", first, now, errState},
+		{"too late", second, now.Add(pendingLife), errState},
+		{"in time", second, now.Add(pendingLife - time.Second), nil},
+		{"again", second, now, errState},
+	} {
+		if _, err := take(t.Context(), states, test.state, test.at); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+func TestTheCallbackShowsAndKeepsNothing(t *testing.T) {
+	states := memoryStates{}
+	var logged written
+	c := &callback{states: states, now: time.Now, log: slog.New(slog.NewTextHandler(&logged, nil))}
+	for _, query := range []string{"", "?state=canary&code=canary", "?state=<b>canary</b>&error=canary", "?state=%zz&canary"} {
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, httptest.NewRequest(http.MethodGet, callbackPath+query, nil))
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "pipehook pipedrive connect") {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
+		if strings.Contains(w.Body.String()+logged.String()+fmt.Sprint(states, w.Header()), "canary") {
+			t.Errorf("%s shows in %s%s", query, w.Body, logged.String())
+		}
+		if h := w.Header(); h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" || !strings.HasPrefix(h.Get("Content-Type"), "text/plain") {
+			t.Errorf("got %v", h)
+		}
+	}
+}
+
 func TestARedirectURLThatIsNotTheAppsIsNamed(t *testing.T) {
 	s := newAppStandIn(t, simulate.Options{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -338,6 +400,12 @@ func TestTheStatusSaysWhyARenewalFailed(t *testing.T) {
 	s.Server = simulate.New(simulate.Options{ClientID: "app", ClientSecret: appSecret}) // which knows no tokens
 	out := says(t, exitFailed, []string{"pipedrive", "status", "--json", "--config", p.config}, `"renewalError"`, "taken back")
 	s.keepsSecrets(t, out)
+	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitDone {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	if out := says(t, exitDone, []string{"pipedrive", "status", "--json", "--config", p.config}); strings.Contains(out, "renewalError") {
+		t.Errorf("it failed before it was connected again:\n%s", out)
+	}
 }
 
 func TestACompanyWithATokenHasAStatusToo(t *testing.T) {
