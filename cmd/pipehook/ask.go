@@ -55,15 +55,16 @@ func (a *asker) secret(ctx context.Context, question string) (core.Secret, error
 	if err != nil {
 		return "", err
 	}
+	defer func() { _ = xterm.Restore(fd, before) }() // also when the read goes on, because ctx has ended
+	if err := hush(fd); err != nil {                 // before the question, which somebody may answer at once
+		return "", err
+	}
 	fmt.Fprint(a.out, question, ": ")
 	text, err := interruptible(ctx, func() (string, error) {
 		text, err := xterm.ReadPassword(fd)
 		return string(text), err
 	})
 	fmt.Fprintln(a.out)
-	if ctx.Err() != nil { // the read goes on, with the terminal as it was before it
-		_ = xterm.Restore(fd, before)
-	}
 	return core.Secret(text), err
 }
 
