@@ -46,12 +46,9 @@ func notAsked(err error) []diagnosis {
 	if !ok {
 		return from(bad, err)
 	}
-	fix := "pipehook doctor again in a while; status.pipedrive.com tells of outages"
-	switch e.Reason {
-	case pipedrive.Disconnected, pipedrive.Unauthorized:
+	fix := nextOf(e, "pipehook doctor")
+	if e.Reason == pipedrive.Disconnected || e.Reason == pipedrive.Unauthorized {
 		fix = hintOf(explainStatus(e))
-	case pipedrive.Forbidden:
-		fix = "use the API token of an admin, or connect the app as one, with the scope admin"
 	}
 	return seen(bad, err.Error(), fix)
 }

@@ -18,7 +18,7 @@ func TestWhatCameBackIsPastedAtATerminalAndDoesNotShow(t *testing.T) {
 	go func() { _, _ = io.Copy(&seen, master) }() // ends with the test
 	c := startConnect(t, p, terminal)
 	back := agree(t, c.address(t))
-	eventually(t, "the question", func() bool { return strings.Contains(c.errs.String(), "Address or code: ") && !echoes(t, fd) })
+	eventually(t, "the question", func() bool { return strings.Contains(c.errs.String(), "Address or code: ") && !terminalEchoes(t, fd) })
 	if _, err := fmt.Fprintln(master, back); err != nil {
 		t.Fatal(err)
 	}
@@ -38,11 +38,11 @@ func TestTheTerminalIsAsItWasWhenTheCallbackComesFirst(t *testing.T) {
 	fd := terminal.Fd()
 	c := startConnect(t, p, terminal)
 	back := agree(t, c.address(t))
-	eventually(t, "the question", func() bool { return !echoes(t, fd) })
+	eventually(t, "the question", func() bool { return !terminalEchoes(t, fd) })
 	if status, text := open(t, back); status != 200 {
 		t.Errorf("got %d %s", status, text)
 	}
-	if code := <-c.code; code != exitDone || !echoes(t, fd) {
-		t.Errorf("exit code %d, the terminal echoes: %v", code, echoes(t, fd))
+	if code := <-c.code; code != exitDone || !terminalEchoes(t, fd) {
+		t.Errorf("exit code %d, the terminal echoes: %v", code, terminalEchoes(t, fd))
 	}
 }

@@ -24,8 +24,7 @@ import (
 )
 
 const (
-	appSecret    = "canary-client-secret"
-	accountToken = "canary-api-token"
+	appSecret = "canary-client-secret"
 )
 
 // appStandIn is Pipedrive, as far as tests see it.

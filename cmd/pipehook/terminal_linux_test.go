@@ -62,8 +62,8 @@ func TestABarNeedsATerminalThatCanMove(t *testing.T) {
 	}
 }
 
-// echoes reports whether a terminal shows what is typed.
-func echoes(t *testing.T, terminal uintptr) bool {
+// terminalEchoes reports whether a terminal shows what is typed.
+func terminalEchoes(t *testing.T, terminal uintptr) bool {
 	t.Helper()
 	state, err := unix.IoctlGetTermios(int(terminal), unix.TCGETS)
 	if err != nil {
