@@ -3,6 +3,8 @@ package mirror
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -72,21 +74,55 @@ func (m *Mirror) Fill(ctx context.Context, api API, o FillOptions) (FillReport, 
 	if err != nil {
 		return report, err
 	}
-	w := &work{m: m, api: api, fields: o.Fields, tell: o.Progress, at: Progress{Of: len(objects)}}
-	for _, object := range objects {
-		w.at.Object = object.Name
-		w.say()
-		f := &filling{work: w, o: o, object: object}
-		done := f.run(ctx)
-		report.Objects = append(report.Objects, done)
-		if done.err != nil && hopeless(ctx, done.err) {
-			break
-		}
-		w.at.Objects++
-	}
-	w.say()
+	report.Objects = m.fillAll(ctx, api, o, objects)
 	report.TookMS = m.opts.Now().Sub(report.Began).Milliseconds()
 	return report, ctx.Err()
+}
+
+// sideBySide is how many objects are read at a time. A list goes page by page and so spends most of its time waiting for
+// Pipedrive; three of them keep the tables busy, and no more than six pages in memory.
+const sideBySide = 3
+
+// fillAll fills the objects, those that are listed by others after these. What is said is in the order of the objects.
+func (m *Mirror) fillAll(ctx context.Context, api API, o FillOptions, objects []shape.Object) []FilledObject {
+	told := &telling{tell: o.Progress, at: Progress{Of: len(objects)}}
+	all := make([]*FilledObject, len(objects))
+	var spoilt atomic.Bool // the others would fail in the same way
+	one := func(i int) {
+		told.begin(objects[i].Name)
+		f := &filling{work: &work{m: m, api: api, fields: o.Fields, telling: told}, o: o, object: objects[i]}
+		done := f.run(ctx)
+		if all[i] = &done; done.err != nil && hopeless(ctx, done.err) {
+			spoilt.Store(true)
+			return
+		}
+		told.ended()
+	}
+	for _, children := range []bool{false, true} {
+		var wg sync.WaitGroup
+		slots := make(chan struct{}, sideBySide)
+		for i := range objects {
+			if children != (objects[i].Parent != "") {
+				continue
+			}
+			slots <- struct{}{}
+			if spoilt.Load() {
+				break
+			}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				one(i)
+			})
+		}
+		wg.Wait()
+	}
+	done := []FilledObject{}
+	for _, one := range all {
+		if one != nil {
+			done = append(done, *one)
+		}
+	}
+	return done
 }
 
 // filling is the fill of one object.
@@ -100,12 +136,12 @@ type filling struct {
 }
 
 func (f *filling) run(ctx context.Context) FilledObject {
-	began, calls := f.now(), f.calls.Load()
+	began := f.now()
 	f.done = FilledObject{Object: f.object.Name, Note: notOffered(f.object, f.o.Since)}
 	if f.done.err = f.fill(ctx); f.done.err != nil {
 		f.done.Error = f.done.err.Error()
 	}
-	f.done.Calls, f.done.TookMS = f.calls.Load()-calls, f.now().Sub(began).Milliseconds()
+	f.done.Calls, f.done.TookMS = f.calls.Load(), f.now().Sub(began).Milliseconds()
 	return f.done
 }
 
