@@ -14,7 +14,7 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
-// API is what is asked of Pipedrive. It is used from two goroutines at a time.
+// API is what is asked of Pipedrive. It is used from several goroutines at a time.
 type API interface {
 	Pages(ctx context.Context, list pipedrive.List) iter.Seq2[pipedrive.Page, error]
 	Do(ctx context.Context, req pipedrive.Request) (*pipedrive.Response, error)

@@ -102,11 +102,10 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 		return report, err
 	}
 	err = m.leased(ctx, o.Owner, func(ctx context.Context) error {
-		w := &work{m: m, api: api, fields: o.Fields, tell: o.Progress, at: Progress{Of: len(objects)}}
+		w := &work{m: m, api: api, fields: o.Fields, telling: &telling{tell: o.Progress, at: Progress{Of: len(objects)}}}
 		run := &comparison{work: w, o: o, horizon: w.now().Add(-o.Settle), fresh: map[string][]string{}}
 		for _, object := range objects {
-			w.at.Object = object.Name
-			w.say()
+			w.begin(object.Name)
 			l := &look{comparison: run, object: object}
 			done := l.run(ctx)
 			report.Objects = append(report.Objects, done)
@@ -116,9 +115,8 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 			if done.err != nil && hopeless(ctx, done.err) {
 				break
 			}
-			w.at.Objects++
+			w.ended()
 		}
-		w.say()
 		report.TookMS = m.opts.Now().Sub(report.Began).Milliseconds()
 		if o.DryRun || ctx.Err() != nil {
 			return ctx.Err()
