@@ -224,7 +224,7 @@ func (f *filling) page(ctx context.Context, page fetched) error {
 	f.done.Records += len(records)
 	changes := make([]Change, 0, len(records))
 	for _, r := range records {
-		if f.o.Leave && f.object.Hooks && !f.base.Cursor.IsZero() && r.Updated.After(f.base.Cursor) {
+		if f.o.Leave && f.object.Hooks && !f.base.Cursor.IsZero() && changedAt(r).After(f.base.Cursor) {
 			f.done.Left++
 			continue
 		}

@@ -26,7 +26,7 @@ var actions = map[verdict]string{unknown: core.Added, differs: core.Updated, del
 // judge compares a record with its row. keys are what differs.
 func (l *look) judge(r shape.Record, row Row, known bool, asked time.Time) (v verdict, keys []string) {
 	switch {
-	case r.Updated.After(l.horizon) || r.Updated.IsZero() && known && row.ChangedAt.After(l.horizon):
+	case changedAt(r).After(l.horizon) || r.Updated.IsZero() && known && row.ChangedAt.After(l.horizon):
 		return ignored, nil // it may still arrive
 	case !known && (r.Deleted || !l.base.covers(changedAt(r)) && changedAt(r).Before(l.from)):
 		return ignored, nil
