@@ -18,7 +18,8 @@ import (
 func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
 	if !p.Connected() {
-		return nil, usagef("set pipedrive.company and pipedrive.api_token", "%s does not say how Pipedrive's API is reached", conf.Path)
+		return nil, usagef("set pipedrive.company and pipedrive.api_token, or [pipedrive.oauth] and then: pipehook pipedrive connect",
+			"%s does not say how Pipedrive's API is reached", conf.Path)
 	}
 	auth := pipedrive.Token(p.APIToken)
 	if p.APIToken == "" {
@@ -43,6 +44,7 @@ func appOf(conf *config.Config, states pipedrive.States) (*pipedrive.OAuthAuthor
 	}
 	return pipedrive.OAuth(pipedrive.OAuthOptions{
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret, RedirectURL: o.RedirectURL, Server: o.Server, Keeper: keeper,
+		Renewed: func(ctx context.Context, err error) { noteRenewal(ctx, states, err) },
 	}), nil
 }
 
@@ -143,18 +145,30 @@ func (a *app) openFields(conf *config.Config) (fieldsAPI, error) { return a.acco
 
 // whose is the client, and the user and company that it speaks for, which are asked once.
 func (a *accountClient) whose(ctx context.Context, conf *config.Config) (*pipedrive.Client, pipedrive.Me, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	client, err := a.locked(conf)
+	client, err := a.of(conf)
 	if err != nil {
 		return nil, pipedrive.Me{}, err
 	}
-	if a.me == nil {
-		me, err := client.Me(ctx)
-		if err != nil {
-			return nil, pipedrive.Me{}, err
-		}
-		a.me = &me
+	if me := a.known(client, nil); me != nil {
+		return client, *me, nil
 	}
-	return client, *a.me, nil
+	me, err := client.Me(ctx) // others use the client meanwhile
+	if err != nil {
+		return nil, pipedrive.Me{}, err
+	}
+	a.known(client, &me)
+	return client, me, nil
+}
+
+// known is what is known of whom a client speaks for, once somebody has found it.
+func (a *accountClient) known(client *pipedrive.Client, found *pipedrive.Me) *pipedrive.Me {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.client != client {
+		return nil
+	}
+	if found != nil {
+		a.me = found
+	}
+	return a.me
 }

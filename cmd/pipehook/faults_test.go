@@ -18,8 +18,6 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/simulate"
 )
 
-const canaryToken = "canary0123456789abcdef0123456789abcdef01"
-
 // troubled is an account whose API fails when it is told to, and a project that is connected with it. A request is tried
 // once, so that an error comes at once.
 type troubled struct {
@@ -36,14 +34,14 @@ type troubled struct {
 func newTroubled(t *testing.T, o simulate.Options, settings string) *troubled {
 	t.Helper()
 	a := &troubled{}
-	o.Token, o.Company, o.CompanyID = canaryToken, "acme", 7
+	o.Token, o.Company, o.CompanyID = accountToken, "acme", 7
 	o.Now = func() time.Time { return time.Now().AddDate(0, 0, int(a.day.Load())) }
 	a.server = simulate.New(o)
 	web := httptest.NewServer(a)
 	t.Cleanup(web.Close)
 	a.project = newProject(t, testdb.SQLite(t), fullChain, map[string]string{
 		"": fmt.Sprintf("[pipedrive]\nbase_url = %q\napi_token = %q\npublic_url = \"https://hooks.example.com\"\nretries = 0\n%s%s\n%s",
-			web.URL, canaryToken, "budget = { burst = 1000 }\nreconcile = { at_start = false, settle = \"0s\" }\n", settings, mirrorListener),
+			web.URL, accountToken, "budget = { burst = 1000 }\nreconcile = { at_start = false, settle = \"0s\" }\n", settings, mirrorListener),
 		"authenticate": `basic = { username = "hook", password = "canary-password" }`,
 	})
 	return a

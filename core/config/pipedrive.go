@@ -83,9 +83,12 @@ func pipedriveDefaults() Pipedrive {
 	}
 }
 
-// Connected reports whether the account's API can be asked.
+// Connected reports whether the account's API can be asked. Where an app's company is, its tokens say.
 func (p *Pipedrive) Connected() bool {
-	return p.APIToken != "" && p.Address() != "" || p.APIToken == "" && p.OAuth.ClientID != "" // an app's tokens tell the address
+	if p.APIToken != "" {
+		return p.Address() != ""
+	}
+	return p.OAuth.ClientID != ""
 }
 
 // Address is where the account's API is.

@@ -59,6 +59,7 @@ type fillState struct {
 	Since time.Time `json:"since,omitzero"`
 	Next  string    `json:"next,omitempty"`  // of the list
 	After string    `json:"after,omitempty"` // this parent
+	Old   bool      `json:"old,omitempty"`   // it is at the list of the archived ones
 	Ended time.Time `json:"ended,omitzero"`
 }
 
@@ -121,8 +122,6 @@ func (f *filling) run(ctx context.Context) FilledObject {
 // notOffered is what a fill can't bring.
 func notOffered(o shape.Object, since time.Time) string {
 	switch {
-	case o.Name == "deal" || o.Name == "lead":
-		return "archived ones are not listed"
 	case o.Parent != "":
 		return "is listed by " + o.Parent + ": those of the local table"
 	case !since.IsZero() && !o.Since:
@@ -146,8 +145,12 @@ func (f *filling) fill(ctx context.Context) error {
 	if err != nil || f.o.DryRun {
 		return err
 	}
-	f.state.Ended, f.state.Next, f.state.After = f.now(), "", ""
+	f.state.Ended, f.state.Next, f.state.After, f.state.Old = f.now(), "", "", false
 	if err := f.m.save(ctx, fillName(f.object.Name), f.state); err != nil {
+		return err
+	}
+	f.base = base{}
+	if err := f.m.load(ctx, baseName(f.object.Name), &f.base); err != nil { // a comparison may have changed it meanwhile
 		return err
 	}
 	f.base.filled(f.state)
@@ -167,17 +170,26 @@ func (f *filling) begin(ctx context.Context) (already bool, err error) {
 		f.done.Resumed, f.done.Note = true, "was read already, at "+s.Ended.Format(time.RFC3339)
 		return true, nil
 	}
-	f.done.Resumed = s.Next+s.After != "" && s.Ended.IsZero() && goesBack(s.Since, f.o.Since) && !f.o.Restart && !f.o.DryRun
+	f.done.Resumed = (s.Next+s.After != "" || s.Old) && s.Ended.IsZero() && goesBack(s.Since, f.o.Since) && !f.o.Restart && !f.o.DryRun
 	if !f.done.Resumed {
 		f.state = f.fresh()
 	}
 	return false, nil
 }
 
-// lists reads the object's list, or one for each few of its parents.
+// lists reads the object's list and that of its archived ones, or one for each few of its parents.
 func (f *filling) lists(ctx context.Context) error {
 	if f.object.Parent == "" {
-		return f.list(ctx, listing{object: f.object, since: f.state.Since, from: f.state.Next})
+		what := listing{object: f.object, since: f.state.Since, from: f.state.Next, old: f.state.Old}
+		if err := f.list(ctx, what); err != nil || f.state.Old || !archives[f.object.Name] {
+			return err
+		}
+		f.state.Next, f.state.Old = "", true
+		if err := f.keep(ctx); err != nil {
+			return err
+		}
+		what.from, what.old = "", true
+		return f.list(ctx, what)
 	}
 	return f.parents(ctx, f.object, f.state.After, func(ids []string) error {
 		if err := f.list(ctx, listing{object: f.object, parent: ids}); err != nil {

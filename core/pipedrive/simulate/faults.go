@@ -33,6 +33,8 @@ type HookFaults struct {
 	Drop      float64 `json:"drop"`      // never sent, nor counted as failed
 	Reorder   float64 `json:"reorder"`   // sent later than those that follow
 	Duplicate float64 `json:"duplicate"` // sent twice
+
+	Hold time.Duration `json:"hold,omitempty"` // how late at most a delivery comes that is sent later; 0 for 2 s. In nanoseconds as JSON
 }
 
 // Faults is what goes wrong on demand. It is safe for many goroutines.
