@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -16,7 +18,8 @@ import (
 func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
 	if !p.Connected() {
-		return nil, usagef("set pipedrive.company and pipedrive.api_token", "%s does not say how Pipedrive's API is reached", conf.Path)
+		return nil, usagef("set pipedrive.company and pipedrive.api_token, or [pipedrive.oauth] and then: pipehook pipedrive connect",
+			"%s does not say how Pipedrive's API is reached", conf.Path)
 	}
 	auth := pipedrive.Token(p.APIToken)
 	if p.APIToken == "" {
@@ -27,7 +30,7 @@ func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) 
 		auth = app
 	}
 	return pipedrive.New(pipedrive.Options{
-		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(),
+		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(), Timeout: p.Timeout, Retries: cmp.Or(p.Retries, -1),
 		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
 	})
 }
@@ -41,6 +44,7 @@ func appOf(conf *config.Config, states pipedrive.States) (*pipedrive.OAuthAuthor
 	}
 	return pipedrive.OAuth(pipedrive.OAuthOptions{
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret, RedirectURL: o.RedirectURL, Server: o.Server, Keeper: keeper,
+		Renewed: func(ctx context.Context, err error) { noteRenewal(ctx, states, err) },
 	}), nil
 }
 
@@ -91,6 +95,8 @@ type accountTerms struct {
 	token   core.Secret
 	app     config.PipedriveOAuth
 	budget  config.PipedriveBudget
+	timeout time.Duration
+	retries int
 }
 
 // use takes the configuration that holds from now on.
@@ -122,7 +128,7 @@ func (a *accountClient) of(conf *config.Config) (*pipedrive.Client, error) {
 
 func (a *accountClient) locked(conf *config.Config) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
-	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget}
+	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget, p.Timeout, p.Retries}
 	if a.client != nil && a.terms == terms {
 		return a.client, nil
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/simulate"
 )
 
-const accountToken = "0123456789abcdef0123456789abcdef01234567"
+const accountToken = "canary-api-token"
 
 // standIn serves an account, and makes a configuration that is connected with it.
 func standInFor(t *testing.T) (*simulate.Server, *config.Config) {

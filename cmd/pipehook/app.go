@@ -229,7 +229,11 @@ func limitsOf(conf *config.Config) ingress.Limits {
 }
 
 func (a *app) adminHandler(conf *config.Config) http.Handler {
-	return adminHandler(conf.Admin.Token, a.probes(), a.metrics.Handler(), a.plugins.states, a.reconciling)
+	mux := adminHandler(conf.Admin.Token, a.probes(), a.metrics.Handler(), a.plugins.states, a.reconciling)
+	if app := namedApp(conf, a.store); app != nil {
+		mux.Handle("GET "+callbackPath, &callback{app: app, states: a.store, log: a.log, now: time.Now})
+	}
+	return mux
 }
 
 // openStore takes a seat and opens the store, when it is this process's turn.

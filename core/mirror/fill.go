@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -74,10 +75,14 @@ func (m *Mirror) Fill(ctx context.Context, api API, o FillOptions) (FillReport, 
 		return report, err
 	}
 	w := &work{m: m, api: api, fields: o.Fields, tell: o.Progress, at: Progress{Of: len(objects)}}
+	whole, err := w.beginWhole(ctx, objects, &o)
+	if err != nil {
+		return report, err
+	}
 	for _, object := range objects {
 		w.at.Object = object.Name
 		w.say()
-		f := &filling{work: w, o: o, object: object}
+		f := &filling{work: w, o: o, object: object, whole: whole.Began}
 		done := f.run(ctx)
 		report.Objects = append(report.Objects, done)
 		if done.err != nil && hopeless(ctx, done.err) {
@@ -85,9 +90,12 @@ func (m *Mirror) Fill(ctx context.Context, api API, o FillOptions) (FillReport, 
 		}
 		w.at.Objects++
 	}
+	if w.at.Objects == len(objects) {
+		err = w.endWhole(ctx, whole, &o)
+	}
 	w.say()
 	report.TookMS = m.opts.Now().Sub(report.Began).Milliseconds()
-	return report, ctx.Err()
+	return report, cmp.Or(ctx.Err(), err)
 }
 
 // filling is the fill of one object.
@@ -95,6 +103,7 @@ type filling struct {
 	*work
 	o      FillOptions
 	object shape.Object
+	whole  time.Time // when the fill of all objects began; zero when this is the only one
 	state  fillState
 	base   base
 	done   FilledObject
@@ -125,7 +134,7 @@ func (f *filling) fill(ctx context.Context) error {
 	if err := f.m.load(ctx, baseName(f.object.Name), &f.base); err != nil {
 		return err
 	}
-	if err := f.begin(ctx); err != nil {
+	if already, err := f.begin(ctx); err != nil || already {
 		return err
 	}
 	err := f.lists(ctx)
@@ -150,18 +159,22 @@ func (f *filling) fill(ctx context.Context) error {
 
 func (f *filling) fresh() fillState { return fillState{Began: f.now(), Since: f.o.Since.UTC()} }
 
-// begin finds where to go on.
-func (f *filling) begin(ctx context.Context) error {
+// begin finds where to go on. There may be nothing left.
+func (f *filling) begin(ctx context.Context) (already bool, err error) {
 	f.state = fillState{}
 	if err := f.m.load(ctx, fillName(f.object.Name), &f.state); err != nil {
-		return err
+		return false, err
 	}
 	s := f.state
-	f.done.Resumed = (s.Next+s.After != "" || s.Old) && s.Ended.IsZero() && s.Since.Equal(f.o.Since) && !f.o.Restart && !f.o.DryRun
+	if !f.whole.IsZero() && s.Ended.After(f.whole) {
+		f.done.Resumed, f.done.Note = true, "was read already, at "+s.Ended.Format(time.RFC3339)
+		return true, nil
+	}
+	f.done.Resumed = (s.Next+s.After != "" || s.Old) && s.Ended.IsZero() && goesBack(s.Since, f.o.Since) && !f.o.Restart && !f.o.DryRun
 	if !f.done.Resumed {
 		f.state = f.fresh()
 	}
-	return nil
+	return false, nil
 }
 
 // lists reads the object's list and that of its archived ones, or one for each few of its parents.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -40,11 +41,15 @@ func (w *Watch) look(ctx context.Context) {
 		}
 	}
 	are := maps.Clone(w.webhooks)
-	gone := w.noteLost(before, are)
+	gone, lost := w.noteLost(before, are, now)
 	w.mu.Unlock()
 	for _, h := range gone {
-		w.opts.Log.Error("a webhook was deleted: Pipedrive does so after three days without a success, or somebody did", "webhook", h.ID, "of", h.Event,
-			"last_delivery", h.LastDelivery, "hint", "make it again: pipehook webhooks apply")
+		if lost[h.ID] {
+			w.opts.Log.Error("a webhook was deleted: Pipedrive does so after three days without a success, or somebody did", "webhook", h.ID, "of", h.Event,
+				"last_delivery", h.LastDelivery, "hint", "make it again: pipehook webhooks apply")
+		} else {
+			w.opts.Log.Info("a webhook was deleted, and another one brings its events", "webhook", h.ID, "of", h.Event)
+		}
 		w.opts.OnGap(earlier(h.LastDelivery, since), fmt.Sprintf("webhook %d was deleted", h.ID))
 	}
 	w.compare(before, are, since)
@@ -66,23 +71,43 @@ func (w *Watch) compare(before, are map[int64]Webhook, since time.Time) {
 	}
 }
 
-// noteLost notes which webhooks are gone. One that was made again stands for what was lost. The lock is held.
-func (w *Watch) noteLost(before, are map[int64]Webhook) (gone []Webhook) {
+// loss is a webhook that is gone.
+type loss struct {
+	Webhook
+	at time.Time
+}
+
+// regret is how long a deleted webhook is told of: somebody may have meant it.
+const regret = 24 * time.Hour
+
+// noteLost notes which webhooks are gone, and tells which of them are lost: nothing brings their events. The lock is held.
+func (w *Watch) noteLost(before, are map[int64]Webhook, now time.Time) (gone []Webhook, lost map[int64]bool) {
 	for _, id := range slices.Sorted(maps.Keys(before)) {
 		if _, there := are[id]; !there {
 			gone = append(gone, before[id])
-			w.lost[id] = before[id]
+			w.lost[id] = loss{before[id], now}
 		}
 	}
-	maps.DeleteFunc(w.lost, func(_ int64, l Webhook) bool {
+	maps.DeleteFunc(w.lost, func(_ int64, l loss) bool {
 		for _, h := range are {
-			if h.Event == l.Event && h.URL == l.URL {
+			if h.URL == l.URL && covers(h.Event, l.Event) {
 				return true
 			}
 		}
-		return false
+		return now.Sub(l.at) >= regret
 	})
-	return gone
+	lost = map[int64]bool{}
+	for id := range w.lost {
+		lost[id] = true
+	}
+	return gone, lost
+}
+
+// covers reports whether a webhook about one event, such as *.deal, brings all of another's.
+func covers(a, b string) bool {
+	action, object, _ := strings.Cut(a, ".")
+	otherAction, otherObject, _ := strings.Cut(b, ".")
+	return (action == "*" || action == otherAction) && (object == "*" || object == otherObject)
 }
 
 // earlier is the first of two times, of which either may not be known.

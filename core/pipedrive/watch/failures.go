@@ -36,6 +36,47 @@ type failures struct {
 	Cleared map[string]time.Time // by pipeline: failures up to then do not count
 }
 
+// unread are the deliveries whose body nobody read, by pipeline: only its time tells a first try from one that is made
+// again. What another replica refused is not among them.
+type unread map[string][]tries
+
+type tries struct {
+	made        int
+	began, last time.Time
+}
+
+// again are the pauses before Pipedrive's further tries. From which try they are counted is documented nowhere: both
+// the first one and the one before are taken.
+var again = [...]time.Duration{3 * time.Second, 30 * time.Second, 150 * time.Second}
+
+const (
+	sooner = time.Second     // a further try may come that much before its time
+	late   = 5 * time.Second // or after it
+)
+
+// first notes a try that comes now, and reports whether it is the first one of its delivery.
+func (u unread) first(pipeline string, now time.Time) bool {
+	of := slices.DeleteFunc(u[pipeline], func(t tries) bool {
+		return t.made > len(again) || now.Sub(t.last) > again[t.made-1]+late || now.Before(t.last)
+	})
+	defer func() { u[pipeline] = of }()
+	for i := range of {
+		t := &of[i]
+		soonest := min(t.began.Add(again[t.made-1]).Sub(t.last), again[t.made-1])
+		if now.Sub(t.last) >= soonest-sooner {
+			t.made, t.last = t.made+1, now
+			return false
+		}
+	}
+	if len(of) < mostUnread {
+		of = append(of, tries{1, now, now})
+	}
+	return true
+}
+
+// mostUnread bounds what strangers can have remembered. Beyond it every try counts as a first one.
+const mostUnread = 1000
+
 // ban is a time in which a pipeline's webhook is probably silenced.
 type ban struct {
 	pipeline string
@@ -132,6 +173,9 @@ func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
 	now, webhook, first := w.opts.Now(), webhookID(ev.Meta), !ev.IsRetry()
 	failed := status/100 != 2 || took > answerIn
 	w.mu.Lock()
+	if failed && ev.Meta == nil {
+		first = w.unread.first(ev.Pipeline, now)
+	}
 	resumed := w.came(ev.Pipeline, now)
 	began, banned := w.fails.banned(ev.Pipeline, now)
 	// What was under way when the ban began still arrives.

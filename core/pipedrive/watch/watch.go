@@ -56,11 +56,12 @@ type Watch struct {
 
 	mu       sync.Mutex
 	fails    failures
+	unread   unread
 	told     map[string]int // of each pipeline: at how many failures something was said
 	flows    map[string]*flow
 	silent   map[string]bool // pipelines whose silence was told
 	webhooks map[int64]Webhook
-	lost     map[int64]Webhook // deleted, and not made again
+	lost     map[int64]loss // deleted, and not made again
 	looked   time.Time
 }
 
@@ -76,8 +77,8 @@ func New(opts Options) *Watch {
 		opts.Ours = func(string) bool { return true }
 	}
 	return &Watch{
-		opts: opts, wake: make(chan struct{}, 1), fails: failures{Times: map[string]map[string][]time.Time{}, Cleared: map[string]time.Time{}},
-		told: map[string]int{}, flows: map[string]*flow{}, silent: map[string]bool{}, lost: map[int64]Webhook{},
+		opts: opts, wake: make(chan struct{}, 1), fails: failures{Times: map[string]map[string][]time.Time{}, Cleared: map[string]time.Time{}}, unread: unread{},
+		told: map[string]int{}, flows: map[string]*flow{}, silent: map[string]bool{}, lost: map[int64]loss{},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -345,5 +346,64 @@ func TestATimeInWhichNobodyServedIsTold(t *testing.T) {
 	next.step(t.Context())
 	if len(next.gaps) != 1 {
 		t.Errorf("once the states are back: %v", next.gaps)
+	}
+}
+
+// What is refused before its body was read does not say whether it is a retry; its time does.
+func TestRetriesOfWhatWasRefusedUnreadAreNotCounted(t *testing.T) {
+	for name, schedule := range map[string][]time.Duration{
+		"counted from the try before": {0, 3, 33, 183},
+		"counted from the first try":  {0, 3, 30, 150},
+		"a little late":               {0, 5, 36, 188},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, &shelf{}, nil)
+			start := b.now
+			var at []time.Duration
+			for delivery := range 4 { // a second apart, so that their tries are among each other
+				for _, s := range schedule {
+					at = append(at, s*time.Second+time.Duration(delivery)*time.Second)
+				}
+			}
+			slices.Sort(at)
+			for _, d := range at {
+				b.now = start.Add(d - time.Second)
+				b.answered(401, func(ev *core.Event) { ev.Meta, ev.Attempt = nil, 0 })
+			}
+			if s := b.Pipelines()["crm"]; s.Failed != 4 {
+				t.Errorf("%d are counted, want 4", s.Failed)
+			}
+			b.now = b.now.Add(time.Hour)
+			b.answered(401, func(ev *core.Event) { ev.Meta, ev.Attempt = nil, 0 })
+			if s := b.Pipelines()["crm"]; s.Failed != 5 {
+				t.Errorf("later %d are counted, want 5", s.Failed)
+			}
+		})
+	}
+}
+
+func TestAWebhookThatAnotherStandsForIsNotMissed(t *testing.T) {
+	api := &account{all: []Webhook{{ID: 1, Event: "*.deal", URL: "https://a/hook", Active: true}, {ID: 2, Event: "*.person", URL: "https://a/hook", Active: true}}}
+	b := newBench(t, &shelf{}, api)
+	look := func(after time.Duration) { b.now = b.now.Add(after); b.step(t.Context()) }
+	look(10 * time.Minute)
+	api.all = []Webhook{{ID: 2, Event: "*.person", URL: "https://a/hook", Active: true}, {ID: 3, Event: "*.deal", URL: "https://a/hook", Active: true}}
+	look(10 * time.Minute) // as webhooks rotate does it
+	if b.Check() != nil || b.said("ERROR") != 0 {
+		t.Errorf("one that was made anew: %v\n%s", b.Check(), b.log)
+	}
+	api.all = []Webhook{{ID: 4, Event: "*.*", URL: "https://a/hook", Active: true}}
+	look(10 * time.Minute)
+	if b.Check() != nil || b.said("ERROR") != 0 {
+		t.Errorf("one for everything stands for two: %v\n%s", b.Check(), b.log)
+	}
+	api.all = nil
+	look(10 * time.Minute)
+	if b.Check() == nil || b.said("ERROR") != 1 {
+		t.Errorf("the last one is gone: %v\n%s", b.Check(), b.log)
+	}
+	look(25 * time.Hour)
+	if err := b.Check(); err != nil {
+		t.Errorf("told for ever of one that somebody meant to delete: %v", err)
 	}
 }
