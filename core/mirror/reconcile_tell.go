@@ -166,10 +166,11 @@ func (l *look) event(v verdict, r shape.Record, row Row, keys []string, seq int6
 	body := shape.Envelope{
 		Action: actions[v], Object: l.object.Name, ID: r.ID, CompanyID: l.o.CompanyID, Host: l.o.Host, At: at,
 	}
-	state := shape.State(l.o.CompanyID, l.object.Name, r.ID, changedAt(r), v == deleted)
+	state := shape.State(l.o.CompanyID, l.object.Name, r.ID, changedAt(r), false)
 	switch v {
 	case deleted:
 		body.Previous = row.Record.DataWith(l.fields)
+		state = shape.State(l.o.CompanyID, l.object.Name, r.ID, shape.LastChange(l.object.Name, body.Previous), true)
 	case differs:
 		was := before(row.Record, keys, r)
 		body.Data, body.Previous = r.DataWith(l.fields), was.DataWith(l.fields)
