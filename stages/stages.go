@@ -9,6 +9,7 @@ import (
 	"github.com/pipehook/pipehook/stages/authenticate"
 	"github.com/pipehook/pipehook/stages/dedupe"
 	"github.com/pipehook/pipehook/stages/dispatch"
+	"github.com/pipehook/pipehook/stages/echo"
 	"github.com/pipehook/pipehook/stages/persist"
 	"github.com/pipehook/pipehook/stages/plugin"
 	"github.com/pipehook/pipehook/stages/script"
@@ -29,7 +30,9 @@ type Deps struct {
 	OpenScript           func(script.Spec) (script.Runner, error)
 	OpenPlugin           func(plugin.Config) (plugin.Runner, error)
 	PluginLimits         core.ProgramLimits // of a plugin that has none of its own
-	LongestGuest         time.Duration      // that a script or a plugin may take
+	Echoes               echo.Ledger
+	EchoSeen             func(pipeline, result string)
+	LongestGuest         time.Duration // that a script or a plugin may take
 }
 
 // All makes the factories of every kind.
@@ -39,6 +42,7 @@ func All(d Deps) []core.Factory {
 		validate.Factory(validate.Deps{Resolve: d.Resolve}),
 		script.Factory(script.Deps{Open: d.OpenScript, Longest: d.LongestGuest, Log: d.Log, Now: d.Now}),
 		plugin.Factory(plugin.Deps{Open: d.OpenPlugin, Limits: d.PluginLimits, Longest: d.LongestGuest, Log: d.Log, Now: d.Now}),
+		echo.Factory(echo.Deps{Ledger: d.Echoes, Seen: d.EchoSeen, Log: d.Log}),
 		dedupe.Factory(dedupe.Deps{Log: d.Store, Now: d.Now}),
 		persist.Factory(),
 		dispatch.Factory(dispatch.Deps{Deliverer: d.Deliverer, Committer: d.Committer}),

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -16,7 +18,8 @@ import (
 func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
 	if !p.Connected() {
-		return nil, usagef("set pipedrive.company and pipedrive.api_token", "%s does not say how Pipedrive's API is reached", conf.Path)
+		return nil, usagef("set pipedrive.company and pipedrive.api_token, or [pipedrive.oauth] and then: pipehook pipedrive connect",
+			"%s does not say how Pipedrive's API is reached", conf.Path)
 	}
 	auth := pipedrive.Token(p.APIToken)
 	if p.APIToken == "" {
@@ -27,7 +30,7 @@ func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) 
 		auth = app
 	}
 	return pipedrive.New(pipedrive.Options{
-		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(),
+		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(), Timeout: p.Timeout, Retries: cmp.Or(p.Retries, -1),
 		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
 	})
 }
@@ -41,6 +44,7 @@ func appOf(conf *config.Config, states pipedrive.States) (*pipedrive.OAuthAuthor
 	}
 	return pipedrive.OAuth(pipedrive.OAuthOptions{
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret, RedirectURL: o.RedirectURL, Server: o.Server, Keeper: keeper,
+		Renewed: func(ctx context.Context, err error) { noteRenewal(ctx, states, err) },
 	}), nil
 }
 
@@ -80,6 +84,7 @@ type accountClient struct {
 	log    *slog.Logger
 
 	mu     sync.Mutex
+	conf   *config.Config // that holds
 	terms  accountTerms
 	client *pipedrive.Client
 	me     *pipedrive.Me // nil until it was asked
@@ -90,6 +95,28 @@ type accountTerms struct {
 	token   core.Secret
 	app     config.PipedriveOAuth
 	budget  config.PipedriveBudget
+	timeout time.Duration
+	retries int
+}
+
+// use takes the configuration that holds from now on.
+func (a *accountClient) use(conf *config.Config) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.conf = conf
+}
+
+// get is the client, nil where no account is connected.
+func (a *accountClient) get() (*pipedrive.Client, error) {
+	if a == nil {
+		return nil, nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conf == nil || !a.conf.Pipedrive.Connected() {
+		return nil, nil
+	}
+	return a.locked(a.conf)
 }
 
 // of is the client for a configuration.
@@ -101,7 +128,7 @@ func (a *accountClient) of(conf *config.Config) (*pipedrive.Client, error) {
 
 func (a *accountClient) locked(conf *config.Config) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
-	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget}
+	terms := accountTerms{p.Address(), p.APIToken, p.OAuth, p.Budget, p.Timeout, p.Retries}
 	if a.client != nil && a.terms == terms {
 		return a.client, nil
 	}
@@ -118,18 +145,30 @@ func (a *app) openFields(conf *config.Config) (fieldsAPI, error) { return a.acco
 
 // whose is the client, and the user and company that it speaks for, which are asked once.
 func (a *accountClient) whose(ctx context.Context, conf *config.Config) (*pipedrive.Client, pipedrive.Me, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	client, err := a.locked(conf)
+	client, err := a.of(conf)
 	if err != nil {
 		return nil, pipedrive.Me{}, err
 	}
-	if a.me == nil {
-		me, err := client.Me(ctx)
-		if err != nil {
-			return nil, pipedrive.Me{}, err
-		}
-		a.me = &me
+	if me := a.known(client, nil); me != nil {
+		return client, *me, nil
 	}
-	return client, *a.me, nil
+	me, err := client.Me(ctx) // others use the client meanwhile
+	if err != nil {
+		return nil, pipedrive.Me{}, err
+	}
+	a.known(client, &me)
+	return client, me, nil
+}
+
+// known is what is known of whom a client speaks for, once somebody has found it.
+func (a *accountClient) known(client *pipedrive.Client, found *pipedrive.Me) *pipedrive.Me {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.client != client {
+		return nil
+	}
+	if found != nil {
+		a.me = found
+	}
+	return a.me
 }

@@ -24,7 +24,7 @@ type probe struct {
 // adminHandler serves what operators and their tools ask for. Health and readiness are open: an
 // orchestrator has no credentials, and they show no data. The rest needs the token when there is
 // one; without one the listener must be on loopback, which check has made sure of.
-func adminHandler(token core.Secret, probes []probe, metrics http.Handler, plugins func() []pluginStateJSON, compare *reconciling) http.Handler {
+func adminHandler(token core.Secret, probes []probe, metrics http.Handler, plugins func() []pluginStateJSON, compare *reconciling) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})

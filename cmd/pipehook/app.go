@@ -131,6 +131,8 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	}
 	a.effects.kv = a.store // what plugins ask for at their start
 	a.account = &accountClient{states: a.store, log: a.log}
+	a.account.use(conf)
+	a.effects.account, a.effects.echoes = a.account, a.effects.newLedger(conf)
 	if err := a.openPlugins(ctx, conf, bare.plugins, p); err != nil {
 		return nil, err
 	}
@@ -168,6 +170,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		Log: a.log, Now: time.Now, Store: a.spool, Committer: a.bound, Deliverer: a.engine,
 		Resolve:              func(path string) string { return beside(conf, path) },
 		AuthenticationFailed: a.metrics.AuthenticationFailed, JudgeCredential: a.judgeCredential,
+		Echoes: a.effects.echoes, EchoSeen: a.metrics.Echo,
 	}
 	chain := a.chains.draft(conf, a.plugins.running)
 	hooks, err := assemble(conf, a.deps, chain)
@@ -226,7 +229,11 @@ func limitsOf(conf *config.Config) ingress.Limits {
 }
 
 func (a *app) adminHandler(conf *config.Config) http.Handler {
-	return adminHandler(conf.Admin.Token, a.probes(), a.metrics.Handler(), a.plugins.states, a.reconciling)
+	mux := adminHandler(conf.Admin.Token, a.probes(), a.metrics.Handler(), a.plugins.states, a.reconciling)
+	if app := namedApp(conf, a.store); app != nil {
+		mux.Handle("GET "+callbackPath, &callback{app: app, states: a.store, log: a.log, now: time.Now})
+	}
+	return mux
 }
 
 // openStore takes a seat and opens the store, when it is this process's turn.

@@ -106,6 +106,7 @@ func checkAdmin(conf *config.Config) config.Mistakes {
 // warnings are what is allowed and may be meant, but weakens something.
 func warnings(conf *config.Config) []string {
 	all := append(costs(conf), missingFolder(conf)...)
+	all = append(all, idleEchoes(conf)...)
 	for _, l := range conf.Listeners {
 		all = append(all, strangeActions(l.Name, l.Match)...)
 	}

@@ -47,7 +47,7 @@ Start with:  pipehook dev`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd.CommandPath()+" --help", "%w", err)
 	})
-	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.pipedriveCommand(), c.triggerCommand(),
+	root.AddCommand(c.initCommand(), c.devCommand(), c.serveCommand(), c.checkCommand(), c.doctorCommand(), c.pipedriveCommand(), c.triggerCommand(),
 		c.eventsCommand(), c.deliveriesCommand(), c.listenersCommand(), c.kvCommand(), c.migrateCommand(), c.scriptCommand(), c.pluginCommand(), c.testCommand(),
 		c.typesCommand(), c.syncCommand(), c.reconcileCommand(), c.webhooksCommand(), c.versionCommand())
 	for _, cmd := range root.Commands() {

@@ -95,7 +95,7 @@ func TestCheckListsEveryMistakeAtOnce(t *testing.T) {
 		`log.levle: unknown key`, `pipehook: hint: did you mean "level"?`,
 		p.config + ":14:14: pipeline[0].stage[0]: basic.password is empty",
 		p.config + ":19:3: pipeline[0].stage[1].windwo: unknown key",
-		p.config + `:20:14: pipeline[0].stage[2]: unknown stage kind "dispach"; there are authenticate, dedupe, dispatch, persist, plugin, script, validate`,
+		p.config + `:20:14: pipeline[0].stage[2]: unknown stage kind "dispach"; there are authenticate, dedupe, dispatch, echo, persist, plugin, script, validate`,
 		filepath.Join(p.dir, "scripts", "broken.js") + ":2:9: ",
 	} {
 		if !strings.Contains(errs, want) {

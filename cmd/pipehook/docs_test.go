@@ -13,6 +13,7 @@ import (
 	"github.com/pipehook/pipehook/stages/authenticate"
 	"github.com/pipehook/pipehook/stages/dedupe"
 	"github.com/pipehook/pipehook/stages/dispatch"
+	echostage "github.com/pipehook/pipehook/stages/echo"
 	"github.com/pipehook/pipehook/stages/persist"
 	"github.com/pipehook/pipehook/stages/plugin"
 	"github.com/pipehook/pipehook/stages/script"
@@ -51,7 +52,7 @@ func compare(t *testing.T, name string, keys []string) {
 func TestEveryKeyIsDescribed(t *testing.T) {
 	compare(t, "docs/configuration.md", config.Keys())
 	for kind, conf := range map[string]any{
-		"authenticate": authenticate.Config{}, "validate": validate.Config{}, "dedupe": dedupe.Config{},
+		"authenticate": authenticate.Config{}, "validate": validate.Config{}, "echo": echostage.Config{}, "dedupe": dedupe.Config{},
 		"persist": persist.Config{}, "dispatch": dispatch.Config{}, "script": script.Config{},
 		"plugin": plugin.Config{},
 	} {

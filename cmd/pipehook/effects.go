@@ -16,6 +16,7 @@ import (
 	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/egress"
 	"github.com/pipehook/pipehook/core/jshost/engine"
+	echoes "github.com/pipehook/pipehook/core/pipedrive/echo"
 	"github.com/pipehook/pipehook/core/source/derived"
 	"github.com/pipehook/pipehook/core/store"
 )
@@ -25,6 +26,7 @@ const (
 	maxFetches  = 50
 	maxFetching = 8 // at a time; others wait
 	maxEmits    = 100
+	maxCalls    = 100 // of Pipedrive's API
 )
 
 // remembers is where scripts and plugins keep what they want to find again.
@@ -46,6 +48,9 @@ type effects struct {
 	routes router
 	commit core.Committer
 	log    *slog.Logger
+
+	account *accountClient // may be nil
+	echoes  *echoes.Ledger // of what is written through it; may be nil
 }
 
 func newEffects(kv remembers, routes router, commit core.Committer, log *slog.Logger) *effects {
@@ -59,6 +64,7 @@ type hostSpec struct {
 	allowHosts   []string
 	allowPrivate []netip.Prefix
 	emits        bool // it handles events that are stored; what is not may never have happened
+	names        bool // it only names what a sender sends
 }
 
 // userHost is what scripts and plugins may do alike.
@@ -100,6 +106,7 @@ type usage struct {
 
 	mu             sync.Mutex
 	fetches, emits int
+	asked          int // of Pipedrive
 }
 
 // Close ends the connections that are left.
@@ -136,6 +143,16 @@ func (u *usage) more(n *int, most int) bool {
 	return *n <= most
 }
 
+// turn waits until the call may have another request under way.
+func (u *usage) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case u.fetching <- struct{}{}:
+		return func() { <-u.fetching }, nil
+	case <-ctx.Done():
+		return nil, &effect.Error{Code: "ETIMEDOUT", Msg: fmt.Sprintf("%d requests of this call were under way for too long", maxFetching)}
+	}
+}
+
 // Fetch is part of engine.Host.
 func (h *scriptHost) Fetch(ctx context.Context, by effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error) {
 	u, err := h.usage(by)
@@ -145,12 +162,11 @@ func (h *scriptHost) Fetch(ctx context.Context, by effect.Caller, r *engine.Fetc
 	if !u.more(&u.fetches, maxFetches) {
 		return nil, &effect.Error{Code: "ELIMIT", Msg: fmt.Sprintf("one call may fetch %d times", maxFetches)}
 	}
-	select {
-	case u.fetching <- struct{}{}:
-		defer func() { <-u.fetching }()
-	case <-ctx.Done():
-		return nil, &effect.Error{Code: "ETIMEDOUT", Msg: fmt.Sprintf("%d requests of this call were under way for too long", maxFetching)}
+	done, err := u.turn(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	answer, err := h.client.Do(ctx, &egress.Request{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body, Redirect: r.Redirect})
 	if err != nil {
 		return nil, h.hostError(err)
@@ -181,23 +197,23 @@ func (h *userHost) KV(ctx context.Context, _ effect.Caller, op *effect.KVOp) (*e
 	return result, nil
 }
 
-func (h *userHost) remember(ctx context.Context, script string, op *effect.KVOp) (*effect.KVResult, error) {
+func (e *effects) remember(ctx context.Context, script string, op *effect.KVOp) (*effect.KVResult, error) {
 	var entry store.KVEntry
 	result := &effect.KVResult{}
 	var err error
 	switch op.Op {
 	case "get":
-		entry, result.OK, err = h.kv.KVGet(ctx, script, op.Key)
+		entry, result.OK, err = e.kv.KVGet(ctx, script, op.Key)
 	case "set":
-		entry, result.OK, err = h.kv.KVSet(ctx, script, op.Key, op.Value, store.KVSetting{TTL: op.TTL, IfVersion: op.IfVersion})
+		entry, result.OK, err = e.kv.KVSet(ctx, script, op.Key, op.Value, store.KVSetting{TTL: op.TTL, IfVersion: op.IfVersion})
 		entry.Value = nil // who asks has it
 	case "delete":
-		result.OK, err = h.kv.KVDelete(ctx, script, op.Key, op.IfVersion)
+		result.OK, err = e.kv.KVDelete(ctx, script, op.Key, op.IfVersion)
 	case "list":
 		var entries []store.KVEntry
-		entries, result.More, err = h.kv.KVList(ctx, script, store.KVRange{Prefix: op.Prefix, After: op.After, Limit: op.Limit})
-		for _, e := range entries {
-			result.Entries = append(result.Entries, effect.KVEntry(e))
+		entries, result.More, err = e.kv.KVList(ctx, script, store.KVRange{Prefix: op.Prefix, After: op.After, Limit: op.Limit})
+		for _, one := range entries {
+			result.Entries = append(result.Entries, effect.KVEntry(one))
 		}
 		result.OK = err == nil
 	default:
@@ -207,6 +223,45 @@ func (h *userHost) remember(ctx context.Context, script string, op *effect.KVOp)
 		result.Entry = effect.KVEntry(entry)
 	}
 	return result, err
+}
+
+// Pipedrive is part of engine.Host and of plughost.Services.
+func (h *userHost) Pipedrive(ctx context.Context, by effect.Caller, c *effect.APICall) (*effect.APIAnswer, error) {
+	u, err := h.usage(by)
+	if err != nil {
+		return nil, err
+	}
+	if h.spec.names {
+		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "a source only reads what a sender sends: ask Pipedrive in a stage or a listener"}
+	}
+	if refused := c.Check(); refused != nil {
+		return nil, refused
+	}
+	client, err := h.account.get()
+	if err != nil {
+		return nil, h.hostError(err)
+	}
+	if client == nil {
+		return nil, notConnected()
+	}
+	if !u.more(&u.asked, maxCalls) {
+		return nil, &effect.Error{Code: "ELIMIT", Msg: fmt.Sprintf("one call may ask Pipedrive %d times", maxCalls)}
+	}
+	done, err := u.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if h.echoes == nil {
+		return callAPI(ctx, client, c)
+	}
+	note, err := h.echoes.Begin(ctx, h.spec.name, c)
+	if err != nil {
+		return nil, h.hostError(err)
+	}
+	answer, err := callAPI(ctx, client, c)
+	h.echoes.End(ctx, note, answer, err)
+	return answer, err
 }
 
 // Emit is part of engine.Host and of plughost.Services.

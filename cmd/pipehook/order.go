@@ -37,6 +37,7 @@ func (c chain) late(kind, other string) bool {
 func (c chain) repeats() []string {
 	effects := map[string]string{
 		"validate": "the second does the same work again",
+		"echo":     "the second does the same work again",
 		"dedupe":   "the second only counts when its window is longer",
 		"persist":  "the second does nothing",
 		"dispatch": "the second only adds listeners that the first did not reach",
@@ -62,6 +63,8 @@ var orderRules = []struct {
 		"script before authenticate: a stranger's body runs through your script"},
 	{func(c chain) bool { return c.late("authenticate", "plugin") },
 		"plugin before authenticate: a stranger's body runs through your plugin"},
+	{func(c chain) bool { return c.late("authenticate", "echo") },
+		"echo before authenticate: a stranger can use up what an echo is known by"},
 	{func(c chain) bool { return c.late("authenticate", "dedupe") },
 		"dedupe before authenticate: a stranger who knows an event's key is told that it was received, and its id"},
 	{func(c chain) bool { return c.late("authenticate", "persist") && c.before("dedupe", "authenticate") },
@@ -94,6 +97,10 @@ var orderRules = []struct {
 		"script after persist: an event that the script drops or rejects is stored all the same"},
 	{func(c chain) bool { return c.before("persist", "plugin") && !c.before("dispatch", "plugin") },
 		"plugin after persist: an event that the plugin drops or rejects is stored all the same"},
+	{func(c chain) bool { return c.before("persist", "echo") && !c.before("dispatch", "echo") },
+		"echo after persist: an echo that is dropped is stored all the same"},
+	{func(c chain) bool { return c.before("dispatch", "echo") },
+		"echo after dispatch: listeners are chosen before an echo is marked or dropped, and get it all the same"},
 	{func(c chain) bool { return c.before("dispatch", "script") },
 		"script after dispatch: listeners are chosen before the script has labelled, changed, dropped or rejected the event, and get it all the same"},
 	{func(c chain) bool { return c.before("dispatch", "plugin") },

@@ -44,7 +44,7 @@ func (c *cli) pipedriveFieldsPullCommand() *cobra.Command {
 			}
 			f, err := pullFields(cmd.Context(), api, conf, time.Now())
 			if err != nil {
-				return err
+				return typeAgain(err, "pipehook pipedrive fields pull")
 			}
 			path := beside(conf, conf.Pipedrive.Fields)
 			if c.json {

@@ -70,7 +70,7 @@ func (c *cli) tryPlugin(ctx context.Context, name string, e pluginEvents, stored
 	}
 	use := &chosen[0]
 	return c.withAnyReader(ctx, func(r *store.Reader) (err error) {
-		bench, err := openPluginBench(conf, recording(r, http.StatusOK))
+		bench, err := openPluginBench(conf, recording(conf.Pipedrive.Address(), r, http.StatusOK))
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func (r *reconciling) ask(w http.ResponseWriter, req *http.Request) {
 		_ = control.Flush()
 	}))
 	last := reconcileLine{Report: &report}
-	if err != nil {
+	if err = typeAgain(err, "pipehook reconcile"); err != nil {
 		last = reconcileLine{Error: err.Error(), Hint: hintOf(err)}
 	}
 	_ = lines.Encode(last)
@@ -208,7 +208,7 @@ func (c *cli) reconcileHere(ctx context.Context, conf *config.Config, asked reco
 		defer stop()
 		found, err := a.reconciling.run(ctx, asked.options(progress))
 		if err != nil {
-			return err
+			return typeAgain(err, "pipehook reconcile")
 		}
 		report = &found
 		return a.settled(ctx, syncListener(conf).Name)

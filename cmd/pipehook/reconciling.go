@@ -44,7 +44,7 @@ func (r *reconciling) timing() mirror.Timing {
 	conf := r.a.conf.Load()
 	p := &conf.Pipedrive
 	if syncListener(conf) == nil || !p.Connected() {
-		return mirror.Timing{Settle: p.Reconcile.Settle}
+		return mirror.Timing{Settle: p.Reconcile.Settle, Off: true}
 	}
 	return mirror.Timing{Every: p.Reconcile.Every, AtStart: p.Reconcile.AtStart && p.Reconcile.Every > 0, Settle: p.Reconcile.Settle}
 }

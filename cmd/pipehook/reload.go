@@ -153,6 +153,8 @@ func (a *app) take(ctx context.Context, conf *config.Config) error {
 		a.log.Warn("the log file before this one could not be closed", "err", err)
 	}
 	a.conf.Store(conf)
+	a.account.use(conf)
+	a.effects.echoes.Use(echoWindow(conf))
 	dropped := a.plugins.use(plugins)
 	a.tables.use(tables)
 	a.takeScripts()

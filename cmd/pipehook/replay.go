@@ -76,12 +76,12 @@ type replaySide struct {
 	rec     *scripttest.Recorder
 }
 
-func newReplaySide(t *trial, r *store.Reader, status int) (*replaySide, error) {
+func newReplaySide(account string, t *trial, r *store.Reader, status int) (*replaySide, error) {
 	program, err := t.compile()
 	if err != nil {
 		return nil, err
 	}
-	return &replaySide{t, program, recording(r, status)}, nil
+	return &replaySide{t, program, recording(account, r, status)}, nil
 }
 
 // wants reports whether the listener would get the event.
@@ -112,7 +112,7 @@ func (c *cli) replay(ctx context.Context, f replayFlags, args []string) error {
 		return err
 	}
 	return c.withReader(ctx, func(r *store.Reader) error {
-		now, err := newReplaySide(edited, r, f.status)
+		now, err := newReplaySide(conf.Pipedrive.Address(), edited, r, f.status)
 		if err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (c *cli) replay(ctx context.Context, f replayFlags, args []string) error {
 			}
 			old := *edited
 			old.path = path
-			if was, err = newReplaySide(&old, r, f.status); err != nil {
+			if was, err = newReplaySide(conf.Pipedrive.Address(), &old, r, f.status); err != nil {
 				return err
 			}
 		}

@@ -27,8 +27,12 @@ type liveStore struct {
 // newLiveHost does what a script asks for, as far as the configuration lets it.
 func newLiveHost(conf *config.Config, t *trial, log *slog.Logger) (*scriptHost, *liveStore, error) {
 	s := &liveStore{conf: conf}
-	host, err := newEffects(s, s, s, log).host(hostSpec{
-		name: t.name, allowHosts: t.terms.allowHosts, allowPrivate: t.terms.allowPrivate, emits: t.kind == engine.Listener,
+	e := newEffects(s, s, s, log)
+	e.account = &accountClient{states: s, log: log}
+	e.account.use(conf)
+	e.echoes = e.newLedger(conf)
+	host, err := e.host(hostSpec{
+		name: t.name, allowHosts: t.terms.allowHosts, allowPrivate: t.terms.allowPrivate, emits: t.kind == engine.Listener, names: t.kind == engine.Source,
 	})
 	return host, s, err
 }
@@ -93,6 +97,24 @@ func (s *liveStore) KVList(ctx context.Context, script string, r store.KVRange) 
 		return nil, false, err
 	}
 	return opened.KVList(ctx, script, r)
+}
+
+// State is part of pipedrive.States.
+func (s *liveStore) State(ctx context.Context, name string) ([]byte, error) {
+	opened, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	return opened.State(ctx, name)
+}
+
+// SetState is part of pipedrive.States.
+func (s *liveStore) SetState(ctx context.Context, name string, value []byte) error {
+	opened, err := s.open()
+	if err != nil {
+		return err
+	}
+	return opened.SetState(ctx, name, value)
 }
 
 // Commit implements core.Committer.

@@ -80,7 +80,7 @@ func (c *cli) runScript(ctx context.Context, path string, s scriptRun) error {
 		if ev.ID == "" {
 			ev.ID = "trial"
 		}
-		rec := recording(r, s.status)
+		rec := recording(conf.Pipedrive.Address(), r, s.status)
 		if s.live {
 			live, opened, err := newLiveHost(conf, t, slog.New(slog.NewTextHandler(c.stderr, nil)))
 			if err != nil {
@@ -101,12 +101,12 @@ func (c *cli) runScript(ctx context.Context, path string, s scriptRun) error {
 }
 
 // recording does nothing outside, over what the store has.
-func recording(r *store.Reader, status int) *scripttest.Recorder {
+func recording(account string, r *store.Reader, status int) *scripttest.Recorder {
 	kv := &fixture.Overlay{}
 	if r != nil {
 		kv.Below = readOnlyKV(r)
 	}
-	return &scripttest.Recorder{Answer: scripttest.Stub(status), KVs: kv}
+	return &scripttest.Recorder{Answer: scripttest.Stub(status), API: trialAPI(account), KVs: kv}
 }
 
 // withAnyReader gives nil when there is no store yet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/mirror"
+	"github.com/pipehook/pipehook/core/pipedrive"
 )
 
 // sinceTime is a flag for a moment: a date, a time, or how long ago it was.
@@ -84,13 +86,39 @@ func (c *cli) sync(ctx context.Context, conf *config.Config, o mirror.FillOption
 	if core.KindOf(err) == core.Invalid {
 		return &usageError{err: err}
 	}
-	if err := errors.Join(err, c.printFill(&report)); err != nil {
+	if err := c.printFill(&report); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return &hinted{errors.New("interrupted"), goOn(nil, &o)}
+	}
+	if err != nil {
 		return err
 	}
 	if err := report.Failed(); err != nil {
-		return &hinted{errors.New("not all was read"), "pipehook sync, which goes on there"}
+		return &hinted{errors.New("not all was read"), goOn(err, &o)}
 	}
 	return nil
+}
+
+// goOn is what to type so that a fill goes on where it was broken off.
+func goOn(err error, o *mirror.FillOptions) string {
+	command := strings.Join(append([]string{"pipehook sync"}, o.Objects...), " ")
+	if !o.Since.IsZero() {
+		command += " --since " + o.Since.Format(time.RFC3339)
+	}
+	if all, several := err.(interface{ Unwrap() []error }); several { // the last one ended it
+		err = all.Unwrap()[len(all.Unwrap())-1]
+	}
+	e, ok := errors.AsType[*pipedrive.Error](err)
+	switch {
+	case ok && e.Reason == pipedrive.Repeated:
+		return command + ", which goes on there; if it does not, with --restart"
+	case ok:
+		return nextOf(e, command) + ", which goes on there"
+	default:
+		return command + ", which goes on there"
+	}
 }
 
 func (c *cli) printFill(r *mirror.FillReport) error {

@@ -11,6 +11,13 @@ import (
 // openTerminal is a terminal that nobody looks at.
 func openTerminal(t *testing.T) *os.File {
 	t.Helper()
+	_, terminal := openTerminalPair(t)
+	return terminal
+}
+
+// openTerminalPair is a terminal, and what types into it and sees it.
+func openTerminalPair(t *testing.T) (master, terminal *os.File) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Skipf("there are no terminals here: %v", err)
@@ -24,12 +31,12 @@ func openTerminal(t *testing.T) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	terminal, err := os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	terminal, err = os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = terminal.Close() })
-	return terminal
+	return master, terminal
 }
 
 func TestABarNeedsATerminalThatCanMove(t *testing.T) {
@@ -53,4 +60,14 @@ func TestABarNeedsATerminalThatCanMove(t *testing.T) {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
+}
+
+// echoes reports whether a terminal shows what is typed.
+func terminalEchoes(t *testing.T, terminal *os.File) bool {
+	t.Helper()
+	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Lflag&unix.ECHO != 0
 }

@@ -62,7 +62,7 @@ func (c *cli) test(ctx context.Context, t testRun, args []string) error {
 	if err != nil {
 		return err
 	}
-	o := scripttest.Options{Events: trialEvents(), Filter: t.filter, Update: t.update, Frozen: inCI(c.environ)}
+	o := scripttest.Options{Events: trialEvents(), API: trialAPI(c.accountAddress()), Filter: t.filter, Update: t.update, Frozen: inCI(c.environ)}
 	if t.watch {
 		return c.watchTests(ctx, dirs, args, t, o)
 	}

@@ -46,18 +46,24 @@ func (c *cli) registrar(online bool) (*registrar, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &registrar{conf: conf}
+	r, err := registrarOf(conf)
+	if err != nil || !online {
+		return r, err
+	}
+	r.account, err = c.openAccount(conf)
+	return r, err
+}
+
+// registrarOf is one that asks nothing of Pipedrive yet.
+func registrarOf(conf *config.Config) (r *registrar, err error) {
+	r = &registrar{conf: conf}
 	if r.pipeline, err = webhookPipeline(conf); err != nil {
 		return nil, err
 	}
 	if r.basic, r.basicKey, err = basicOf(r.pipeline); err != nil {
 		return nil, err
 	}
-	if !online {
-		return r, nil
-	}
-	r.account, err = c.openAccount(conf)
-	return r, err
+	return r, nil
 }
 
 // webhookPipeline is the pipeline that gets Pipedrive's webhooks.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -61,8 +63,6 @@ func explainAPI(err error) error {
 		return err
 	}
 	switch e.Reason {
-	case pipedrive.Unauthorized:
-		return &hinted{err, "set pipedrive.api_token to the one that Pipedrive shows under Personal preferences > API, then: pipehook webhooks list"}
 	case pipedrive.Forbidden:
 		return &hinted{err, "webhooks need the token of an admin, or an app with the scope admin; then: pipehook webhooks list"}
 	case pipedrive.NotFound:
@@ -71,11 +71,35 @@ func explainAPI(err error) error {
 		return &hinted{err, fmt.Sprintf("a user can have %d webhooks: pipehook webhooks list, then pipehook webhooks delete --id ID; one for *.* does for all", hooks.Limit)}
 	case pipedrive.Invalid:
 		return &hinted{err, "Pipedrive may not reach the address: pipehook webhooks test"}
-	case pipedrive.RateLimited, pipedrive.DailySpent, pipedrive.Blocked:
-		if e.RetryAfter > 0 {
-			return &hinted{err, fmt.Sprintf("type it again in %s", e.RetryAfter)}
+	case pipedrive.Unavailable, pipedrive.Garbled:
+		if e.Method == http.MethodPost {
+			return &hinted{err, "pipehook webhooks list shows whether it was made"}
 		}
-		return &hinted{err, "wait a while, then type it again: pipehook webhooks list"}
+	}
+	return typeAgain(err, "pipehook webhooks list")
+}
+
+// typeAgain adds to an error of Pipedrive's what to type next, which is the command that failed.
+func typeAgain(err error, command string) error {
+	if e, ok := errors.AsType[*pipedrive.Error](err); ok && hintOf(err) == "" {
+		return &hinted{err, nextOf(e, command)}
 	}
 	return err
+}
+
+func nextOf(e *pipedrive.Error, command string) string {
+	switch e.Reason {
+	case pipedrive.Unauthorized:
+		return "set pipedrive.api_token to the one that Pipedrive shows under Personal preferences > API, then: " + command
+	case pipedrive.Disconnected:
+		return "pipehook pipedrive connect, then: " + command
+	case pipedrive.Forbidden:
+		return "use the token of an admin, or give the app the scope that it lacks; then: " + command
+	case pipedrive.RateLimited, pipedrive.DailySpent, pipedrive.Blocked, pipedrive.Unavailable, pipedrive.Open:
+		if e.RetryAfter > 0 {
+			return fmt.Sprintf("in %s: %s", max(time.Second, e.RetryAfter.Round(time.Second)), command)
+		}
+		return "after a while: " + command
+	}
+	return command
 }

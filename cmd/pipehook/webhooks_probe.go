@@ -34,6 +34,8 @@ type finding struct {
 	Says    string `json:"says"`
 	Status  int    `json:"status,omitempty"`
 	TookUs  int64  `json:"tookUs,omitempty"`
+
+	request string // the id that a pipehook gives each request
 }
 
 func (c *cli) webhooksTestCommand() *cobra.Command {
@@ -156,7 +158,7 @@ func request(ctx context.Context, check, method, address string, body []byte) (f
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
 	_ = resp.Body.Close()
-	f.Status = resp.StatusCode
+	f.Status, f.request = resp.StatusCode, resp.Header.Get("X-Request-Id")
 	return f, resp
 }
 

@@ -16,6 +16,9 @@ type Pipedrive struct {
 	Pipeline  string      `koanf:"pipeline"`                                 // that gets its webhooks; may be empty when there is one
 	Fields    string      `koanf:"fields" validate:"required"`               // the file of the definitions of its fields
 
+	Timeout time.Duration `koanf:"timeout" validate:"gt=0"`         // of one try, to the end of its answer
+	Retries int           `koanf:"retries" validate:"gte=0,lte=10"` // after the first try
+
 	OAuth     PipedriveOAuth     `koanf:"oauth"`
 	Budget    PipedriveBudget    `koanf:"budget"`
 	Sync      PipedriveSync      `koanf:"sync"`
@@ -70,7 +73,7 @@ type PipedriveWebhook struct {
 
 func pipedriveDefaults() Pipedrive {
 	return Pipedrive{
-		Fields: "pipedrive.fields.json",
+		Fields: "pipedrive.fields.json", Timeout: 30 * time.Second, Retries: 3,
 		OAuth:  PipedriveOAuth{Server: "https://oauth.pipedrive.com"},
 		Budget: PipedriveBudget{Burst: 20},
 		Reconcile: PipedriveReconcile{
@@ -80,9 +83,12 @@ func pipedriveDefaults() Pipedrive {
 	}
 }
 
-// Connected reports whether the account's API can be asked.
+// Connected reports whether the account's API can be asked. Where an app's company is, its tokens say.
 func (p *Pipedrive) Connected() bool {
-	return p.APIToken != "" && p.Address() != "" || p.APIToken == "" && p.OAuth.ClientID != "" // an app's tokens tell the address
+	if p.APIToken != "" {
+		return p.Address() != ""
+	}
+	return p.OAuth.ClientID != ""
 }
 
 // Address is where the account's API is.

@@ -21,9 +21,23 @@ type Caller struct {
 type Error struct {
 	Code string `json:"code"`
 	Msg  string `json:"msg"`
+
+	Status     int           `json:"status,omitempty"`      // that somebody else answered, over HTTP
+	RetryAfter time.Duration `json:"retry_after,omitempty"` // when it may work; 0 when not known
 }
 
 func (e *Error) Error() string { return e.Msg }
+
+// As lets an Error that knows when it may work be read as one of core's, so that a delivery that ends with it
+// is tried again then.
+func (e *Error) As(target any) bool {
+	into, ok := target.(**core.Error)
+	if !ok || e.RetryAfter <= 0 {
+		return false
+	}
+	*into = &core.Error{Kind: core.Failed, Msg: e.Msg, RetryAfter: e.RetryAfter}
+	return true
+}
 
 // OnlyListenersEmit is what a stage or a source is told that emits.
 func OnlyListenersEmit() *Error {

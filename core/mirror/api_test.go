@@ -61,15 +61,21 @@ func (a *account) remove(object, id string) {
 	delete(a.objects[pathOf(object)], id)
 }
 
+// archive puts a record where only the list of the archived ones has it.
+func (a *account) archive(object, id string, at time.Time) {
+	a.put(object, id, at, map[string]any{"is_archived": true})
+}
+
 func (a *account) listed(l pipedrive.List) []map[string]any {
+	way, archived := strings.CutSuffix(l.Path, "/archived")
 	since, ids := l.Query.Get("updated_since"), l.Query.Get("ids")
 	status, deals := l.Query.Get("status"), l.Query.Get("deal_ids")
 	var all []map[string]any
-	for id, r := range a.objects[l.Path] {
+	for id, r := range a.objects[way] {
 		updated, _ := r["update_time"].(string)
 		gone := r["status"] == "deleted"
 		switch {
-		case since != "" && updated < since, ids != "" && !slices.Contains(strings.Split(ids, ","), id),
+		case archived != (r["is_archived"] == true), since != "" && updated < since, ids != "" && !slices.Contains(strings.Split(ids, ","), id),
 			gone && !strings.Contains(status, "deleted"),
 			deals != "" && !slices.Contains(strings.Split(deals, ","), string(r["deal_id"].(json.Number))):
 			continue

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -58,6 +59,7 @@ type fillState struct {
 	Since time.Time `json:"since,omitzero"`
 	Next  string    `json:"next,omitempty"`  // of the list
 	After string    `json:"after,omitempty"` // this parent
+	Old   bool      `json:"old,omitempty"`   // it is at the list of the archived ones
 	Ended time.Time `json:"ended,omitzero"`
 }
 
@@ -73,10 +75,14 @@ func (m *Mirror) Fill(ctx context.Context, api API, o FillOptions) (FillReport, 
 		return report, err
 	}
 	w := &work{m: m, api: api, fields: o.Fields, tell: o.Progress, at: Progress{Of: len(objects)}}
+	whole, err := w.beginWhole(ctx, objects, &o)
+	if err != nil {
+		return report, err
+	}
 	for _, object := range objects {
 		w.at.Object = object.Name
 		w.say()
-		f := &filling{work: w, o: o, object: object}
+		f := &filling{work: w, o: o, object: object, whole: whole.Began}
 		done := f.run(ctx)
 		report.Objects = append(report.Objects, done)
 		if done.err != nil && hopeless(ctx, done.err) {
@@ -84,9 +90,12 @@ func (m *Mirror) Fill(ctx context.Context, api API, o FillOptions) (FillReport, 
 		}
 		w.at.Objects++
 	}
+	if w.at.Objects == len(objects) {
+		err = w.endWhole(ctx, whole, &o)
+	}
 	w.say()
 	report.TookMS = m.opts.Now().Sub(report.Began).Milliseconds()
-	return report, ctx.Err()
+	return report, cmp.Or(ctx.Err(), err)
 }
 
 // filling is the fill of one object.
@@ -94,6 +103,7 @@ type filling struct {
 	*work
 	o      FillOptions
 	object shape.Object
+	whole  time.Time // when the fill of all objects began; zero when this is the only one
 	state  fillState
 	base   base
 	done   FilledObject
@@ -112,8 +122,6 @@ func (f *filling) run(ctx context.Context) FilledObject {
 // notOffered is what a fill can't bring.
 func notOffered(o shape.Object, since time.Time) string {
 	switch {
-	case o.Name == "deal" || o.Name == "lead":
-		return "archived ones are not listed"
 	case o.Parent != "":
 		return "is listed by " + o.Parent + ": those of the local table"
 	case !since.IsZero() && !o.Since:
@@ -126,7 +134,7 @@ func (f *filling) fill(ctx context.Context) error {
 	if err := f.m.load(ctx, baseName(f.object.Name), &f.base); err != nil {
 		return err
 	}
-	if err := f.begin(ctx); err != nil {
+	if already, err := f.begin(ctx); err != nil || already {
 		return err
 	}
 	err := f.lists(ctx)
@@ -137,8 +145,12 @@ func (f *filling) fill(ctx context.Context) error {
 	if err != nil || f.o.DryRun {
 		return err
 	}
-	f.state.Ended, f.state.Next, f.state.After = f.now(), "", ""
+	f.state.Ended, f.state.Next, f.state.After, f.state.Old = f.now(), "", "", false
 	if err := f.m.save(ctx, fillName(f.object.Name), f.state); err != nil {
+		return err
+	}
+	f.base = base{}
+	if err := f.m.load(ctx, baseName(f.object.Name), &f.base); err != nil { // a comparison may have changed it meanwhile
 		return err
 	}
 	f.base.filled(f.state)
@@ -147,24 +159,37 @@ func (f *filling) fill(ctx context.Context) error {
 
 func (f *filling) fresh() fillState { return fillState{Began: f.now(), Since: f.o.Since.UTC()} }
 
-// begin finds where to go on.
-func (f *filling) begin(ctx context.Context) error {
+// begin finds where to go on. There may be nothing left.
+func (f *filling) begin(ctx context.Context) (already bool, err error) {
 	f.state = fillState{}
 	if err := f.m.load(ctx, fillName(f.object.Name), &f.state); err != nil {
-		return err
+		return false, err
 	}
 	s := f.state
-	f.done.Resumed = s.Next+s.After != "" && s.Ended.IsZero() && s.Since.Equal(f.o.Since) && !f.o.Restart && !f.o.DryRun
+	if !f.whole.IsZero() && s.Ended.After(f.whole) {
+		f.done.Resumed, f.done.Note = true, "was read already, at "+s.Ended.Format(time.RFC3339)
+		return true, nil
+	}
+	f.done.Resumed = (s.Next+s.After != "" || s.Old) && s.Ended.IsZero() && goesBack(s.Since, f.o.Since) && !f.o.Restart && !f.o.DryRun
 	if !f.done.Resumed {
 		f.state = f.fresh()
 	}
-	return nil
+	return false, nil
 }
 
-// lists reads the object's list, or one for each few of its parents.
+// lists reads the object's list and that of its archived ones, or one for each few of its parents.
 func (f *filling) lists(ctx context.Context) error {
 	if f.object.Parent == "" {
-		return f.list(ctx, listing{object: f.object, since: f.state.Since, from: f.state.Next})
+		what := listing{object: f.object, since: f.state.Since, from: f.state.Next, old: f.state.Old}
+		if err := f.list(ctx, what); err != nil || f.state.Old || !archives[f.object.Name] {
+			return err
+		}
+		f.state.Next, f.state.Old = "", true
+		if err := f.keep(ctx); err != nil {
+			return err
+		}
+		what.from, what.old = "", true
+		return f.list(ctx, what)
 	}
 	return f.parents(ctx, f.object, f.state.After, func(ids []string) error {
 		if err := f.list(ctx, listing{object: f.object, parent: ids}); err != nil {
@@ -211,7 +236,7 @@ func (f *filling) page(ctx context.Context, page fetched) error {
 	f.done.Records += len(records)
 	changes := make([]Change, 0, len(records))
 	for _, r := range records {
-		if f.o.Leave && f.object.Hooks && !f.base.Cursor.IsZero() && r.Updated.After(f.base.Cursor) {
+		if f.o.Leave && f.object.Hooks && !f.base.Cursor.IsZero() && changedAt(r).After(f.base.Cursor) {
 			f.done.Left++
 			continue
 		}

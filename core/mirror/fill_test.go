@@ -161,3 +161,37 @@ func TestAFillLeavesToTheComparisonWhatListenersShouldLearnOf(t *testing.T) {
 		t.Errorf("the name is %v", got)
 	}
 }
+
+func TestAFillThatBrokeOffDoesNotReadAgainWhatItHadReadWhole(t *testing.T) {
+	m, a := open(t, testdb.SQLite(t), "organization", "person"), newAccount()
+	a.put("organization", "1", noon, nil)
+	a.put("person", "1", noon, nil)
+	reason := pipedrive.DailySpent
+	a.fail = func(l pipedrive.List, _ int) error {
+		if l.Path == "/api/v2/persons" && reason != 0 {
+			return &pipedrive.Error{Reason: reason}
+		}
+		return nil
+	}
+	fill(t, m, a, mirror.FillOptions{})
+	for _, test := range []struct {
+		name    string
+		reason  pipedrive.Reason
+		o       mirror.FillOptions
+		already bool
+	}{
+		{"the same again", pipedrive.Unavailable, mirror.FillOptions{}, true}, // every object has its turn
+		{"after one whose objects all had their turn", pipedrive.DailySpent, mirror.FillOptions{}, false},
+		{"another is asked for", pipedrive.DailySpent, mirror.FillOptions{Since: noon}, false},
+		{"a little later", pipedrive.DailySpent, mirror.FillOptions{Since: noon.Add(time.Minute)}, true},
+		{"anew", pipedrive.DailySpent, mirror.FillOptions{Since: noon.Add(time.Minute), Restart: true}, false},
+		{"only counted", 0, mirror.FillOptions{Since: noon.Add(time.Minute), DryRun: true}, false},
+		{"to its end", 0, mirror.FillOptions{Since: noon.Add(time.Minute)}, true},
+		{"the next", 0, mirror.FillOptions{Since: noon.Add(time.Minute)}, false},
+	} {
+		reason = test.reason
+		if done := fill(t, m, a, test.o); (done.Calls == 0) != test.already || done.Error != "" {
+			t.Errorf("%s: it is read in %d calls, %+v", test.name, done.Calls, done)
+		}
+	}
+}

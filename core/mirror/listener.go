@@ -51,8 +51,7 @@ func (m *Mirror) HandleBatch(ctx context.Context, timeout time.Duration, batch [
 	if len(changes) > 0 {
 		var err error
 		if results, err = m.within(ctx, timeout, changes); err != nil {
-			results = make([]Result, len(changes))
-			m.oneByOne(ctx, timeout, changes, of, errs, err)
+			results = m.oneByOne(ctx, timeout, changes, of, errs, asListener(err))
 		}
 	}
 	said := make([]string, len(errs))
@@ -66,16 +65,30 @@ func (m *Mirror) HandleBatch(ctx context.Context, timeout time.Duration, batch [
 	}
 }
 
-// oneByOne writes the changes of a batch that failed each for itself, where that may help.
-func (m *Mirror) oneByOne(ctx context.Context, timeout time.Duration, changes []Change, of []int, errs []error, err error) {
+// tolerated is how many changes of a batch may fail without being refused before that is no fault of theirs.
+const tolerated = 2
+
+// oneByOne writes the changes of a batch that failed each for itself, as long as that may help: a database that takes
+// nothing now is not asked, and waited for, once for each.
+func (m *Mirror) oneByOne(ctx context.Context, timeout time.Duration, changes []Change, of []int, errs []error, err error) []Result {
+	results, failed := make([]Result, len(changes)), 0
 	for j, i := range of {
-		if kind := core.KindOf(asListener(err)); len(changes) > 1 && kind != core.Unreached && ctx.Err() == nil {
-			_, errs[i] = m.within(ctx, timeout, changes[j:j+1])
-			errs[i] = asListener(errs[i])
+		if len(changes) == 1 || failed == tolerated || core.KindOf(err) == core.Unreached || ctx.Err() != nil {
+			errs[i] = err
 			continue
 		}
-		errs[i] = asListener(err)
+		one, alone := m.within(ctx, timeout, changes[j:j+1])
+		if alone == nil {
+			results[j] = one[0]
+			continue
+		}
+		errs[i] = asListener(alone)
+		if core.KindOf(errs[i]) != core.Permanent {
+			err = errs[i]
+			failed++
+		}
 	}
+	return results
 }
 
 func (m *Mirror) within(ctx context.Context, timeout time.Duration, changes []Change) ([]Result, error) {

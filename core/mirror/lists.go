@@ -30,12 +30,16 @@ var byIDs = map[string]bool{"deal": true, "person": true, "organization": true, 
 // unsorted are the objects whose lists take no order.
 var unsorted = map[string]bool{"user": true, "board": true, "phase": true, "project": true, "task": true, "goal": true}
 
+// archives are the objects whose archived records are in a list of their own.
+var archives = map[string]bool{"deal": true, "lead": true, "project": true}
+
 // listing says which of an object's records are listed.
 type listing struct {
 	object shape.Object
 	since  time.Time // those that changed from then on; all when zero, or when Pipedrive offers no such list
 	newest bool      // of files: the ones that changed last come first
 	gone   bool      // with those that were deleted, where they can be listed
+	old    bool      // the archived ones
 	from   string    // where a list that was broken off goes on
 	parent []string  // whose records they are
 }
@@ -43,8 +47,11 @@ type listing struct {
 // ask is the listing as the API is asked for it. A list by offset is sorted by id: by time, a record that is changed
 // while the list is read would move behind, and push another over the edge of a page that was read.
 func (l listing) ask() pipedrive.List {
-	o, query := l.object, url.Values{}
-	if !l.since.IsZero() && o.Since {
+	o, query, path := l.object, url.Values{}, l.object.Path
+	if l.old {
+		path += "/archived"
+	}
+	if !l.since.IsZero() && o.Since && !(l.old && o.Name == "lead") {
 		query.Set("updated_since", l.since.UTC().Truncate(time.Second).Format(time.RFC3339))
 	}
 	switch {
@@ -72,7 +79,7 @@ func (l listing) ask() pipedrive.List {
 	case o.Parent != "":
 		query.Set(o.Parent+"_id", joined(l.parent))
 	}
-	return pipedrive.List{Path: o.Path, Query: query, Paging: o.Paging, Limit: o.Limit, From: l.from}
+	return pipedrive.List{Path: path, Query: query, Paging: o.Paging, Limit: o.Limit, From: l.from}
 }
 
 // perList is how many parents one list is for.

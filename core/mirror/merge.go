@@ -227,16 +227,18 @@ func (b *batch) heirs(ctx context.Context, wanted map[place]bool) (heirs, error)
 
 func (b *batch) survivors(ctx context.Context, wanted map[place]bool) (_ heirs, err error) {
 	var objects, losers []string
+	pairs := make([][2]string, 0, len(wanted))
 	for p := range wanted {
-		objects, losers = append(objects, p.object), append(losers, p.id)
+		objects, losers, pairs = append(objects, p.object), append(losers, p.id), append(pairs, [2]string{p.object, p.id})
 	}
-	query := `SELECT m.object, m.loser, m.survivor FROM pipedrive_merges m JOIN
-		(SELECT o.value AS object, l.value AS loser FROM json_each(?) o JOIN json_each(?) l ON l.key = o.key) w ON m.object = w.object AND m.loser = w.loser`
+	query, args := `SELECT object, loser, survivor FROM pipedrive_merges
+		WHERE (object, loser) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))`, []any{jsonText(pairs)}
 	if b.m.dialect == postgresDialect {
-		query = `SELECT m.object, m.loser, m.survivor FROM pipedrive_merges m JOIN
-		ROWS FROM (jsonb_array_elements_text($1::jsonb), jsonb_array_elements_text($2::jsonb)) AS w (object, loser) ON m.object = w.object AND m.loser = w.loser`
+		query, args = `SELECT m.object, m.loser, m.survivor FROM pipedrive_merges m JOIN
+		ROWS FROM (jsonb_array_elements_text($1::jsonb), jsonb_array_elements_text($2::jsonb)) AS w (object, loser) ON m.object = w.object AND m.loser = w.loser`,
+			[]any{jsonText(objects), jsonText(losers)}
 	}
-	found, err := b.tx.QueryContext(ctx, query, jsonTexts(objects), jsonTexts(losers))
+	found, err := b.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +255,7 @@ func (b *batch) survivors(ctx context.Context, wanted map[place]bool) (_ heirs, 
 	return all, found.Err()
 }
 
-func jsonTexts(all []string) string {
+func jsonText(all any) string {
 	out, _ := json.Marshal(all) // texts can be encoded
 	return strings.TrimSpace(string(out))
 }

@@ -134,8 +134,9 @@ type comparison struct {
 	o       ReconcileOptions
 	horizon time.Time // later changes are left alone
 
-	deals   []string // that changed, whose parts are looked at
-	dealsBy bool     // deals are all that did
+	deals   []string  // that changed, whose parts are looked at
+	dealsBy bool      // deals are all that did
+	dealsOf time.Time // since then
 }
 
 // look is the comparison of one object.
@@ -148,6 +149,8 @@ type look struct {
 	there    map[string]struct{} // ids that were listed, while all are
 	counting sync.Mutex          // guards held, done and base while events are submitted
 	held     time.Time           // the earliest change that is not told of yet
+	refused  int                 // events
+	refusal  error               // of the first of them
 	done     ReconciledObject
 }
 
@@ -156,23 +159,9 @@ func (l *look) run(ctx context.Context) ReconciledObject {
 	l.done = ReconciledObject{Object: l.object.Name}
 	if l.done.err = l.compare(ctx); l.done.err != nil {
 		l.done.Error = l.done.err.Error()
-		l.broken(ctx)
 	}
 	l.done.Calls, l.done.TookMS = l.calls.Load()-calls, l.now().Sub(began).Milliseconds()
 	return l.done
-}
-
-// broken has all parts of deals looked at the next time that it is due: which deals changed is not known any more by then.
-func (l *look) broken(ctx context.Context) {
-	if l.object.Parent != "deal" || l.o.DryRun || l.base.Cursor.IsZero() {
-		return
-	}
-	var kept base
-	err := l.m.load(ctx, baseName(l.object.Name), &kept)
-	if kept.Swept = (time.Time{}); err == nil {
-		err = l.m.save(ctx, baseName(l.object.Name), kept)
-	}
-	l.done.err = errors.Join(l.done.err, err)
 }
 
 func (l *look) compare(ctx context.Context) error {
@@ -201,7 +190,7 @@ func (l *look) compare(ctx context.Context) error {
 	if err := l.gone(ctx, again); err != nil {
 		return err
 	}
-	return l.end(ctx)
+	return errors.Join(l.end(ctx), l.turnedDown())
 }
 
 // first fills the tables with an object that nothing is known of: there is nothing to compare with, and nothing was missed.
@@ -221,8 +210,8 @@ func (l *look) begin() {
 	}
 	switch {
 	case l.object.Since || l.object.Name == "file":
-	case l.object.Parent == "deal": // there are many lists
-		l.sweep = l.sweep || !l.dealsBy
+	case l.object.Parent == "deal": // there are many lists, and the deals that changed do where none is left out
+		l.sweep = l.sweep || !l.dealsBy || l.o.Since.IsZero() && l.base.Cursor.Before(l.dealsOf)
 	default: // a short list, which is whole
 		l.sweep = true
 	}
@@ -231,6 +220,9 @@ func (l *look) begin() {
 // lists compares what is listed.
 func (l *look) lists(ctx context.Context) error {
 	what := listing{object: l.object, since: l.from, gone: true}
+	if l.object.Name == "deal" {
+		l.dealsOf = l.from
+	}
 	switch {
 	case l.object.Parent == "deal" && !l.sweep:
 		for ids := range chunks(l.deals, mostIDs) {
@@ -250,6 +242,11 @@ func (l *look) lists(ctx context.Context) error {
 	}
 	if err := l.list(ctx, what); err != nil {
 		return err
+	}
+	if l.sweep && archives[l.object.Name] {
+		if err := l.list(ctx, listing{object: l.object, old: true}); err != nil {
+			return err
+		}
 	}
 	if l.object.Name == "deal" {
 		l.dealsBy = !l.sweep

@@ -126,8 +126,9 @@ func (l *look) bury(ctx context.Context, ids []string) error {
 	for _, id := range ids {
 		row, known := rows[id]
 		switch {
-		case !known || row.Deleted || row.ChangedAt.After(l.horizon) && row.From == FromWebhook:
-			// It was said already, or may be.
+		case !known || row.Deleted: // it was said already
+		case row.ChangedAt.After(l.horizon) && row.From == FromWebhook: // it may still be
+			l.base.Again = append(l.base.Again, id)
 		case !l.object.Hooks:
 			quiet = append(quiet, Change{Record: shape.Record{Object: l.object.Name, ID: id}, Action: core.Deleted, At: l.now(), From: FromReconcile})
 		default:

@@ -2,6 +2,8 @@ package mirror
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -181,7 +183,7 @@ func (l *look) submit(ctx context.Context, ev core.Event, r shape.Record, v verd
 	receipt, err := l.o.Submit(ctx, ev)
 	if err != nil {
 		l.count(func(d *ReconciledObject) { d.Unsent++ })
-		return err
+		return l.refuse(ctx, r, err)
 	}
 	l.count(func(d *ReconciledObject) {
 		if !receipt.Duplicate {
@@ -198,6 +200,32 @@ func (l *look) submit(ctx context.Context, ev core.Event, r shape.Record, v verd
 		}
 	})
 	return nil
+}
+
+// refuse goes on past an event that its pipeline does not take, for what is wrong with one says nothing of the others. The
+// next comparison tries it again. An error that others would have too ends the comparison.
+func (l *look) refuse(ctx context.Context, r shape.Record, err error) error {
+	if kind := core.KindOf(err); ctx.Err() != nil || kind == core.Unavailable || kind == core.RateLimited || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	l.count(func(*ReconciledObject) {
+		if l.refused++; l.refusal == nil {
+			l.refusal = fmt.Errorf("%s %s: %w", r.Object, r.ID, err)
+		}
+		l.hold(r)
+		if r.Deleted && r.Updated.IsZero() {
+			l.base.Again = append(l.base.Again, r.ID)
+		}
+	})
+	return nil
+}
+
+// turnedDown is the error of a comparison that was whole but for the events that were refused.
+func (l *look) turnedDown() error {
+	if l.refusal == nil {
+		return nil
+	}
+	return fmt.Errorf("the pipeline refused %d of the events: mend what refuses them, the next comparison tries them again; the first was of %w", l.refused, l.refusal)
 }
 
 // count changes what is counted, and held, from one of several goroutines.

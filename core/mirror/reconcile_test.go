@@ -250,11 +250,11 @@ func TestTwoChangesInOneSecondAreToldApart(t *testing.T) {
 
 func TestWhatNoWebhookCarriesIsWrittenWithoutAnEvent(t *testing.T) {
 	d := newDesk(t, testdb.SQLite(t), "deal")
-	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "a", "status": "open", "notes_count": 1})
+	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "a", "status": "open", "notes_count": 1, "local_won_date": nil})
 	d.run(t)
-	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"notes_count": 2})
+	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"notes_count": 2, "local_won_date": "2026-05-27"})
 	done := d.run(t, func(o *mirror.ReconcileOptions) { o.Since = noon.Add(-2 * time.Hour) })
-	if done.Written != 1 || len(d.events) != 0 || row(t, d.m, "deal", "1").Values["notes_count"] != json.Number("2") {
+	if done.Written != 1 || len(d.events) != 0 || row(t, d.m, "deal", "1").Values["notes_count"] != json.Number("2") || row(t, d.m, "deal", "1").Values["local_won_date"] != "2026-05-27" {
 		t.Errorf("got %+v and %d events", done, len(d.events))
 	}
 }

@@ -12,6 +12,7 @@ import (
 // Timing says when comparisons run.
 type Timing struct {
 	Every   time.Duration // 0 for never; a gap is looked at all the same
+	Off     bool          // there is nothing to compare, and what failed is not tried again
 	AtStart bool
 	Settle  time.Duration // so long after a gap what came last may still arrive
 }
@@ -58,6 +59,10 @@ func (s *Schedule) Run(ctx context.Context) error {
 	var retry time.Time
 	first := s.timing().AtStart
 	for {
+		if s.timing().Off {
+			first, retry = false, time.Time{}
+			s.taken(true)
+		}
 		due, sweep := s.due(began, last, retry, first)
 		if wait := time.Until(due); due.IsZero() || wait > 0 {
 			if !s.sleep(ctx, due) {

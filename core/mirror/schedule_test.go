@@ -14,9 +14,14 @@ import (
 // scheduled runs a schedule for so long and says when it compared, from the start on.
 func scheduled(t *testing.T, timing mirror.Timing, lasts time.Duration, during func(s *mirror.Schedule), run func(n int) error) (at []time.Duration, sweeps int) {
 	t.Helper()
+	return scheduledBy(t, func() mirror.Timing { return timing }, lasts, during, run)
+}
+
+func scheduledBy(t *testing.T, timing func() mirror.Timing, lasts time.Duration, during func(s *mirror.Schedule), run func(n int) error) (at []time.Duration, sweeps int) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		s := mirror.NewSchedule(func() mirror.Timing { return timing }, func(_ context.Context, sweep bool) (mirror.Report, error) {
+		s := mirror.NewSchedule(timing, func(_ context.Context, sweep bool) (mirror.Report, error) {
 			at = append(at, time.Since(began))
 			if sweep {
 				sweeps++
@@ -70,6 +75,20 @@ func TestAComparisonThatFailsIsTriedAgainLaterAndLater(t *testing.T) {
 		return nil
 	})
 	if len(at) != 4 || at[1] < time.Minute || at[2]-at[1] < 2*time.Minute || at[3]-at[2] < 4*time.Minute || at[3] > 15*time.Minute {
+		t.Errorf("they ran at %v", at)
+	}
+}
+
+// A reload may take out the listener that keeps the tables.
+func TestWhatFailedIsNotTriedAgainOnceThereIsNothingToCompare(t *testing.T) {
+	off := false
+	at, _ := scheduledBy(t, func() mirror.Timing { return mirror.Timing{Every: time.Hour * 24, AtStart: true, Off: off} }, 24*time.Hour, func(s *mirror.Schedule) {
+		s.Gap(time.Now(), "a ban")
+	}, func(int) error {
+		off = true
+		return errors.New("there are no tables")
+	})
+	if len(at) != 1 {
 		t.Errorf("they ran at %v", at)
 	}
 }

@@ -88,7 +88,7 @@ func (d dialect) create(t *table) []string {
 }
 
 // migrate brings the schema up to date. Processes that start together on PostgreSQL wait for the first to
-// finish; on SQLite for its transaction. It refuses a schema newer than it knows.
+// finish; on SQLite those behind it fail once it has, and then find nothing to do. It refuses a schema newer than it knows.
 func (d dialect) migrate(ctx context.Context, db *sql.DB) error {
 	opts := []goose.ProviderOption{
 		goose.WithTableName(migrationTable), goose.WithDisableGlobalRegistry(true),
@@ -107,7 +107,11 @@ func (d dialect) migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	_, err = provider.Up(ctx)
+	for tries := 0; err != nil && d == sqliteDialect && tries < 3 && ctx.Err() == nil; tries++ {
+		_, err = provider.Up(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	have, err := provider.GetDBVersion(ctx)

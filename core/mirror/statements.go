@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -13,9 +14,8 @@ import (
 // texts are the statements for one table.
 type texts struct {
 	read  string // rows by ids
-	write string // of a row on SQLite, of a JSON array of rows on PostgreSQL
+	write string // of a row on SQLite, of an array of each column on PostgreSQL
 	names []string
-	kinds []kind
 }
 
 // readColumns are what a row is made of again.
@@ -30,22 +30,20 @@ func (d dialect) texts() map[string]*texts {
 }
 
 func (d dialect) textsOf(t *table) *texts {
-	names, types, kinds := []string{"id"}, []string{"id " + d.typeOf(t.id)}, []kind{t.id}
+	names, arrays := []string{"id"}, []string{"?::" + d.typeOf(t.id) + "[]"}
 	var set []string
 	for _, c := range append(t.columns[:len(t.columns):len(t.columns)], common...) {
-		names, kinds = append(names, c.name), append(kinds, c.kind)
-		types = append(types, c.name+" "+d.typeOf(c.kind))
+		names, arrays = append(names, c.name), append(arrays, "?::"+d.typeOf(c.kind)+"[]")
 		if c.name != "stored_at" {
 			set = append(set, c.name+" = excluded."+c.name)
 		}
 	}
 	into := fmt.Sprintf("INSERT INTO %s (%s) ", t.name, strings.Join(names, ", "))
 	conflict := " ON CONFLICT (id) DO UPDATE SET " + strings.Join(set, ", ")
-	x := &texts{names: names, kinds: kinds}
+	x := &texts{names: names}
 	if d == postgresDialect {
 		x.read = fmt.Sprintf("SELECT %s FROM %s WHERE id = ANY(?::%s[])", readColumns, t.name, d.typeOf(t.id))
-		x.read, x.write = d.bind(x.read), into+fmt.Sprintf("SELECT %s FROM jsonb_to_recordset(?::jsonb) AS rows (%s)", strings.Join(names, ", "), strings.Join(types, ", "))+conflict
-		x.write = d.bind(x.write)
+		x.read, x.write = d.bind(x.read), d.bind(into+"SELECT * FROM unnest("+strings.Join(arrays, ", ")+")"+conflict)
 		return x
 	}
 	x.read = fmt.Sprintf("SELECT %s FROM %s WHERE id IN (SELECT value FROM json_each(?))", readColumns, t.name)
@@ -127,20 +125,7 @@ func (m *Mirror) rows(ctx context.Context, db asker, t *table, ids []string) (_ 
 func (m *Mirror) write(ctx context.Context, tx *sql.Tx, t *table, rows []*row) error {
 	x := m.texts[t.object]
 	if m.dialect == postgresDialect {
-		objects := make([]map[string]any, len(rows))
-		for i, r := range rows {
-			objects[i] = map[string]any{}
-			for j, v := range r.columns() {
-				if text, ok := v.(string); ok && x.kinds[j] == list {
-					v = json.RawMessage(text)
-				}
-				objects[i][x.names[j]] = v
-			}
-		}
-		all, err := json.Marshal(objects)
-		if err == nil {
-			_, err = tx.ExecContext(ctx, x.write, string(all))
-		}
+		_, err := tx.ExecContext(ctx, x.write, arraysOf(rows, len(x.names))...)
 		return err
 	}
 	statement, err := tx.PrepareContext(ctx, x.write)
@@ -153,6 +138,47 @@ func (m *Mirror) write(ctx context.Context, tx *sql.Tx, t *table, rows []*row) e
 		}
 	}
 	return statement.Close()
+}
+
+// arraysOf are the rows' columns, each as one PostgreSQL array.
+func arraysOf(rows []*row, n int) []any {
+	columns := make([][]byte, n)
+	for i, r := range rows {
+		for j, v := range r.columns() {
+			mark := byte(',')
+			if i == 0 {
+				mark = '{'
+			}
+			columns[j] = appendElement(append(columns[j], mark), v)
+		}
+	}
+	all := make([]any, n)
+	for j := range columns {
+		all[j] = string(append(columns[j], '}'))
+	}
+	return all
+}
+
+func appendElement(out []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(out, "NULL"...)
+	case int64:
+		return strconv.AppendInt(out, v, 10)
+	case bool:
+		return strconv.AppendBool(out, v)
+	case string:
+		out = append(out, '"')
+		for i := range len(v) {
+			if v[i] == '"' || v[i] == '\\' {
+				out = append(out, '\\')
+			}
+			out = append(out, v[i])
+		}
+		return append(out, '"')
+	default: // columns makes no others
+		return append(out, "NULL"...)
+	}
 }
 
 // columns are the row's values, in the order of the names in texts.
@@ -193,11 +219,4 @@ func (s *stamp) Scan(v any) error {
 		return fmt.Errorf("a time is a %T", v)
 	}
 	return nil
-}
-
-func decode(data []byte) (map[string]any, error) {
-	d := json.NewDecoder(strings.NewReader(string(data)))
-	d.UseNumber()
-	values := map[string]any{}
-	return values, d.Decode(&values)
 }

@@ -96,41 +96,6 @@ func plain(v any) string {
 	}
 }
 
-// encode is a value as JSON, without what PostgreSQL's JSON can't hold.
-func encode(v any) []byte {
-	out, err := json.Marshal(v)
-	if err != nil { // what was decoded from JSON can be encoded
-		return []byte("null")
-	}
-	if strings.Contains(string(out), `\u0000`) {
-		if out, err = json.Marshal(withoutNUL(v)); err != nil {
-			return []byte("null")
-		}
-	}
-	return out
-}
-
-func withoutNUL(v any) any {
-	switch v := v.(type) {
-	case string:
-		return strings.ReplaceAll(v, "\x00", "\uFFFD")
-	case []any:
-		all := make([]any, len(v))
-		for i := range v {
-			all[i] = withoutNUL(v[i])
-		}
-		return all
-	case map[string]any:
-		all := make(map[string]any, len(v))
-		for key := range v {
-			all[strings.ReplaceAll(key, "\x00", "\uFFFD")] = withoutNUL(v[key])
-		}
-		return all
-	default:
-		return v
-	}
-}
-
 // same reports whether two values mean the same. PostgreSQL keeps the value of a number and not how it was written.
 func same(a, b any) bool {
 	switch a := a.(type) {

@@ -1,9 +1,9 @@
 package pipedrive
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"strconv"
 
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
@@ -35,7 +35,7 @@ func (c *Client) Fields(ctx context.Context) (*shape.Fields, error) {
 			switch reasonOf(err) {
 			case Forbidden, NotFound, Gone, FeatureOff, Closed:
 				c.log.Debug("the account has no definitions of these fields", "object", d.object, "err", err)
-				missing = errors.Join(missing, err)
+				missing = cmp.Or(missing, err) // the others say the same
 				continue
 			}
 			return nil, err

@@ -27,6 +27,8 @@ type OAuthOptions struct {
 	Keeper       TokenKeeper
 	HTTP         http.RoundTripper // nil for one with time-outs of its own
 	Now          func() time.Time
+
+	Renewed func(ctx context.Context, err error) // told how each renewal of the access token went; may be nil
 }
 
 // OAuthAuthorizer authorizes as an app. Of many goroutines one renews the access token and the others wait for it; of
@@ -37,6 +39,7 @@ type OAuthAuthorizer struct {
 	keeper  TokenKeeper
 	http    *http.Client
 	now     func() time.Time
+	renewed func(context.Context, error)
 	turn    chan struct{} // held by who reads or writes tokens
 	tokens  Tokens
 	isKnown bool
@@ -53,13 +56,16 @@ func OAuth(o OAuthOptions) *OAuthAuthorizer {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Renewed == nil {
+		o.Renewed = func(context.Context, error) {}
+	}
 	server := strings.TrimRight(o.Server, "/")
 	return &OAuthAuthorizer{
 		config: oauth2.Config{
 			ClientID: o.ClientID, ClientSecret: string(o.ClientSecret), RedirectURL: o.RedirectURL,
 			Endpoint: oauth2.Endpoint{AuthURL: server + "/oauth/authorize", TokenURL: server + "/oauth/token", AuthStyle: oauth2.AuthStyleInHeader},
 		},
-		server: server, keeper: o.Keeper, now: o.Now, turn: make(chan struct{}, 1),
+		server: server, keeper: o.Keeper, now: o.Now, renewed: o.Renewed, turn: make(chan struct{}, 1),
 		http: &http.Client{Transport: o.HTTP, Timeout: oauthWait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
@@ -186,9 +192,13 @@ func (a *OAuthAuthorizer) current(ctx context.Context, refused core.Secret) (Tok
 	}
 	renewed, err := a.config.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, a.http), &oauth2.Token{RefreshToken: string(t.Refresh)}).Token()
 	if err != nil {
-		return Tokens{}, tokenError(ctx, "renew the access token", err)
+		err = tokenError(ctx, "renew the access token", err)
+		a.renewed(ctx, err)
+		return Tokens{}, err
 	}
-	return a.keep(ctx, renewed)
+	kept, err := a.keep(ctx, renewed)
+	a.renewed(ctx, err)
+	return kept, err
 }
 
 func (a *OAuthAuthorizer) load(ctx context.Context) (Tokens, error) {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/pipehook/pipehook/core"
@@ -246,4 +247,16 @@ func parseState(s string) (core.State, error) {
 		return core.State(i), nil
 	}
 	return 0, invalid("state %q is not one of %s", s, strings.Join(names, ", "))
+}
+
+// Size is how many bytes the database has, which on PostgreSQL others may share.
+func (r *Reader) Size(ctx context.Context) (n int64, err error) {
+	query := "SELECT c.page_count * p.page_size FROM pragma_page_count() c, pragma_page_size() p"
+	if r.db.Dialect().Name() == dialect.PG {
+		query = "SELECT pg_database_size(current_database())"
+	}
+	if err := r.db.QueryRowContext(ctx, query).Scan(&n); err != nil {
+		return 0, unavailable("the size of the database can't be asked for", err)
+	}
+	return n, nil
 }

@@ -20,6 +20,7 @@ type Metrics struct {
 	latency     *prometheus.HistogramVec
 	authFailed  *prometheus.CounterVec
 	attempts    *prometheus.CounterVec
+	echoes      *prometheus.CounterVec
 	attemptTime *prometheus.HistogramVec
 }
 
@@ -37,6 +38,9 @@ func New() *Metrics {
 		authFailed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pipehook_authentication_failures_total", Help: "Requests that authenticate refused, by method and reason.",
 		}, []string{"pipeline", "method", "reason"}),
+		echoes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pipehook_echo_total", Help: "Events that pipehook's own writes caused: marked, dropped; and near_miss, about a record that it wrote with other values.",
+		}, []string{"pipeline", "result"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pipehook_attempts_total", Help: "Attempts by listener and what they left the delivery in: done, pending or dead.",
 		}, []string{"listener", "state"}),
@@ -45,7 +49,7 @@ func New() *Metrics {
 			Buckets: []float64{.0001, .001, .01, .1, .5, 1, 5, 30},
 		}, []string{"listener"}),
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.authFailed, m.attempts, m.attemptTime,
+	m.registry.MustRegister(m.requests, m.latency, m.authFailed, m.attempts, m.echoes, m.attemptTime,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -55,6 +59,9 @@ func (m *Metrics) Request(pipeline, outcome string, took time.Duration) {
 	m.requests.WithLabelValues(pipeline, outcome).Inc()
 	m.latency.WithLabelValues(pipeline).Observe(took.Seconds())
 }
+
+// Echo counts an event by what the stage echo made of it.
+func (m *Metrics) Echo(pipeline, result string) { m.echoes.WithLabelValues(pipeline, result).Inc() }
 
 // AuthenticationFailed counts one refused request.
 func (m *Metrics) AuthenticationFailed(pipeline, method, reason string) {

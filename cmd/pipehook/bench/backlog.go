@@ -56,14 +56,19 @@ func (b *bench) backlogs(ctx context.Context, stores []string) error {
 	return nil
 }
 
-// filled is a new store with n events, and deliveries of each to the listeners.
-func (b *bench) filled(ctx context.Context, store string, n int, listeners []string) (string, *sql.DB, error) {
+// empty is a new database.
+func (b *bench) empty(store string) (string, *sql.DB, error) {
 	b.serial++
 	dir := filepath.Join(b.dir, fmt.Sprint(b.serial))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", nil, err
 	}
-	url, db, err := b.database(dir, store)
+	return b.database(dir, store)
+}
+
+// filled is a new store with n events, and deliveries of each to the listeners.
+func (b *bench) filled(ctx context.Context, store string, n int, listeners []string) (string, *sql.DB, error) {
+	url, db, err := b.empty(store)
 	if err != nil {
 		return "", nil, err
 	}
@@ -88,7 +93,11 @@ func (b *bench) engineOn(ctx context.Context, cores int, storeURL string, listen
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "engine", "-cores", fmt.Sprint(cores), "-url", storeURL, "-listeners", strings.Join(listeners, ","))
+	cmd := exec.CommandContext(ctx, self, "engine", "-cores", fmt.Sprint(cores), "-url", storeURL, "-listeners", strings.Join(listeners, ","), "-api", b.api)
+	if b.profile != "" {
+		b.profiles++
+		cmd.Args = append(cmd.Args, "-cpu-profile", fmt.Sprintf("%s-engine-%d", b.profile, b.profiles))
+	}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -184,12 +193,7 @@ func (b *bench) besideRound(ctx context.Context, store, wait string) (r result, 
 }
 
 func (b *bench) emptyEngine(ctx context.Context, store string, listeners ...string) (string, *sql.DB, *process, error) {
-	b.serial++
-	dir := filepath.Join(b.dir, fmt.Sprint(b.serial))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", nil, nil, err
-	}
-	url, db, err := b.database(dir, store)
+	url, db, err := b.empty(store)
 	if err != nil {
 		return "", nil, nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/ingress"
+	"github.com/pipehook/pipehook/core/mirror"
 	"github.com/pipehook/pipehook/core/source/pipedrive"
 	"github.com/pipehook/pipehook/core/store"
 	"github.com/pipehook/pipehook/stages"
@@ -31,7 +33,9 @@ const atATime = 4
 func serveEngine(args []string) error {
 	flags := flag.NewFlagSet("engine", flag.ExitOnError)
 	url := flags.String("url", "", "the store")
-	listeners := flags.String("listeners", "", "NAME:ORDER:WHAT, with commas between; WHAT is how long to wait, ISOLATION=SCRIPT, or plugin=FOLDER")
+	listeners := flags.String("listeners", "", "NAME:ORDER:WHAT, with commas between; WHAT is how long to wait, ISOLATION=SCRIPT, plugin=FOLDER, or tables=URL")
+	api := flags.String("api", "", "where Pipedrive's API is, for tables that are filled and compared")
+	profile := flags.String("cpu-profile", "", "write a CPU profile to this file")
 	cores := flags.Int("cores", 0, "cores to use; 0 for all")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -43,6 +47,16 @@ func serveEngine(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := store.Open(ctx, store.Options{URL: *url, Log: log})
 	if err != nil {
@@ -65,12 +79,18 @@ func serveEngine(args []string) error {
 	if err != nil {
 		return err
 	}
+	receiver := ingress.New(ingress.Options{Log: log}, []ingress.Hook{hook})
+	mux := http.NewServeMux()
+	mux.Handle("/", receiver)
+	if err := serveTables(mux, subs, s, receiver, *api); err != nil {
+		return err
+	}
 	fmt.Println(ln.Addr())
 	var g core.Group
 	g.Add("store", s)
 	g.Add("delivery", engine)
 	g.Add("hook", core.ServiceFunc(func(ctx context.Context) error {
-		server := &http.Server{Handler: ingress.New(ingress.Options{Log: log}, []ingress.Hook{hook})}
+		server := &http.Server{Handler: mux}
 		context.AfterFunc(ctx, func() { _ = server.Close() })
 		_ = server.Serve(ln) // until it is closed
 		return nil
@@ -79,12 +99,16 @@ func serveEngine(args []string) error {
 }
 
 func subscriptions(text string) (subs []delivery.Subscription, err error) {
-	pattern, err := core.ParsePattern("updated.deal")
-	if err != nil {
-		return nil, err
-	}
 	for one := range strings.SplitSeq(text, ",") {
-		parts := strings.Split(one, ":")
+		parts := strings.SplitN(one, ":", 3)
+		match := "updated.deal"
+		if strings.HasPrefix(parts[2], tablesWhat) {
+			match = "*.*"
+		}
+		pattern, err := core.ParsePattern(match)
+		if err != nil {
+			return nil, err
+		}
 		listener, err := listenerOf(parts[2])
 		if err != nil {
 			return nil, err
@@ -103,6 +127,9 @@ func subscriptions(text string) (subs []delivery.Subscription, err error) {
 }
 
 func listenerOf(what string) (core.Listener, error) {
+	if url, is := strings.CutPrefix(what, tablesWhat); is {
+		return mirror.Open(context.Background(), mirror.Options{URL: url}) // it ends with this process
+	}
 	if dir, plugin := strings.CutPrefix(what, "plugin="); plugin {
 		p, _, err := openPlugin(context.Background(), dir) // it ends with this process
 		return p, err
@@ -144,14 +171,19 @@ func engineHook(s *store.Store, engine *delivery.Engine, log *slog.Logger) (ingr
 	}}, nil
 }
 
-// fill puts n events into the store's tables, of records different objects, each with a pending
-// delivery to every listener.
-func fill(ctx context.Context, b *bench, storeURL, name string, n, records int, listeners []string) error {
-	s, err := store.Open(ctx, store.Options{URL: storeURL, Log: slog.New(slog.DiscardHandler)}) // for the schema
+// prepare gives a store its schema.
+func prepare(ctx context.Context, storeURL string) error {
+	s, err := store.Open(ctx, store.Options{URL: storeURL, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
-	if err := s.Close(); err != nil {
+	return s.Close()
+}
+
+// fill puts n events into the store's tables, of records different objects, each with a pending
+// delivery to every listener.
+func fill(ctx context.Context, b *bench, storeURL, name string, n, records int, listeners []string) error {
+	if err := prepare(ctx, storeURL); err != nil {
 		return err
 	}
 	db, err := b.writable(storeURL, name)

@@ -29,6 +29,8 @@ type options struct {
 	part        string
 	backlog     int
 	waiting     int
+	changes     int
+	records     int
 }
 
 func main() {
@@ -61,9 +63,11 @@ func main() {
 	flag.IntVar(&o.connections, "connections", 64, "connections")
 	flag.StringVar(&o.only, "only", "", "measure only sqlite or postgres")
 	flag.StringVar(&o.profile, "cpu-profile", "", "let the servers write CPU profiles to FILE-store-number")
-	flag.StringVar(&o.part, "part", "", "measure only these, with commas between: intake, backlog, slow, standing, scripts, plugins")
+	flag.StringVar(&o.part, "part", "", "measure only these, with commas between: intake, backlog, slow, standing, scripts, plugins, pipedrive")
 	flag.IntVar(&o.backlog, "backlog", 200_000, "deliveries that wait on disk, for the part backlog")
 	flag.IntVar(&o.waiting, "waiting", 1_000_000, "deliveries that wait on disk, for the part standing")
+	flag.IntVar(&o.changes, "changes", 50_000, "Pipedrive's events that wait on disk, for the part pipedrive")
+	flag.IntVar(&o.records, "records", 100_000, "Pipedrive's records that are read and compared, for the part pipedrive")
 	flag.Parse()
 	o.postgres = os.Getenv(program.PostgresEnv)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -90,7 +94,7 @@ func run(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, []string) error
-	}{{"intake", b.intake}, {"backlog", b.backlogs}, {"slow", b.besideSlow}, {"standing", b.standing}, {"scripts", b.scripts}, {"plugins", b.plugins}} {
+	}{{"intake", b.intake}, {"backlog", b.backlogs}, {"slow", b.besideSlow}, {"standing", b.standing}, {"scripts", b.scripts}, {"plugins", b.plugins}, {"pipedrive", b.pipedrive}} {
 		if b.wants(part.name) {
 			if err := part.run(ctx, stores); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

@@ -34,6 +34,8 @@ type bench struct {
 	dir, bin string
 	results  map[string][]result
 	serial   int
+	profiles int
+	api      string // that engines ask, when it is not empty
 }
 
 // serveBare is contestant (a).

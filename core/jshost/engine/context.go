@@ -8,7 +8,7 @@ import (
 )
 
 // contextParts are what ctx has, in the order in which it is listed. The last two are a stage's.
-var contextParts = []string{"listener", "attempt", "deadline", "signal", "log", "fail", "retryAfter", "fetch", "kv", "secrets", "emit", "drop", "reject"}
+var contextParts = []string{"listener", "attempt", "deadline", "signal", "log", "fail", "retryAfter", "fetch", "kv", "pipedrive", "secrets", "emit", "drop", "reject"}
 
 const forStages = 2
 
@@ -73,6 +73,8 @@ func (rt *runtime) contextPart(name string) goja.Value {
 		return rt.logObject([]string{"debug", "info", "warn", "error"}, true)
 	case "kv":
 		return rt.kvObject()
+	case "pipedrive":
+		return rt.pipedriveObject()
 	case "fail":
 		return rt.function(name, rt.fail)
 	case "retryAfter":

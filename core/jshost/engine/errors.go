@@ -193,6 +193,9 @@ func (rt *runtime) hostFailure(o *operation, err error) *goja.Object {
 		rt.opts.Log.Error("an operation of a script failed", attrs...)
 	}
 	thrown := rt.newError(name, code, msg)
+	if ok && known.Status > 0 {
+		_ = thrown.Set("status", known.Status) // a new object takes any property
+	}
 	text := name + ": " + msg
 	for i := range o.frames {
 		if p := o.frames[i].Position(); p.Line > 0 {
@@ -310,7 +313,9 @@ func (e *ScriptError) add(rt *runtime, name string, line, column int) bool {
 }
 
 // own reports whether a file is one of the engine's, so no place to show.
-func own(file string) bool { return file == literalName || file == kvName || web.Frame(file) }
+func own(file string) bool {
+	return file == literalName || file == kvName || file == pipedriveName || web.Frame(file)
+}
 
 // source is a file as the user named its folder. goja makes URLs of names.
 func (p *Program) source(name string) string {

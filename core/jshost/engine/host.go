@@ -12,6 +12,7 @@ type Host interface {
 	Fetch(ctx context.Context, by effect.Caller, r *FetchRequest) (*FetchResponse, error)
 	KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error)
 	Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error)
+	Pipedrive(ctx context.Context, by effect.Caller, c *effect.APICall) (*effect.APIAnswer, error)
 }
 
 // FetchRequest is a request over HTTP.

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ type fakeHost struct {
 	ops     []effect.KVOp
 	emits   []effect.Emit
 	by      []effect.Caller
+	api     func(*effect.APICall) (*effect.APIAnswer, error)
 	before  func(ctx context.Context, op string) error // what an operation waits for
 	version int
 }
@@ -75,6 +77,18 @@ func (h *fakeHost) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (
 	defer h.mu.Unlock()
 	h.emits, h.by = append(h.emits, *e), append(h.by, by)
 	return &effect.Emitted{ID: fmt.Sprint("new-", e.Ordinal)}, nil
+}
+
+// Pipedrive answers with what it was asked; of a list two pages.
+func (h *fakeHost) Pipedrive(ctx context.Context, by effect.Caller, c *effect.APICall) (*effect.APIAnswer, error) {
+	if err := h.wait(ctx, "pipedrive"); err != nil {
+		return nil, err
+	}
+	if h.api != nil {
+		return h.api(c)
+	}
+	data := fmt.Sprintf(`{"by":%q,"call":%q,"body":%s}`, by.Name, c.Method+" "+c.Path+"?"+c.Query.Encode(), cmp.Or(string(c.Body), "null"))
+	return &effect.APIAnswer{Status: 200, Data: []byte(data)}, nil
 }
 
 // pool compiles the body of a function of (event, ctx) and makes a pool of it.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/jshost/bundle"
 	"github.com/pipehook/pipehook/core/jshost/engine"
@@ -31,6 +33,8 @@ type Options struct {
 	Filter string // only tests whose names have it; empty: all
 	Update bool   // write snapshots anew
 	Frozen bool   // write no snapshot that is new: a test that needs one fails
+	// API makes calls of Pipedrive's API; see Recorder.
+	API func(ctx context.Context, over http.RoundTripper, c *effect.APICall) (*effect.APIAnswer, error)
 	// Done is told of each test that has ended, from one goroutine; may be nil.
 	Done func(file string, t Test)
 }

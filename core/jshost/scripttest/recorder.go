@@ -1,9 +1,11 @@
 package scripttest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -22,7 +24,9 @@ type Recorder struct {
 	Live engine.Host
 	// Answer answers a fetch; nil: with an empty JSON object. The error is what the script gets.
 	Answer func(ctx context.Context, by effect.Caller, r *engine.FetchRequest) (*engine.FetchResponse, error)
-	KVs    *fixture.Overlay // may be nil with Live only
+	// API makes a call of Pipedrive's API over a transport, which Answer answers; nil: there is no account.
+	API func(ctx context.Context, over http.RoundTripper, c *effect.APICall) (*effect.APIAnswer, error)
+	KVs *fixture.Overlay // may be nil with Live only
 
 	mu      sync.Mutex
 	effects []*Effect
@@ -86,6 +90,58 @@ func (r *Recorder) Fetch(ctx context.Context, by effect.Caller, req *engine.Fetc
 		}
 	})
 	return resp, err
+}
+
+// Pipedrive implements engine.Host: a call is a fetch from the account's address.
+func (r *Recorder) Pipedrive(ctx context.Context, by effect.Caller, c *effect.APICall) (*effect.APIAnswer, error) {
+	if r.API == nil {
+		return nil, &effect.Error{Code: "ENOTCONNECTED", Msg: "there is no account of Pipedrive here"}
+	}
+	if r.Live == nil {
+		return r.API(ctx, fetching(func(ctx context.Context, req *engine.FetchRequest) (*engine.FetchResponse, error) {
+			return r.Fetch(ctx, by, req)
+		}), c)
+	}
+	e := r.add(&Effect{Fetch: c.Method + " " + c.Path, Body: jsonOrText(c.Body), number: by.Number})
+	answer, err := r.Live.Pipedrive(ctx, by, c)
+	r.settle(func() {
+		if err != nil {
+			e.Error = err.Error()
+		} else {
+			e.Status = answer.Status
+		}
+	})
+	return answer, err
+}
+
+// fetching is a transport whose requests are fetches.
+type fetching func(ctx context.Context, req *engine.FetchRequest) (*engine.FetchResponse, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f fetching) RoundTrip(r *http.Request) (*http.Response, error) {
+	req := &engine.FetchRequest{Method: r.Method, URL: r.URL.String()}
+	if kind := r.Header.Get("Content-Type"); kind != "" {
+		req.Header = [][2]string{{"content-type", kind}}
+	}
+	if r.Body != nil {
+		defer r.Body.Close()
+		var err error
+		if req.Body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+	}
+	answer, err := f(r.Context(), req)
+	if err != nil {
+		return nil, err
+	}
+	header := http.Header{}
+	for _, h := range answer.Header {
+		header.Add(h[0], h[1])
+	}
+	return &http.Response{
+		StatusCode: answer.Status, Status: statusText(answer.Status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
+		Body: io.NopCloser(bytes.NewReader(answer.Body)), ContentLength: int64(len(answer.Body)), Request: r,
+	}, nil
 }
 
 // Stub answers every fetch with a status and an empty JSON object.

@@ -30,6 +30,9 @@ func (refusing) KV(context.Context, effect.Caller, *effect.KVOp) (*effect.KVResu
 func (refusing) Emit(context.Context, effect.Caller, *effect.Emit) (*effect.Emitted, error) {
 	return nil, errRefused
 }
+func (refusing) Pipedrive(context.Context, effect.Caller, *effect.APICall) (*effect.APIAnswer, error) {
+	return nil, errRefused
+}
 
 func TestARecorderKeepsWhatIsAskedOfIt(t *testing.T) {
 	rec := &scripttest.Recorder{Answer: scripttest.Stub(503), KVs: &fixture.Overlay{}}

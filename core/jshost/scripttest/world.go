@@ -73,7 +73,7 @@ type declaration struct {
 
 func newWorld(ctx context.Context, f *file, index int, title string) *world {
 	w := &world{ctx: ctx, file: f, index: index, title: title, clock: &clock{now: begin}, secrets: map[string]string{}}
-	w.rec = &Recorder{Answer: w.answer, KVs: &fixture.Overlay{Now: w.clock.Now}}
+	w.rec = &Recorder{Answer: w.answer, API: f.opts.API, KVs: &fixture.Overlay{Now: w.clock.Now}}
 	return w
 }
 

@@ -122,6 +122,8 @@ declare module "pipehook" {
       /** The same for all scripts. */
       readonly shared: KV;
     };
+    /** The API of the Pipedrive account that the configuration connects. What is written is known to the stage echo. */
+    readonly pipedrive: Pipedrive;
     /** Values that the configuration grants, by name. One that it does not grant throws, with the line to add. */
     readonly secrets: { readonly [name: string]: string };
     /** Throws: the call has failed, and no other attempt is made. */
@@ -130,6 +132,39 @@ declare module "pipehook" {
     retryAfter(when: Duration, message?: string): never;
     /** Stores an event of your own, such as "added.invoice", which other listeners get. An attempt that is made again stores nothing twice. */
     emit(type: string, event?: Emit): Promise<Emitted>;
+  }
+
+  /**
+   * Pipedrive's API. A path is whole: "/api/v2/deals/1", "/api/v1/notes". Calls wait for the account's budget
+   * and are tried again where that is safe. One that fails is rejected with a PipedriveError.
+   */
+  export interface Pipedrive {
+    /** The answer's data. */
+    get<T = any>(path: string, query?: PipedriveQuery): Promise<T>;
+    /** All records of a list, page by page: the first `limit`, or at most 10,000. */
+    list<T = any>(path: string, query?: PipedriveQuery, options?: { limit?: number }): Promise<T[]>;
+    /** One page. To go on, give next back as cursor; as start where the path begins with /api/v1/. */
+    page<T = any>(path: string, query?: PipedriveQuery): Promise<{ items: T[]; next: string | null }>;
+    post<T = any>(path: string, body?: unknown): Promise<T>;
+    put<T = any>(path: string, body?: unknown): Promise<T>;
+    patch<T = any>(path: string, body?: unknown): Promise<T>;
+    delete<T = any>(path: string): Promise<T>;
+  }
+
+  /** What is null or undefined is left out; a list is written with commas. */
+  export interface PipedriveQuery {
+    [name: string]: string | number | boolean | null | undefined | readonly (string | number | boolean)[];
+  }
+
+  /** What a call of ctx.pipedrive is rejected with. */
+  export interface PipedriveError extends Error {
+    /**
+     * "EUNAUTHORIZED", "EFORBIDDEN", "ENOTFOUND", "EINVALID", "ERATELIMIT", "EDAILYSPENT", "EUNAVAILABLE", "ETOOLARGE", "ETIMEDOUT",
+     * "ENOTCONNECTED", "ENOTAVAILABLE" or "ELIMIT".
+     */
+    code: string;
+    /** Of HTTP; missing when there was no answer. */
+    status?: number;
   }
 
   /** What ctx.emit tells about an event. */

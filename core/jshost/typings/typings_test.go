@@ -114,7 +114,7 @@ func same(t *testing.T, what string, got, want []string) {
 func TestWhatAFunctionIsGivenIsWhatIsDeclared(t *testing.T) {
 	const code = namesOf + `export default (event, ctx) => ({
   event: Object.keys(event).concat(METHODS.filter((n) => typeof event[n] === "function")),
-  ctx: namesOf(ctx), log: namesOf(ctx.log), kv: namesOf(ctx.kv), shared: namesOf(ctx.kv.shared),
+  ctx: namesOf(ctx), log: namesOf(ctx.log), kv: namesOf(ctx.kv), pipedrive: namesOf(ctx.pipedrive), shared: namesOf(ctx.kv.shared),
 })`
 	methods, err := json.Marshal(engine.EventMethods())
 	if err != nil {
@@ -127,6 +127,7 @@ func TestWhatAFunctionIsGivenIsWhatIsDeclared(t *testing.T) {
 	same(t, "ctx.log", stage["log"], members(t, "  export interface Log {"))
 	same(t, "ctx.kv", stage["kv"], append(members(t, "  export interface KV {"), "shared"))
 	same(t, "ctx.kv.shared", stage["shared"], members(t, "  export interface KV {"))
+	same(t, "ctx.pipedrive", stage["pipedrive"], members(t, "  export interface Pipedrive {"))
 	inRuntime(t, engine.Source, namesOf+`export default (request, ctx) => ({ request: namesOf(request), ctx: namesOf(ctx) })`, &source)
 	same(t, "request", source["request"], members(t, "  export interface SourceRequest {"))
 	same(t, "ctx of a source", source["ctx"], members(t, "  export interface Context {"))

@@ -133,11 +133,11 @@ func failure(err error) *message.Failure {
 
 // cause is the part of an error's chain that others ask for.
 func cause(err error) *message.Cause {
+	if e, ok := errors.AsType[*effect.Error](err); ok { // before core's, as which it may be read
+		return &message.Cause{Of: message.Cause_HOST, Msg: text(e.Msg), Code: text(e.Code), Status: int32(e.Status), RetryAfter: int64(e.RetryAfter)}
+	}
 	if e, ok := errors.AsType[*core.Error](err); ok {
 		return &message.Cause{Of: message.Cause_CORE, Msg: text(e.Msg), Kind: uint32(e.Kind), RetryAfter: int64(e.RetryAfter)}
-	}
-	if e, ok := errors.AsType[*effect.Error](err); ok {
-		return &message.Cause{Of: message.Cause_HOST, Msg: text(e.Msg), Code: text(e.Code)}
 	}
 	if e, ok := errors.AsType[*engine.Dropped](err); ok {
 		return &message.Cause{Of: message.Cause_DROPPED, Msg: text(e.Reason)}
@@ -194,7 +194,7 @@ func caused(c *message.Cause) error {
 	case message.Cause_CANCELED:
 		return context.Canceled
 	case message.Cause_HOST:
-		return &effect.Error{Code: c.GetCode(), Msg: c.GetMsg()}
+		return &effect.Error{Code: c.GetCode(), Msg: c.GetMsg(), Status: int(c.GetStatus()), RetryAfter: time.Duration(max(c.GetRetryAfter(), 0))}
 	case message.Cause_DROPPED:
 		return &engine.Dropped{Reason: c.GetMsg()}
 	case message.Cause_REJECTED:

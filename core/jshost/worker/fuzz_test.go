@@ -90,6 +90,10 @@ func (silent) Emit(context.Context, effect.Caller, *effect.Emit) (*effect.Emitte
 	return &effect.Emitted{}, nil
 }
 
+func (silent) Pipedrive(context.Context, effect.Caller, *effect.APICall) (*effect.APIAnswer, error) {
+	return &effect.APIAnswer{}, nil
+}
+
 // FuzzAnEvent sends events with any text, which must come as they were or with what is no text
 // replaced.
 func FuzzAnEvent(f *testing.F) {

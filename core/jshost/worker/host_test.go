@@ -69,6 +69,14 @@ func (h *host) Emit(_ context.Context, by effect.Caller, e *effect.Emit) (*effec
 	return &effect.Emitted{ID: by.Event.ID + ":" + e.Action + "." + e.Object + ":" + string(e.Current)}, nil
 }
 
+func (h *host) Pipedrive(_ context.Context, by effect.Caller, c *effect.APICall) (*effect.APIAnswer, error) {
+	if c.Method == "DELETE" {
+		return nil, &effect.Error{Code: "ERATELIMIT", Msg: "too many requests", Status: 429, RetryAfter: time.Minute}
+	}
+	data, err := json.Marshal(by.Event.ID + ":" + c.Method + " " + c.Path + "?" + c.Query.Encode() + " " + string(c.Body))
+	return &effect.APIAnswer{Status: 200, Data: data}, err
+}
+
 func hosted(t *testing.T, code string, set func(*worker.Options)) (*worker.Process, *host, *journal) {
 	h := &host{kept: map[string][]byte{}, hold: make(chan struct{}), left: make(chan error, 1)}
 	p, j := start(t, code, func(o *worker.Options) {
@@ -93,6 +101,22 @@ func TestWhatACallAsksForIsDoneForItsEvent(t *testing.T) {
 		t.Errorf("questions %q, want %q", got, want)
 	}
 	if got, want := j.said(), []string{`{"big":[1,2]}`, `1:added.note:{"a":1}`, `{"big":[1,2]}`, `2:added.note:{"a":1}`}; !slices.Equal(got, want) {
+		t.Errorf("said %q, want %q", got, want)
+	}
+}
+
+func TestPipedriveIsAskedAndItsErrorsComeWhole(t *testing.T) {
+	p, _, j := hosted(t, `export default async (event, ctx) => {
+  console.log(await ctx.pipedrive.get("/api/v2/deals", { ids: [1, 2] }));
+  console.log(await ctx.pipedrive.patch("/api/v2/deals/1", { title: "x" }));
+  try { await ctx.pipedrive.delete("/api/v2/deals/1") } catch (e) { console.log(e.code, e.status, e.message) }
+  await ctx.pipedrive.delete("/api/v2/deals/1");
+}`, nil)
+	r := run(t, p, sample(t, "1"), time.Minute)
+	if got := core.RetryAfter(r.Err); got != time.Minute {
+		t.Errorf("it is tried again after %s: %v", got, r.Err)
+	}
+	if got, want := j.said(), []string{`1:GET /api/v2/deals?ids=1%2C2 `, `1:PATCH /api/v2/deals/1? {"title":"x"}`, "ERATELIMIT 429 too many requests"}; !slices.Equal(got, want) {
 		t.Errorf("said %q, want %q", got, want)
 	}
 }

@@ -22,6 +22,7 @@ const (
 	askFetch = "fetch"
 	askKV    = "kv"
 	askEmit  = "emit"
+	askAPI   = "pipedrive"
 )
 
 // question has one answered, beside others. One that is refused is answered here: a child that does
@@ -134,6 +135,8 @@ func answer(ctx context.Context, h engine.Host, by effect.Caller, q *message.Que
 		return relay(ctx, by, q.GetBody(), h.KV)
 	case askEmit:
 		return relay(ctx, by, q.GetBody(), h.Emit)
+	case askAPI:
+		return relay(ctx, by, q.GetBody(), h.Pipedrive)
 	}
 	return nil, fmt.Errorf("there is no method %q", q.GetMethod())
 }

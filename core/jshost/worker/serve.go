@@ -168,6 +168,11 @@ func (s *server) Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*e
 	return ask[effect.Emitted](ctx, s, by, askEmit, e)
 }
 
+// Pipedrive is part of engine.Host.
+func (s *server) Pipedrive(ctx context.Context, by effect.Caller, c *effect.APICall) (*effect.APIAnswer, error) {
+	return ask[effect.APIAnswer](ctx, s, by, askAPI, c)
+}
+
 // ask sends a question to the parent and waits for the answer.
 func ask[A any](ctx context.Context, s *server, by effect.Caller, method string, question any) (*A, error) {
 	b, call := s.of(by.Event)

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"math/rand"
+	"slices"
 	"testing"
 	"time"
 )
@@ -22,6 +23,38 @@ func TestWhatWasDeletedIsGoneAfterThirtyDays(t *testing.T) {
 	c.page(query{object: "person", limit: 1})
 	if rec, there := c.Get("person", "1"); there {
 		t.Errorf("after a month it is still there: %v", rec)
+	}
+}
+
+func TestWhatADealConsistsOfGoesWithItAndMovesInAMerge(t *testing.T) {
+	c := New(Options{}).CRM()
+	create := func(object string, values Record) {
+		t.Helper()
+		if _, err := c.Create(object, values, By{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("deal", Record{"title": "loser"})
+	create("deal", Record{"title": "survivor"})
+	create("product", Record{"name": "P"})
+	create("deal_product", Record{"deal_id": 1, "product_id": 1, "item_price": 5, "quantity": 1})
+	create("deal_installment", Record{"deal_id": 1, "description": "Part", "amount": 5, "billing_date": "2026-11-26"})
+	if _, err := c.Merge("deal", "1", "2", By{}); err != nil {
+		t.Fatal(err)
+	}
+	if parts := c.Count("deal_product") + c.Count("deal_installment"); parts != 2 {
+		t.Errorf("after the merge there are %d parts", parts)
+	}
+	var told []string
+	c.OnChange(func(ch Change) { told = append(told, ch.Action+" "+ch.Object) })
+	if err := c.Delete("deal", "2", By{}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"delete deal", "delete deal_product", "delete deal_installment"}; !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+	if parts := c.Count("deal_product") + c.Count("deal_installment"); parts != 0 || c.Count("product") != 1 {
+		t.Errorf("there are %d parts and %d products", parts, c.Count("product"))
 	}
 }
 

@@ -54,6 +54,9 @@ func (s *Server) setFaults(r *http.Request) *reply {
 	if err := dec.Decode(&body); err != nil {
 		return failed(http.StatusBadRequest, err.Error(), `such as {"api": [{"kind": "503", "next": 5}], "webhooks": {"drop": 0.1}}`)
 	}
+	if body.Webhooks != nil && body.Webhooks.Hold < 0 {
+		return failed(http.StatusBadRequest, "hold must be 0 or more", "")
+	}
 	for _, fault := range body.API {
 		if err := s.faults.Add(fault); err != nil {
 			return failed(http.StatusBadRequest, err.Error(), "")

@@ -302,8 +302,19 @@ func (c *CRM) Delete(object, id string, by By) error {
 			return err
 		}
 		op.delete(t, r, "")
+		op.deleteParts(object, id)
 		return nil
 	})
+}
+
+// deleteParts deletes what can't be without a deal, and would be in no list any more. That each has a webhook of its own
+// is a guess, as the children of a project have.
+func (op *operation) deleteParts(object, id string) {
+	for _, r := range op.c.refs[refKey{object, id}] {
+		if part, _ := shape.Find(r.object); part.Parent == object && !r.gone && r.deleted.IsZero() && idText(r.rec[object+"_id"]) == id {
+			op.delete(op.c.tables[r.object], r, "")
+		}
+	}
 }
 
 func (op *operation) delete(t *table, r *row, mergedTo string) {

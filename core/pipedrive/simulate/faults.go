@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"context"
-	"encoding/json"
 	"math/rand"
 	"net/http"
 	"slices"
@@ -34,6 +33,8 @@ type HookFaults struct {
 	Drop      float64 `json:"drop"`      // never sent, nor counted as failed
 	Reorder   float64 `json:"reorder"`   // sent later than those that follow
 	Duplicate float64 `json:"duplicate"` // sent twice
+
+	Hold time.Duration `json:"hold,omitempty"` // how late at most a delivery comes that is sent later; 0 for 2 s. In nanoseconds as JSON
 }
 
 // Faults is what goes wrong on demand. It is safe for many goroutines.
@@ -150,12 +151,13 @@ func (s *Server) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// cut sends the first half of an answer. Its length says nothing of that, as when a proxy gave up.
-func cut(w http.ResponseWriter, a *reply) {
-	text, _ := json.Marshal(a.body)
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(a.status)
-	_, _ = w.Write(text[:len(text)/2])
+// cutter sends the first half of an answer that is written at once. Its length says nothing of that, as when a proxy
+// gave up.
+type cutter struct{ http.ResponseWriter }
+
+func (w cutter) Write(text []byte) (int, error) {
+	_, err := w.ResponseWriter.Write(text[:len(text)/2])
+	return len(text), err
 }
 
 // repeat has a list go round in a circle: the answer leads to where it was asked for.

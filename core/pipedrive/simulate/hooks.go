@@ -23,6 +23,7 @@ type HookStats struct {
 	Succeeded int64 `json:"succeeded"`
 	Failed    int64 `json:"failed"`  // all four attempts
 	Dropped   int64 `json:"dropped"` // by a fault
+	Late      int64 `json:"late"`    // held back by a fault
 	Lost      int64 `json:"lost"`    // to a ban
 	Bans      int64 `json:"bans"`
 }
@@ -205,14 +206,15 @@ func (h *hooks) enqueue(d *delivery) {
 		h.queue(&again)
 	}
 	if h.hit(faults.Reorder) {
+		d.hook.stats.Late++
 		h.pending.add(1)
-		h.later(time.Duration(h.rng.Int64N(int64(longestHold)))+1, func() { h.send(d) })
+		h.later(time.Duration(h.rng.Int64N(int64(cmp.Or(faults.Hold, longestHold))))+1, func() { h.send(d) })
 		return
 	}
 	h.queue(d)
 }
 
-// longestHold is how late a delivery comes that a fault holds back.
+// longestHold is how late a delivery comes that a fault holds back and says nothing else.
 const longestHold = 2 * time.Second
 
 func (h *hooks) hit(rate float64) bool { return rate > 0 && h.rng.Float64() < rate }

@@ -320,6 +320,16 @@ func TestFaultsDropAndDoubleDeliveries(t *testing.T) {
 	if got, want := r.attempts(), []string{"3/1", "3/1"}; !slices.Equal(got, want) || r.Stats()[1].Dropped != 2 {
 		t.Errorf("got %v %+v", got, r.Stats()[1])
 	}
+	r.o.Faults = func() HookFaults { return HookFaults{Reorder: 1, Hold: time.Hour} }
+	r.change(4)
+	r.pass(longestHold)
+	if got := r.attempts(); len(got) != 2 {
+		t.Errorf("it is not held back for longer: %v", got)
+	}
+	r.pass(time.Hour)
+	if got := r.attempts(); len(got) != 3 || r.Stats()[1].Late != 2 {
+		t.Errorf("got %v %+v", got, r.Stats()[1])
+	}
 }
 
 func TestTensOfThousandsAreSentInSecondsEachRecordInOrder(t *testing.T) {

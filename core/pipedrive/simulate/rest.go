@@ -91,13 +91,12 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if fault.repeats() {
 		c.repeat()
 	}
+	if fault.cuts() {
+		w = cutter{w}
+	}
 	a := c.do()
 	if a.serve != nil {
 		a.serve.ServeHTTP(w, r)
-		return
-	}
-	if fault.cuts() {
-		cut(w, a)
 		return
 	}
 	s.send(w, a)

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/pipedrive"
+)
+
+// A script that asks Pipedrive does not wait for an answer to somebody else's question.
+func TestTheClientIsThereWhileItIsAskedWhoseItIs(t *testing.T) {
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	account := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		_, _ = w.Write([]byte(`{"success":true,"data":{"id":1,"company_id":7,"company_domain":"acme"}}`))
+	}))
+	defer account.Close()
+	conf := &config.Config{}
+	conf.Pipedrive.BaseURL, conf.Pipedrive.APIToken, conf.Pipedrive.Budget.Burst = account.URL, "token", 20
+	a := &accountClient{log: slog.New(slog.DiscardHandler)}
+	a.use(conf)
+	found := make(chan pipedrive.Me, 1)
+	go func() { // waited for
+		defer close(found)
+		_, me, err := a.whose(t.Context(), conf)
+		if err != nil {
+			t.Error(err)
+		}
+		found <- me
+	}()
+	<-asked
+	got := make(chan error, 1)
+	go func() { // it ends when the answer is there at the latest
+		_, err := a.get()
+		got <- err
+	}()
+	select {
+	case err := <-got:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for the answer")
+	}
+	close(answer)
+	if me := <-found; me.CompanyID != 7 {
+		t.Errorf("got %+v", me)
+	}
+	if _, me, err := a.whose(t.Context(), conf); err != nil || me.CompanyID != 7 || len(asked) != 0 {
+		t.Errorf("asked again: %+v, %v, %d more", me, err, len(asked))
+	}
+}

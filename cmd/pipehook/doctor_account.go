@@ -1,0 +1,156 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pipehook/pipehook/core/pipedrive"
+	"github.com/pipehook/pipehook/core/pipedrive/hooks"
+)
+
+const noAccount = "no account is configured: pipedrive.company and pipedrive.api_token, or [pipedrive.oauth]"
+
+// fewTokens is how many percent of a day's tokens are few.
+const fewTokens = 10
+
+// company asks whose the credentials are, and what is left of the day.
+func (d *doctor) company(ctx context.Context) []diagnosis {
+	if !d.conf.Pipedrive.Connected() {
+		return seen(skipped, noAccount, "")
+	}
+	client, err := d.account()
+	if err != nil {
+		return from(bad, err)
+	}
+	me, err := client.Me(ctx)
+	if err != nil {
+		return from(bad, explainStatus(err))
+	}
+	all := seen(good, fmt.Sprintf("the credentials are those of %s <%s>, company %s (%s)", me.Name, me.Email, me.CompanyName, me.CompanyDomain), "")
+	if want := d.conf.Pipedrive.Company; want != "" && me.CompanyDomain != "" && want != me.CompanyDomain {
+		all = seen(bad, fmt.Sprintf("the credentials are those of company %s, and pipedrive.company is %s", me.CompanyDomain, want), "set the one that is meant; an app: pipehook pipedrive disconnect, then connect")
+	}
+	if !me.Admin {
+		all = append(all, diagnosis{Verdict: warning, Says: me.Name + " is no admin: what this user may not see is missed, and webhooks can't be managed", Fix: "use the API token of an admin, or connect the app as one"})
+	}
+	return append(all, tokensLeft(client.Budget()))
+}
+
+func tokensLeft(s pipedrive.BudgetState) diagnosis {
+	v := diagnosis{Check: "tokens", Verdict: good}
+	if s.DailyLeft < 0 {
+		v.Verdict, v.Says = skipped, "Pipedrive does not say how many tokens are left today"
+		return v
+	}
+	v.Says = fmt.Sprintf("%d of %d left today", s.DailyLeft, s.DailyLimit)
+	if s.DailyLimit <= 0 {
+		v.Says = fmt.Sprintf("%d left today", s.DailyLeft)
+	}
+	switch {
+	case s.DailyLeft == 0:
+		v.Verdict = bad
+	case s.DailyLeft*100 < s.DailyLimit*fewTokens:
+		v.Verdict = warning
+	}
+	if v.Verdict != good {
+		v.Fix = "look which tool spends them (Pipedrive shows it under Company settings > API usage), or set pipedrive.budget.daily"
+	}
+	return v
+}
+
+// webhooks asks what Pipedrive says of those that come here, and compares them with what is declared.
+func (d *doctor) webhooks(ctx context.Context) []diagnosis {
+	if !d.conf.Pipedrive.Connected() {
+		return seen(skipped, noAccount, "")
+	}
+	r, err := registrarOf(d.conf)
+	if err != nil {
+		return from(bad, err)
+	}
+	wanted, err := r.wanted()
+	if err != nil {
+		return from(bad, err)
+	}
+	client, err := d.account()
+	if err != nil {
+		return from(bad, err)
+	}
+	has, err := (&pipedriveAccount{client}).webhooks(ctx)
+	if err != nil {
+		return from(bad, err)
+	}
+	all := d.coming(r, has)
+	for _, one := range hooks.Twice(wanted) {
+		all = append(all, diagnosis{Verdict: warning, Says: one, Fix: "leave one out"})
+	}
+	if len(wanted) == 0 {
+		return all
+	}
+	var ours []string
+	if at := r.address(); at != "" {
+		ours = []string{at}
+	}
+	if p := hooks.Compare(wanted, has, ours); !p.InStep() {
+		what, do, _ := strings.Cut(summary(p), ": ")
+		all = append(all, diagnosis{Verdict: bad, Says: "not as the configuration declares them: " + what, Fix: do})
+	} else {
+		all = append(all, diagnosis{Verdict: good, Says: "as the configuration declares them"})
+	}
+	return all
+}
+
+// coming judges the webhooks that come to the pipeline.
+func (d *doctor) coming(r *registrar, has []hooks.Webhook) []diagnosis {
+	if r.address() == "" {
+		return seen(warning, fmt.Sprintf("the account has %s; which come here is not known", count(len(has), "webhook")), "set pipedrive.public_url")
+	}
+	var all []diagnosis
+	here, last := 0, time.Time{}
+	for i := range has {
+		h := &has[i]
+		if !r.ours(h.URL) {
+			continue
+		}
+		here++
+		if h.LastDelivery.After(last) {
+			last = h.LastDelivery
+		}
+		name := fmt.Sprintf("webhook %d (%s)", h.ID, h.Event.Named(h.Version))
+		switch {
+		case !h.Active:
+			all = append(all, diagnosis{Verdict: bad, Says: name + " is not active: Pipedrive sends nothing to it" + cmp.Or(because(h.RemovedReason), sinceText(h.LastDelivery)),
+				Fix: "if it stays so for longer than 30 minutes: pipehook webhooks apply, or delete and create it; then pipehook reconcile"})
+		case h.LastStatus != 0 && h.LastStatus/100 != 2:
+			all = append(all, diagnosis{Verdict: warning, Says: fmt.Sprintf("%s was answered %d at its last delivery%s", name, h.LastStatus, sinceText(h.LastDelivery)),
+				Fix: "pipehook events refused --since 1h tells why"})
+		}
+	}
+	if here == 0 {
+		return seen(bad, fmt.Sprintf("of the account's %s none comes to %s", count(len(has), "webhook"), r.address()), "pipehook webhooks create --auto-config, or declare [[pipedrive.webhook]] and pipehook webhooks apply")
+	}
+	if all == nil {
+		text := count(here, "webhook") + " active here"
+		if last.IsZero() {
+			text += ", nothing delivered yet"
+		}
+		all = seen(good, text+sinceText(last), "")
+	}
+	return all
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + reason + ")"
+}
+
+func sinceText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ", last delivery " + t.Local().Format(time.DateTime)
+}

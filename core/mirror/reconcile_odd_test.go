@@ -1,0 +1,191 @@
+package mirror_test
+
+import (
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/mirror"
+	"github.com/pipehook/pipehook/core/pipedrive"
+)
+
+// One record that its pipeline does not take, such as one that is too large, keeps no other from being told of.
+func TestARecordThatIsRefusedHoldsUpNoOther(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	d.limit = 100
+	for id := range 300 {
+		d.put("person", strconv.Itoa(id+1), noon.Add(-time.Hour), map[string]any{"name": "old"})
+	}
+	d.run(t)
+	d.later(time.Hour)
+	for id := range 300 {
+		d.put("person", strconv.Itoa(id+1), d.now.Add(-10*time.Minute), map[string]any{"name": "new"})
+	}
+	d.refuse = func(ev core.Event) error {
+		if ev.ObjectID == "7" || ev.ObjectID == "150" {
+			return &core.Error{Kind: core.TooLarge, Msg: "the body is too large"}
+		}
+		return nil
+	}
+	if done := d.run(t); done.Submitted != 298 || done.Unsent != 2 || done.Error == "" {
+		t.Fatalf("got %+v", done)
+	}
+	d.deliver(t)
+	d.refuse = nil
+	d.later(time.Hour)
+	if done := d.run(t); done.Submitted != 2 || done.Error != "" {
+		t.Errorf("once they are taken: %+v", done)
+	}
+}
+
+// Whatever ends a comparison between deals and their parts, the next one looks at the parts of the deals that changed.
+func TestPartsAreLookedAtThoughTheLastComparisonEndedBeforeThem(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "deal", "deal_product", "deal_installment")
+	for id := range 3 {
+		text := strconv.Itoa(id + 1)
+		d.put("deal", text, noon.Add(-time.Hour), map[string]any{"title": "a", "status": "open"})
+		for _, part := range []string{"deal_product", "deal_installment"} {
+			d.put(part, text, noon.Add(-time.Hour), map[string]any{"deal_id": jsonNumber(text), "quantity": 1})
+		}
+	}
+	d.run(t)
+	d.later(time.Hour)
+	changed := d.now.Add(-30 * time.Minute)
+	d.put("deal", "2", changed, nil)
+	d.put("deal_product", "2", changed, map[string]any{"quantity": 2})
+	d.put("deal_installment", "2", changed, map[string]any{"quantity": 2})
+	d.fail = func(l pipedrive.List, _ int) error {
+		if l.Path == pathOf("deal_product") {
+			return &pipedrive.Error{Reason: pipedrive.DailySpent}
+		}
+		return nil
+	}
+	report, err := d.m.Reconcile(t.Context(), d.account, d.o)
+	if err != nil || report.Failed() == nil || !sameTexts(d.types(t), "updated.deal 2") {
+		t.Fatalf("%+v, %v, %v", report, err, d.types(t))
+	}
+	d.fail = nil
+	d.deliver(t)
+	d.later(time.Hour)
+	if report, err = d.m.Reconcile(t.Context(), d.account, d.o); err != nil || report.Failed() != nil {
+		t.Fatal(err, report.Failed())
+	}
+	if got := d.types(t); !sameTexts(got, "updated.deal_product 2", "updated.deal_installment 2") {
+		t.Errorf("the events are %v", got)
+	}
+	d.deliver(t)
+	d.later(time.Hour)
+	if report, err = d.m.Reconcile(t.Context(), d.account, d.o); err != nil || report.Objects[1].Calls != 0 {
+		t.Errorf("when nothing has changed since: %+v, %v", report, err)
+	}
+}
+
+// A deletion is found by a look at all ids, of which there is one a day. It is not forgotten until the next one because a
+// webhook was about the record just then.
+func TestADeletionBehindAWebhookIsLookedAtAgain(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	d.put("person", "1", noon.Add(-time.Hour), nil)
+	d.put("person", "2", noon.Add(-time.Hour), nil)
+	d.run(t)
+	d.later(time.Hour)
+	c := deal("1", 0, 0, map[string]any{"name": "b", "update_time": d.now.Format(time.RFC3339)})
+	c.Record.Object, c.Record.Updated, c.At = "person", d.now, d.now
+	apply(t, d.m, c)
+	d.remove("person", "1")
+	if done := d.run(t, deletes); done.Differing != 0 {
+		t.Errorf("while its webhook may come: %+v", done)
+	}
+	d.later(10 * time.Minute)
+	if done := d.run(t); done.Deletes != 1 {
+		t.Errorf("once it has settled: %+v", done)
+	}
+}
+
+// A new record may have no update_time yet. Its webhook may still be on its way all the same.
+func TestANewRecordWithoutAnUpdateSettlesToo(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "pipeline")
+	d.put("pipeline", "1", noon.Add(-time.Hour), map[string]any{"name": "a"})
+	d.run(t)
+	d.later(time.Hour)
+	d.put("pipeline", "2", d.now.Add(-time.Minute), map[string]any{"name": "b", "update_time": nil})
+	if done := d.run(t); done.Differing != 0 {
+		t.Errorf("a minute old: %+v", done)
+	}
+	d.later(10 * time.Minute)
+	if done := d.run(t); done.Submitted != 1 {
+		t.Errorf("once it has settled: %+v", done)
+	}
+}
+
+// What a fill leaves to the next comparison, so that listeners learn of it, is left whether or not it was ever updated.
+func TestAFillLeavesWhatIsNew(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "pipeline")
+	d.put("pipeline", "1", noon.Add(-time.Hour), map[string]any{"name": "a"})
+	d.run(t)
+	d.later(time.Hour)
+	d.put("pipeline", "2", d.now.Add(-10*time.Minute), map[string]any{"name": "b", "update_time": nil})
+	report, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{Leave: true})
+	if err != nil || report.Failed() != nil || report.Objects[0].Left != 1 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	if done := d.run(t); done.Submitted != 1 {
+		t.Errorf("the comparison: %+v", done)
+	}
+}
+
+// Archived deals and leads have lists of their own. That many are archived does not look like many that are gone.
+func TestArchivedRecordsAreNotGone(t *testing.T) {
+	for _, object := range []string{"deal", "lead"} {
+		t.Run(object, func(t *testing.T) {
+			d := newDesk(t, testdb.SQLite(t), object)
+			for id := range 300 {
+				d.put(object, strconv.Itoa(id+1), noon.Add(-time.Hour), map[string]any{"title": "a", "status": "open", "is_archived": false})
+			}
+			d.run(t)
+			d.later(time.Hour)
+			changed := d.now.Add(-10 * time.Minute)
+			for id := range 290 {
+				d.archive(object, strconv.Itoa(id+1), changed)
+			}
+			sweep := func(o *mirror.ReconcileOptions) { o.Sweep = time.Minute }
+			done := d.run(t, sweep)
+			if done.Error != "" || done.Submitted != 290 || done.Deletes != 0 || done.Calls > 4 {
+				t.Fatalf("got %+v", done)
+			}
+			d.deliver(t)
+			if got := row(t, d.m, object, "1").Values["is_archived"]; got != true {
+				t.Errorf("is_archived is %v", got)
+			}
+			d.later(time.Hour)
+			d.remove(object, "1")
+			if done := d.run(t, sweep); done.Error != "" || done.Deletes != 1 || done.Differing != 1 {
+				t.Errorf("one that is deleted: %+v", done)
+			}
+		})
+	}
+}
+
+// A fill runs beside comparisons, and does not take back what they note meanwhile.
+func TestAFillTakesBackNothingThatAComparisonNoted(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	d.put("person", "1", noon.Add(-time.Hour), nil)
+	d.put("person", "2", noon.Add(-time.Hour), nil)
+	d.run(t)
+	d.later(time.Hour)
+	d.remove("person", "1")
+	d.waiting = []core.Event{{Object: "person", ObjectID: "1"}}
+	d.between = func(pipedrive.List, pipedrive.Page) {
+		d.between = nil
+		d.run(t, deletes)
+	}
+	if report, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{}); errors.Join(err, report.Failed()) != nil {
+		t.Fatal(report, err)
+	}
+	d.waiting = nil
+	if done := d.run(t); done.Deletes != 1 {
+		t.Errorf("got %+v", done)
+	}
+}
