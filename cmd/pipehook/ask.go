@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -100,7 +101,7 @@ func interruptible(ctx context.Context, read func() (string, error)) (string, er
 	case a := <-answers:
 		return a.text, a.err
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", errors.New("interrupted")
 	}
 }
 
