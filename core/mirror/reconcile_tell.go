@@ -36,6 +36,9 @@ func (l *look) page(ctx context.Context, records []shape.Record, asked time.Time
 	var found []shape.Record
 	for _, r := range records {
 		row, known := rows[r.ID]
+		if !known && !r.Deleted && perParent[l.object.Name] {
+			l.fresh[l.object.Name] = append(l.fresh[l.object.Name], r.ID)
+		}
 		switch v, _ := l.judge(r, row, known, asked); {
 		case v == ignored:
 		case v == agrees || !l.object.Hooks:
