@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -102,7 +103,7 @@ func interruptible(ctx context.Context, read func() (string, error)) (string, er
 	case a := <-answers:
 		return a.text, a.err
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", errors.New("interrupted")
 	}
 }
 

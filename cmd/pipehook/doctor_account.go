@@ -143,7 +143,7 @@ func (d *doctor) coming(r *registrar, has []hooks.Webhook) []diagnosis {
 		}
 	}
 	if here == 0 {
-		return seen(bad, fmt.Sprintf("of the account's %s none comes to %s", count(len(has), "webhook"), r.address()), "pipehook webhooks create --auto-config, or declare [[pipedrive.webhook]] and pipehook webhooks apply")
+		return seen(bad, fmt.Sprintf("no webhook comes to %s; the account has %d others", r.address(), len(has)), "pipehook webhooks create --auto-config, or declare [[pipedrive.webhook]] and pipehook webhooks apply")
 	}
 	if all == nil {
 		text := count(here, "webhook") + " active here"

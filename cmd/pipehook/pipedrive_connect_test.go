@@ -180,6 +180,9 @@ func TestAnAppIsConnectedByTheCallbackOfAProcessThatServes(t *testing.T) {
 			out := says(t, exitDone, []string{"pipedrive", "status", "--json", "--config", p.config}, `"connected": true`, `"way": "oauth"`, `"companyDomain": "acme"`)
 			s.keepsSecrets(t, out)
 			says(t, exitDone, []string{"webhooks", "list", "--config", p.config})
+			_, found := examined(t, p)
+			finds(t, found, "store", good, "read and written")
+			finds(t, found, "account", good, "company acme")
 		})
 	}
 }
