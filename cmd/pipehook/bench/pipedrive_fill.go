@@ -147,6 +147,9 @@ func (b *bench) compareOnce(ctx context.Context, store string, from *standIn) er
 	}
 	defer end()
 	from.takes(0)
+	if err := nextSecond(ctx); err != nil {
+		return err
+	}
 	if _, _, err := b.fillTables(ctx, p, from); err != nil {
 		return err
 	}
