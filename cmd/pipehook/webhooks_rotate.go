@@ -87,7 +87,7 @@ func (c *cli) rotate(ctx context.Context, r *registrar, s rotation.States, st *r
 	if err != nil {
 		return err
 	}
-	has = slices.DeleteFunc(has, func(h hooks.Webhook) bool { return !r.ours(h.URL) || h.Type == "automation" })
+	has, left := r.parted(has)
 	if len(has) == 0 {
 		return usagef("pipehook webhooks create --auto-config", "no webhook of the account comes to this pipeline, so nothing would use a new password")
 	}
@@ -100,6 +100,9 @@ func (c *cli) rotate(ctx context.Context, r *registrar, s rotation.States, st *r
 		if !slices.Contains(t.rotation.Made, h.ID) {
 			t.rotation.Waiting = append(t.rotation.Waiting, h.ID)
 		}
+	}
+	for _, h := range left {
+		fmt.Fprintf(c.stderr, "warning: webhook %d (%s to %s) has the same username and keeps the old password; if it comes to pipeline %s too, it is refused after the change\n", h.ID, h.Event.Named(h.Version), plain(h.URL), r.pipeline.Name)
 	}
 	sure, err := c.confirm(ctx, f.yes, fmt.Sprintf("make %s anew with another password", count(len(t.rotation.Waiting), "webhook")))
 	if err != nil || !sure {
@@ -118,6 +121,20 @@ func (c *cli) rotate(ctx context.Context, r *registrar, s rotation.States, st *r
 		return &hinted{fmt.Errorf("%w; made anew: %v, still with the old password: %v; both passwords are good", err, t.rotation.Made, t.rotation.Waiting), "set " + r.passwordPlace() + " to the new password where it is not, then: pipehook webhooks rotate"}
 	}
 	return c.printRotated(t)
+}
+
+// parted are the webhooks that get the new password, and those that seem to use the old one and can't be given it: an
+// automation's own, and what comes by another address.
+func (r *registrar) parted(has []hooks.Webhook) (ours, left []hooks.Webhook) {
+	for _, h := range has {
+		switch {
+		case r.ours(h.URL) && h.Type != "automation":
+			ours = append(ours, h)
+		case h.Active && h.AuthUser == r.basic.Username:
+			left = append(left, h)
+		}
+	}
+	return ours, left
 }
 
 func (t *turn) save(ctx context.Context) error {

@@ -54,7 +54,7 @@ func TestAPasswordIsChangedWithoutRefusingAWebhook(t *testing.T) {
 
 	a.failing = map[string]error{"remove 8": errors.New("no answer")}
 	code, out, errs := p.webhooks(t, a, "rotate", "--yes")
-	if code != exitFailed || !strings.Contains(errs, "102 was made, but 8 not deleted") || !strings.Contains(errs, "both passwords are good") {
+	if code != exitFailed || !strings.Contains(errs, "102 was made, but 8 not deleted") || !strings.Contains(errs, "both passwords are good") || !strings.Contains(errs, "webhook 9 (*.* to https://elsewhere.example.com/) has the same username and keeps the old password") {
 		t.Fatalf("exit code %d\n%s%s", code, out, errs)
 	}
 	made := string(a.passwords[101])

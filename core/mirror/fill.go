@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -74,28 +76,62 @@ func (m *Mirror) Fill(ctx context.Context, api API, o FillOptions) (FillReport, 
 	if err != nil {
 		return report, err
 	}
-	w := &work{m: m, api: api, fields: o.Fields, tell: o.Progress, at: Progress{Of: len(objects)}}
+	w := &work{m: m, api: api, fields: o.Fields, telling: &telling{tell: o.Progress, at: Progress{Of: len(objects)}}}
 	whole, err := w.beginWhole(ctx, objects, &o)
 	if err != nil {
 		return report, err
 	}
-	for _, object := range objects {
-		w.at.Object = object.Name
-		w.say()
-		f := &filling{work: w, o: o, object: object, whole: whole.Began}
-		done := f.run(ctx)
-		report.Objects = append(report.Objects, done)
-		if done.err != nil && hopeless(ctx, done.err) {
-			break
-		}
-		w.at.Objects++
-	}
-	if w.at.Objects == len(objects) {
+	if report.Objects = w.fillAll(ctx, o, objects, whole.Began); w.at.Objects == len(objects) {
 		err = w.endWhole(ctx, whole, &o)
 	}
-	w.say()
 	report.TookMS = m.opts.Now().Sub(report.Began).Milliseconds()
 	return report, cmp.Or(ctx.Err(), err)
+}
+
+// sideBySide is how many objects are read at a time. A list goes page by page and so spends most of its time waiting for
+// Pipedrive; three of them keep the tables busy, and no more than six pages in memory.
+const sideBySide = 3
+
+// fillAll fills the objects, those that are listed by others after these. What is said is in the order of the objects.
+func (w *work) fillAll(ctx context.Context, o FillOptions, objects []shape.Object, whole time.Time) []FilledObject {
+	all := make([]*FilledObject, len(objects))
+	var spoilt atomic.Bool // the others would fail in the same way
+	one := func(i int) {
+		w.begin(objects[i].Name)
+		own := &work{m: w.m, api: w.api, fields: w.fields, telling: w.telling} // it counts its own calls
+		f := &filling{work: own, o: o, object: objects[i], whole: whole}
+		done := f.run(ctx)
+		if all[i] = &done; done.err != nil && hopeless(ctx, done.err) {
+			spoilt.Store(true)
+			return
+		}
+		w.ended()
+	}
+	for _, children := range []bool{false, true} {
+		var wg sync.WaitGroup
+		slots := make(chan struct{}, sideBySide)
+		for i := range objects {
+			if children != (objects[i].Parent != "") {
+				continue
+			}
+			slots <- struct{}{}
+			if spoilt.Load() {
+				break
+			}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				one(i)
+			})
+		}
+		wg.Wait()
+	}
+	done := []FilledObject{}
+	for _, one := range all {
+		if one != nil {
+			done = append(done, *one)
+		}
+	}
+	return done
 }
 
 // filling is the fill of one object.
@@ -110,12 +146,12 @@ type filling struct {
 }
 
 func (f *filling) run(ctx context.Context) FilledObject {
-	began, calls := f.now(), f.calls.Load()
+	began := f.now()
 	f.done = FilledObject{Object: f.object.Name, Note: notOffered(f.object, f.o.Since)}
 	if f.done.err = f.fill(ctx); f.done.err != nil {
 		f.done.Error = f.done.err.Error()
 	}
-	f.done.Calls, f.done.TookMS = f.calls.Load()-calls, f.now().Sub(began).Milliseconds()
+	f.done.Calls, f.done.TookMS = f.calls.Load(), f.now().Sub(began).Milliseconds()
 	return f.done
 }
 

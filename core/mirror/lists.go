@@ -14,7 +14,7 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
-// API is what is asked of Pipedrive. It is used from two goroutines at a time.
+// API is what is asked of Pipedrive. It is used from several goroutines at a time.
 type API interface {
 	Pages(ctx context.Context, list pipedrive.List) iter.Seq2[pipedrive.Page, error]
 	Do(ctx context.Context, req pipedrive.Request) (*pipedrive.Response, error)
@@ -32,6 +32,9 @@ var unsorted = map[string]bool{"user": true, "board": true, "phase": true, "proj
 
 // archives are the objects whose archived records are in a list of their own.
 var archives = map[string]bool{"deal": true, "lead": true, "project": true}
+
+// perParent are the objects by whose ids others are listed.
+var perParent = map[string]bool{"deal": true, "board": true}
 
 // listing says which of an object's records are listed.
 type listing struct {

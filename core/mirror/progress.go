@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,32 +16,40 @@ import (
 
 // Progress says how far a fill or a comparison has come.
 type Progress struct {
-	Object  string `json:"object"`  // at which it is
+	Object  string `json:"object"`  // that was begun last
 	Objects int    `json:"objects"` // that it has ended
 	Of      int    `json:"of"`      // objects
 	Records int    `json:"records"` // that were read, of all objects
 }
 
-// work is what a fill and a comparison share while they run.
+// work is what a fill of an object, and a comparison, share while they run.
 type work struct {
 	m      *Mirror
 	api    API
 	fields *shape.Fields
 	calls  atomic.Int64
-	tell   func(Progress)
-	at     Progress
+	*telling
 }
 
 func (w *work) now() time.Time { return w.m.opts.Now().UTC() }
 
-func (w *work) read(n int) {
-	w.at.Records += n
-	w.say()
+// telling tells how far all objects have come, one thing at a time.
+type telling struct {
+	mu   sync.Mutex
+	tell func(Progress) // nil for nobody
+	at   Progress
 }
 
-func (w *work) say() {
-	if w.tell != nil {
-		w.tell(w.at)
+func (t *telling) begin(object string) { t.say(func(at *Progress) { at.Object = object }) }
+func (t *telling) read(n int)          { t.say(func(at *Progress) { at.Records += n }) }
+func (t *telling) ended()              { t.say(func(at *Progress) { at.Objects++ }) }
+
+func (t *telling) say(change func(at *Progress)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(&t.at)
+	if t.tell != nil {
+		t.tell(t.at)
 	}
 }
 

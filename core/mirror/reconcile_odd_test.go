@@ -189,3 +189,25 @@ func TestAFillTakesBackNothingThatAComparisonNoted(t *testing.T) {
 		t.Errorf("got %+v", done)
 	}
 }
+
+// A record that was deleted, restored and deleted again is deleted, though both deletions were found on one day.
+func TestASecondDeletionIsToldOfToo(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	d.put("person", "1", noon.Add(-time.Hour), map[string]any{"name": "a"})
+	d.put("person", "2", noon.Add(-time.Hour), nil)
+	d.run(t)
+	for range 2 {
+		d.later(time.Hour)
+		d.remove("person", "1")
+		if done := d.run(t, deletes); done.Deletes != 1 {
+			t.Fatalf("a deletion: %+v", done)
+		}
+		d.deliver(t)
+		d.later(time.Hour)
+		d.put("person", "1", d.now.Add(-10*time.Minute), map[string]any{"name": "a"})
+		if done := d.run(t); done.Submitted != 1 {
+			t.Fatalf("it was restored: %+v", done)
+		}
+		d.deliver(t)
+	}
+}
