@@ -47,6 +47,7 @@ type budget struct {
 	queues  [2][]*turn  // who waits; those of interactive calls come first
 	timer   *time.Timer // wakes the queues; nil when nobody has to be woken
 	left    int         // as Pipedrive said, until leftEnd: other programs may use the same token
+	leftAt  time.Time   // it said so
 	leftEnd time.Time
 
 	pausedTill  time.Time // after a 429
@@ -100,7 +101,8 @@ func (b *budget) acquire(ctx context.Context, method string, cost int64, backgro
 		return nil, err
 	}
 	b.day.spend(cost, method)
-	return b.release, nil
+	sent := b.now()
+	return func(v *verdict) { b.release(sent, v) }, nil
 }
 
 // leave takes a turn out of its queue; false when its time has come.

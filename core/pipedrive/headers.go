@@ -16,30 +16,31 @@ type verdict struct {
 
 // release learns from an answer, gives the slot back and lets the next ones go. Without an answer the slot rests all the same:
 // the request may have arrived.
-func (b *budget) release(v *verdict) {
+func (b *budget) release(sent time.Time, v *verdict) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
 	b.flying--
 	b.resting = append(b.resting, now.Add(window))
 	if v != nil {
-		b.learn(now, v)
+		b.learn(now, sent, v)
 	}
 	b.pump()
 }
 
-func (b *budget) learn(now time.Time, v *verdict) {
+func (b *budget) learn(now, sent time.Time, v *verdict) {
 	if limit, ok := number(v.Header, "X-Ratelimit-Limit"); ok && limit > 0 && limit < 100_000 {
 		b.limit = int(limit)
 	}
 	reset := min(resetTime(now, v.Header), window) // a window that rolls gives back all within its length
 	if left, ok := number(v.Header, "X-Ratelimit-Remaining"); ok && left >= 0 {
-		// Of what is under way, nobody knows what Pipedrive had counted when it answered.
-		if said := int(left) - b.flying; !now.Before(b.leftEnd) || said < b.left {
+		// Of what is under way, nobody knows what Pipedrive had counted when it answered. More may be left than it said
+		// before, as its window rolls; but an answer to what was sent before it said so may be the older one.
+		if said := int(left) - b.flying; !now.Before(b.leftEnd) || said < b.left || said > b.left && sent.After(b.leftAt) {
 			if reset <= 0 {
 				reset = window
 			}
-			b.left, b.leftEnd = said, now.Add(reset)
+			b.left, b.leftAt, b.leftEnd = said, now, now.Add(reset)
 		}
 	}
 	b.day.learn(now, v)

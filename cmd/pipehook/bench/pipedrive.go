@@ -22,7 +22,18 @@ const changedRecords = 5000
 
 // pipedrive measures the local tables of Pipedrive's records: how fast they follow, are filled and are compared.
 func (b *bench) pipedrive(ctx context.Context, stores []string) error {
-	return b.following(ctx, stores)
+	if err := b.following(ctx, stores); err != nil {
+		return err
+	}
+	all, err := newStandIn(b.records, 0)
+	if err != nil {
+		return err
+	}
+	defer all.close()
+	if err := b.fills(ctx, stores, all); err != nil {
+		return err
+	}
+	return b.compared(ctx, stores, all)
 }
 
 // following measures how fast tables take what waits on disk, beside a program that guards nothing.
@@ -130,23 +141,8 @@ func (b *bench) tables(ctx context.Context, store string) (string, error) {
 
 // delivered waits until all have succeeded.
 func delivered(ctx context.Context, db *sql.DB, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		var waiting bool
-		if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM deliveries WHERE listener = 'tables' AND state = 0)").Scan(&waiting); err != nil {
-			return err
-		}
-		if !waiting {
-			break
-		}
+	if err := nothingWaits(ctx, db); err != nil {
+		return err
 	}
 	var done int
 	err := db.QueryRowContext(ctx, "SELECT count(*) FROM deliveries WHERE listener = 'tables' AND state = 1").Scan(&done)
@@ -154,6 +150,24 @@ func delivered(ctx context.Context, db *sql.DB, n int) error {
 		err = fmt.Errorf("FAIL: %d of %d were handled", done, n)
 	}
 	return err
+}
+
+func nothingWaits(ctx context.Context, db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM deliveries WHERE listener = 'tables' AND state = 0)").Scan(&waiting); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keep stores events, each with a pending delivery to the tables.
