@@ -16,11 +16,13 @@ import (
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/pipedrive/simulate"
+	"github.com/pipehook/pipehook/core/plughost"
+	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
 const accountToken = "canary-api-token"
 
-// standIn serves an account, and makes a configuration that is connected with it.
+// standInFor serves an account, and makes a configuration that is connected with it.
 func standInFor(t *testing.T) (*simulate.Server, *config.Config) {
 	t.Helper()
 	server := simulate.New(simulate.Options{Token: accountToken, Company: "acme", CompanyID: 7, Burst: 1000, Scale: 60})
@@ -160,4 +162,23 @@ test("nothing answers", async () => {
 	if code != 0 || !strings.Contains(out, "2 passed") {
 		t.Errorf("code %d\n%s\n%s", code, out, errs)
 	}
+}
+
+func TestAPluginGetsNoMoreThanItsLibrariesTake(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"success":true,"data":"`+strings.Repeat("x", maxPluginAnswer)+`"}`)
+	}))
+	t.Cleanup(s.Close)
+	conf := &config.Config{}
+	conf.Pipedrive.BaseURL, conf.Pipedrive.APIToken, conf.Pipedrive.Budget.Burst = s.URL, accountToken, 1000
+	call := &effect.APICall{Method: "GET", Path: "/api/v2/deals"}
+	e := askingPipedrive(conf)
+	if a, err := e.user(hostSpec{name: "s"}).Pipedrive(t.Context(), callOf("s", "1"), call); err != nil || len(a.Data) < maxPluginAnswer {
+		t.Errorf("a script: %v", err)
+	}
+	_, err := (&pluginHost{userHost: e.user(hostSpec{what: "plugin", name: "p"})}).Pipedrive(t.Context(), callOf("p", "1"), call)
+	wantCode(t, err, "ETOOLARGE")
+	source := pluginHostSpec(&plughost.Spec{Kind: wire.Source, Name: "shop"})
+	_, err = (&pluginHost{userHost: e.user(source)}).Pipedrive(t.Context(), callOf("shop", "1"), call)
+	wantCode(t, err, "ENOTAVAILABLE")
 }

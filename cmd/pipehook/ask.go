@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,19 +51,21 @@ func (a *asker) sure(ctx context.Context, question string) (bool, error) {
 
 // secret asks for what the terminal must not show.
 func (a *asker) secret(ctx context.Context, question string) (core.Secret, error) {
-	before, err := xterm.GetState(int(a.in.Fd()))
+	fd := int(a.in.Fd())
+	before, err := xterm.GetState(fd)
 	if err != nil {
+		return "", err
+	}
+	defer func() { _ = xterm.Restore(fd, before) }() // also when the read goes on, because ctx has ended
+	if err := hush(fd); err != nil {                 // before the question, which somebody may answer at once
 		return "", err
 	}
 	fmt.Fprint(a.out, question, ": ")
 	text, err := interruptible(ctx, func() (string, error) {
-		text, err := xterm.ReadPassword(int(a.in.Fd()))
+		text, err := xterm.ReadPassword(fd)
 		return string(text), err
 	})
 	fmt.Fprintln(a.out)
-	if ctx.Err() != nil { // the read goes on, with the terminal as it was before it
-		_ = xterm.Restore(int(a.in.Fd()), before)
-	}
 	return core.Secret(text), err
 }
 
@@ -100,7 +103,7 @@ func interruptible(ctx context.Context, read func() (string, error)) (string, er
 	case a := <-answers:
 		return a.text, a.err
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", errors.New("interrupted")
 	}
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/ingress"
+	"github.com/pipehook/pipehook/core/pipedrive/hooks"
 	"github.com/pipehook/pipehook/core/pipedrive/watch"
 	"github.com/pipehook/pipehook/core/telemetry"
 )
@@ -67,9 +69,9 @@ func comesHere(conf *config.Config, target string) bool {
 	if err != nil {
 		return false
 	}
-	public, _ := url.Parse(conf.Pipedrive.PublicURL) // check has seen it
+	public := strings.TrimRight(conf.Pipedrive.PublicURL, "/")
 	for _, p := range conf.Pipelines {
-		if p.Source == pipedriveSource && (conf.Pipedrive.PublicURL == "" && u.Path == p.Path || conf.Pipedrive.PublicURL != "" && *u == *public.JoinPath(p.Path)) {
+		if p.Source == pipedriveSource && (public == "" && u.Path == p.Path || public != "" && hooks.SameURL(target, public+p.Path)) {
 			return true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 )
 
@@ -68,4 +69,16 @@ func TestFailedFirstAttemptsShowInReadinessAndMetricsAndOutliveTheProcess(t *tes
 		shows("/readyz", "has probably silenced a webhook", http.StatusOK)
 		shows("/metrics", `pipehook_pipedrive_ban_suspected{pipeline="crm"} 1`, http.StatusOK)
 	})
+}
+
+func TestAWebhookComesHereHoweverItsAddressIsWritten(t *testing.T) {
+	conf := &config.Config{Pipedrive: config.Pipedrive{PublicURL: "https://hooks.example.com/"}, Pipelines: []config.Pipeline{{Source: "pipedrive", Path: "/hook"}, {Source: "shop", Path: "/shop"}}}
+	for target, want := range map[string]bool{
+		"https://hooks.example.com/hook": true, "https://HOOKS.example.com:443/hook": true, "https://hooks.example.com/shop": false,
+		"https://other.example.com/hook": false, "https://hooks.example.com/hook?x=1": false, "::": false,
+	} {
+		if got := comesHere(conf, target); got != want {
+			t.Errorf("%s: %v", target, got)
+		}
+	}
 }

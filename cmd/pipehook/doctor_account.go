@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ func (d *doctor) company(ctx context.Context) []diagnosis {
 	}
 	me, err := client.Me(ctx)
 	if err != nil {
-		return from(bad, explainStatus(err))
+		return notAsked(err)
 	}
 	all := seen(good, fmt.Sprintf("the credentials are those of %s <%s>, company %s (%s)", me.Name, me.Email, me.CompanyName, me.CompanyDomain), "")
 	if want := d.conf.Pipedrive.Company; want != "" && me.CompanyDomain != "" && want != me.CompanyDomain {
@@ -37,6 +38,19 @@ func (d *doctor) company(ctx context.Context) []diagnosis {
 		all = append(all, diagnosis{Verdict: warning, Says: me.Name + " is no admin: what this user may not see is missed, and webhooks can't be managed", Fix: "use the API token of an admin, or connect the app as one"})
 	}
 	return append(all, tokensLeft(client.Budget()))
+}
+
+// notAsked is an error of the API as a diagnosis.
+func notAsked(err error) []diagnosis {
+	e, ok := errors.AsType[*pipedrive.Error](err)
+	if !ok {
+		return from(bad, err)
+	}
+	fix := nextOf(e, "pipehook doctor")
+	if e.Reason == pipedrive.Disconnected || e.Reason == pipedrive.Unauthorized {
+		fix = hintOf(explainStatus(e))
+	}
+	return seen(bad, err.Error(), fix)
 }
 
 func tokensLeft(s pipedrive.BudgetState) diagnosis {
@@ -80,7 +94,7 @@ func (d *doctor) webhooks(ctx context.Context) []diagnosis {
 	}
 	has, err := (&pipedriveAccount{client}).webhooks(ctx)
 	if err != nil {
-		return from(bad, err)
+		return notAsked(err)
 	}
 	all := d.coming(r, has)
 	for _, one := range hooks.Twice(wanted) {
@@ -129,7 +143,7 @@ func (d *doctor) coming(r *registrar, has []hooks.Webhook) []diagnosis {
 		}
 	}
 	if here == 0 {
-		return seen(bad, fmt.Sprintf("of the account's %s none comes to %s", count(len(has), "webhook"), r.address()), "pipehook webhooks create --auto-config, or declare [[pipedrive.webhook]] and pipehook webhooks apply")
+		return seen(bad, fmt.Sprintf("no webhook comes to %s; the account has %d others", r.address(), len(has)), "pipehook webhooks create --auto-config, or declare [[pipedrive.webhook]] and pipehook webhooks apply")
 	}
 	if all == nil {
 		text := count(here, "webhook") + " active here"

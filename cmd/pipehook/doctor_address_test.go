@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -61,7 +63,9 @@ func TestTheWayByWhichPipedriveComesIsJudged(t *testing.T) {
 }
 
 func TestAnAddressThatPipedriveCannotUse(t *testing.T) {
-	secured := httptest.NewTLSServer(http.NotFoundHandler())
+	secured := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secured.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of the certificate too
+	secured.StartTLS()
 	defer secured.Close()
 	for _, test := range []struct {
 		name, public, base string

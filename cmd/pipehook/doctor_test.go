@@ -294,7 +294,7 @@ func TestTheCredentialsOfAnAccountAreJudged(t *testing.T) {
 	}{
 		{"another company", "company = \"other\"", "", "account", bad, "pipedrive.company is other"},
 		{"a user who is no admin", "", `{"success":true,"data":{"id":2,"name":"Bob","company_domain":"acme","is_admin":0,"active_flag":true}}`, "account", warning, "Bob is no admin"},
-		{"no webhook here", "public_url = \"http://127.0.0.1:1\"", "", "webhooks", bad, "none comes to http://127.0.0.1:1/hook"},
+		{"no webhook here", "public_url = \"http://127.0.0.1:1\"", "", "webhooks", bad, "no webhook comes to http://127.0.0.1:1/hook"},
 		{"no public address", "", "", "webhooks", warning, "which come here is not known"},
 		{"declared and not made", "public_url = \"http://127.0.0.1:1\"\n[[pipedrive.webhook]]\nevent = \"*.*\"", "", "webhooks", bad, "1 to create"},
 	} {

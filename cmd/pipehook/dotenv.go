@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/joho/godotenv"
 
@@ -15,7 +16,8 @@ import (
 )
 
 // setDotenv gives a variable of a .env another value and leaves every other line as it is. The file is replaced
-// as a whole, and only its owner can read it.
+// as a whole and keeps its owner, who may be another than who types; nobody else can read it but a group that was
+// let in alone.
 func setDotenv(path, name string, value core.Secret) error {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -34,11 +36,34 @@ func setDotenv(path, name string, value core.Secret) error {
 		return err
 	}
 	_, err = f.WriteString(renewed)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+	if err = errors.Join(err, keepOwner(f, path), f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// keepOwner gives a file the owner and group of the one that it replaces: the server that reads it may be another user.
+func keepOwner(f *os.File, path string) error {
+	is, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	was, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	own, ok := was.Sys().(*syscall.Stat_t)
+	mine, known := is.Sys().(*syscall.Stat_t)
+	if ok && known && (own.Uid != mine.Uid || own.Gid != mine.Gid) {
+		if err := f.Chown(int(own.Uid), int(own.Gid)); err != nil {
+			return fmt.Errorf("its owner can't be kept: do it as who owns it: %w", err)
+		}
+	}
+	if mode := was.Mode().Perm(); mode&0o007 == 0 {
+		return f.Chmod(0o600 | mode&0o040)
 	}
 	return nil
 }

@@ -336,3 +336,63 @@ func TestAStageThatCannotAskLetsTheEventPass(t *testing.T) {
 		t.Error("a write that could not be noted goes on")
 	}
 }
+
+// A script that changes the record it listens to would call itself for ever.
+func TestAListenerThatWritesDoesNotAnswerItself(t *testing.T) {
+	server, account := standInFor(t)
+	p := newProject(t, testdb.SQLite(t), "authenticate echo dedupe persist dispatch", map[string]string{"": fmt.Sprintf(`[pipedrive]
+base_url = %q
+api_token = %q
+[[listener]]
+name   = "louder"
+script = "scripts/louder.ts"
+match  = ["updated.deal"]
+where  = { "labels.echo" = { exists = false } }
+`, account.Pipedrive.BaseURL, accountToken)})
+	p.write(t, "scripts/louder.ts", `import type { Context, Event } from "pipehook";
+export default async function (event: Event, ctx: Context) {
+  const deal = await ctx.pipedrive.get("/api/v2/deals/" + event.objectId);
+  await ctx.pipedrive.patch("/api/v2/deals/" + event.objectId, { title: deal.title + "!" });
+}
+`)
+	p.serve(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = server.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	h := askingPipedrive(account).user(hostSpec{name: "l"})
+	_, err := h.Pipedrive(t.Context(), callOf("l", "1"), &effect.APICall{Method: "POST", Path: "/api/v1/webhooks", Body: fmt.Appendf(nil,
+		`{"name":"all","event_action":"*","event_object":"deal","subscription_url":"http://%s/hook","http_auth_user":"hook","http_auth_password":"secret of the tests"}`, p.hooks)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deal, err := server.CRM().Create("deal", simulate.Record{"title": "a"}, simulate.By{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := fmt.Sprint(deal["id"])
+	if _, err := server.CRM().Update("deal", id, simulate.Record{"title": "hello"}, simulate.By{}); err != nil {
+		t.Fatal(err)
+	}
+	metrics := func() string {
+		r, err := http.Get("http://" + p.admin + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	eventually(t, "the echo is marked", func() bool {
+		return strings.Contains(metrics(), `pipehook_echo_total{pipeline="crm",result="marked"} 1`)
+	})
+	eventually(t, "the attempt ends", func() bool {
+		return strings.Contains(metrics(), `pipehook_attempts_total{listener="louder",state="done"} 1`)
+	})
+	if is, there := server.CRM().Get("deal", id); !there || is["title"] != "hello!" {
+		t.Errorf("it is %v", is["title"])
+	}
+}

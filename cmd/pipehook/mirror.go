@@ -94,9 +94,37 @@ func checkTables(conf *config.Config) config.Mistakes {
 			mistakes = append(mistakes, conf.Mistake(key, "keeps tables by Pipedrive's events, and no pipeline has them", `give the pipeline that Pipedrive sends to source = "pipedrive"`))
 		default:
 			first = l.Name
+			if left := leftOut(&l, conf.Pipedrive.Sync.Objects); left != "" {
+				mistakes = append(mistakes, conf.Mistake(fmt.Sprintf("listener[%d].%s", i, left), "keeps events from the local tables: what does not come there, each comparison finds and tells of anew",
+					"leave it out; pipedrive.sync.objects says what is kept"))
+			}
 		}
 	}
 	return mistakes
+}
+
+// leftOut is the key by which a listener does not get all events about the objects, empty when it does.
+func leftOut(l *config.Listener, objects []string) string {
+	if len(l.Changed) > 0 {
+		return "changed"
+	}
+	for _, origin := range []string{"", core.OriginReconcile} {
+		if all, _ := l.Where.Decide(&core.Event{Origin: origin}); !all {
+			return "where"
+		}
+	}
+	if len(objects) == 0 {
+		objects = []string{core.Unknown}
+	}
+	for _, object := range objects {
+		for _, action := range core.Actions() {
+			ev := core.Event{Action: action, Object: object}
+			if !slices.ContainsFunc(l.Match, func(p core.Pattern) bool { return p.Match(&ev) }) {
+				return "match"
+			}
+		}
+	}
+	return ""
 }
 
 func termsOfTables(conf *config.Config) tableTerms {

@@ -35,6 +35,9 @@ func TestTheListenerThatKeepsLocalTables(t *testing.T) {
 	}
 	put(tablesPipeline)
 	says(t, exitDone, []string{"check"}, "1 pipeline, 1 listener")
+	put(strings.Replace(tablesPipeline, "use = \"pipedrive_sync\"", "match = [\"*.person\", \"*.deal\"]\nuse = \"pipedrive_sync\"", 1))
+	says(t, exitDone, []string{"check"}, "1 pipeline, 1 listener")
+	put(tablesPipeline)
 	says(t, exitFailed, []string{"pipedrive", "tables"}, "there are no local tables at ", "pipehook serve")
 	says(t, exitDone, []string{"pipedrive", "tables", "--schema"}, "CREATE TABLE pipedrive_deals (\n    id INTEGER PRIMARY KEY")
 	m, err := mirror.Open(t.Context(), mirror.Options{URL: "sqlite:pipedrive.db"})
@@ -49,6 +52,9 @@ func TestTheListenerThatKeepsLocalTables(t *testing.T) {
 		`["deal"]`:                   {`["deals"]`, `did you mean "deal"?`},
 		`use = "pipedrive_sync"`:     {`use = "pipedrive_sinc"`, "listener[0].use"},
 		`source = "pipedrive"`:       {"source = \"script\"\nscript = \"s.js\"", "no pipeline has them"},
+		"name = \"tables\"\n":        {"name = \"tables\"\nmatch = [\"*.person\", \"updated.deal\"]\n", "listener[0].match: keeps events from the local tables"},
+		"[[listener]]\nname":         {"[[listener]]\nchanged = [\"status\"]\nname", "listener[0].changed: keeps events from the local tables"},
+		"[[listener]]\n":             {"[[listener]]\nwhere = { \"origin\" = \"webhook\" }\n", "listener[0].where: keeps events from the local tables"},
 		`name = "tables"`:            {"name = \"tables\"\nscript = \"a.js\"", "stands beside script or plugin"},
 		"[pipedrive.sync]":           {"[[listener]]\nname = \"again\"\nuse = \"pipedrive_sync\"\n[pipedrive.sync]", "is that of the listener tables too"},
 		"use = \"pipedrive_sync\"\n": {"use = \"pipedrive_sync\"\nsha256 = \"" + strings.Repeat("0", 64) + "\"\nallow_hosts = [\"a.com\"]\n", "is for plugins"},

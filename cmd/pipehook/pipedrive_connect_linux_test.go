@@ -13,11 +13,12 @@ func TestWhatCameBackIsPastedAtATerminalAndDoesNotShow(t *testing.T) {
 	s := newAppStandIn(t, simulate.Options{})
 	p := migrated(t, s, "company = \"acme\"")
 	master, terminal := openTerminalPair(t)
+	fd := terminal.Fd()
 	var seen written
 	go func() { _, _ = io.Copy(&seen, master) }() // ends with the test
 	c := startConnect(t, p, terminal)
 	back := agree(t, c.address(t))
-	eventually(t, "the question", func() bool { return strings.Contains(c.errs.String(), "Address or code: ") && !terminalEchoes(t, terminal) })
+	eventually(t, "the question", func() bool { return strings.Contains(c.errs.String(), "Address or code: ") && !terminalEchoes(t, fd) })
 	if _, err := fmt.Fprintln(master, back); err != nil {
 		t.Fatal(err)
 	}
@@ -34,13 +35,14 @@ func TestTheTerminalIsAsItWasWhenTheCallbackComesFirst(t *testing.T) {
 	p := migrated(t, s, "company = \"acme\"")
 	p.serve(t)
 	_, terminal := openTerminalPair(t)
+	fd := terminal.Fd()
 	c := startConnect(t, p, terminal)
 	back := agree(t, c.address(t))
-	eventually(t, "the question", func() bool { return !terminalEchoes(t, terminal) })
+	eventually(t, "the question", func() bool { return !terminalEchoes(t, fd) })
 	if status, text := open(t, back); status != 200 {
 		t.Errorf("got %d %s", status, text)
 	}
-	if code := <-c.code; code != exitDone || !terminalEchoes(t, terminal) {
-		t.Errorf("exit code %d, the terminal echoes: %v", code, terminalEchoes(t, terminal))
+	if code := <-c.code; code != exitDone || !terminalEchoes(t, fd) {
+		t.Errorf("exit code %d, the terminal echoes: %v", code, terminalEchoes(t, fd))
 	}
 }

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -67,6 +70,7 @@ func (c *tellingWriter) Write(text []byte) (int, error) {
 func appProject(t *testing.T, s *appStandIn, storeURL, more string) *project {
 	t.Helper()
 	p := newProject(t, storeURL, fullChain, nil)
+	edit(t, p.config, "[admin]\n", "[admin]\ntoken = \"canary-admin-token\"\n") // which the callback does without
 	text := readFile(t, p.config)
 	p.write(t, "pipeline.toml", text+"\n[pipedrive]\nbase_url = \""+s.url+"\"\n"+more+"\n[pipedrive.oauth]\nclient_id = \"app\"\nclient_secret = \""+appSecret+
 		"\"\nserver = \""+s.url+"\"\nredirect_url = \"http://"+p.admin+callbackPath+"\"\n")
@@ -176,6 +180,9 @@ func TestAnAppIsConnectedByTheCallbackOfAProcessThatServes(t *testing.T) {
 			out := says(t, exitDone, []string{"pipedrive", "status", "--json", "--config", p.config}, `"connected": true`, `"way": "oauth"`, `"companyDomain": "acme"`)
 			s.keepsSecrets(t, out)
 			says(t, exitDone, []string{"webhooks", "list", "--config", p.config})
+			_, found := examined(t, p)
+			finds(t, found, "store", good, "read and written")
+			finds(t, found, "account", good, "company acme")
 		})
 	}
 }
@@ -249,11 +256,105 @@ func TestWhatCameBackIsTakenByHand(t *testing.T) {
 			s.keepsSecrets(t, said)
 		})
 	}
+	edit(t, p.config, appSecret, "wrong-secret")
+	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitFailed || !strings.Contains(said, "check pipedrive.oauth.client_id and client_secret") {
+		t.Errorf("a wrong client secret: exit code %d\n%s", code, said)
+	}
+	edit(t, p.config, "wrong-secret", appSecret)
 	back := agree(t, begun(t, p))
 	s.ahead.Store(int64(6 * time.Minute))
 	if code, said := pasteFile(t, p, back); code != exitFailed || !strings.Contains(said, "five minutes") {
 		t.Errorf("an old code: exit code %d\n%s", code, said)
 	}
+}
+
+// memoryStates keeps states as the store does.
+type memoryStates map[string][]byte
+
+func (m memoryStates) State(_ context.Context, name string) ([]byte, error) { return m[name], nil }
+
+func (m memoryStates) SetState(_ context.Context, name string, value []byte) error {
+	m[name] = value
+	return nil
+}
+
+func TestAStateIsGoodOnceAndForTenMinutes(t *testing.T) {
+	now := time.Now()
+	states := memoryStates{}
+	if _, err := take(t.Context(), states, "", now); !errors.Is(err, errState) {
+		t.Errorf("nothing was begun: %v", err)
+	}
+	first, _, err := begin(t.Context(), states, now)
+	if err != nil || strings.Contains(string(states[pendingName]), first) {
+		t.Fatalf("error %v, kept as %s", err, states[pendingName])
+	}
+	second, _, err := begin(t.Context(), states, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, state string
+		at          time.Time
+		want        error
+	}{
+		{"one that was begun before the last", first, now, errState},
+		{"too late", second, now.Add(pendingLife), errState},
+		{"in time", second, now.Add(pendingLife - time.Second), nil},
+		{"again", second, now, errState},
+	} {
+		if _, err := take(t.Context(), states, test.state, test.at); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+func TestTheCallbackShowsAndKeepsNothing(t *testing.T) {
+	states := memoryStates{}
+	var logged written
+	c := &callback{states: states, now: time.Now, log: slog.New(slog.NewTextHandler(&logged, nil))}
+	for _, query := range []string{"", "?state=canary&code=canary", "?state=<b>canary</b>&error=canary", "?state=%zz&canary"} {
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, httptest.NewRequest(http.MethodGet, callbackPath+query, nil))
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "pipehook pipedrive connect") {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
+		if strings.Contains(w.Body.String()+logged.String()+fmt.Sprint(states, w.Header()), "canary") {
+			t.Errorf("%s shows in %s%s", query, w.Body, logged.String())
+		}
+		if h := w.Header(); h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" || !strings.HasPrefix(h.Get("Content-Type"), "text/plain") {
+			t.Errorf("got %v", h)
+		}
+	}
+}
+
+func TestARedirectURLThatIsNotTheAppsIsNamed(t *testing.T) {
+	s := newAppStandIn(t, simulate.Options{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"success":false,"message":"Invalid request: redirect_uri is not the canary-uri","error":"invalid_request"}`))
+	}))
+	defer server.Close()
+	p := migrated(t, s, "")
+	edit(t, p.config, "server = \""+s.url, "server = \""+server.URL)
+	code, said := pasteFile(t, p, "abc")
+	if code != exitFailed || !strings.Contains(said, "redirect_url must be the one that the app is registered with") || strings.Contains(said, "canary") {
+		t.Errorf("exit code %d\n%s", code, said)
+	}
+}
+
+func TestDoctorSaysThatAnAppIsNotConnected(t *testing.T) {
+	p := migrated(t, newAppStandIn(t, simulate.Options{}), "")
+	code, found := examined(t, p)
+	finds(t, found, "account", bad, "not connected with Pipedrive")
+	finds(t, found, "webhooks", bad, "not connected with Pipedrive")
+	if code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitDone {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	_, found = examined(t, p)
+	finds(t, found, "account", good, "company acme")
 }
 
 func TestConnectSaysWhichKeysAreMissing(t *testing.T) {
@@ -301,6 +402,12 @@ func TestTheStatusSaysWhyARenewalFailed(t *testing.T) {
 	s.Server = simulate.New(simulate.Options{ClientID: "app", ClientSecret: appSecret}) // which knows no tokens
 	out := says(t, exitFailed, []string{"pipedrive", "status", "--json", "--config", p.config}, `"renewalError"`, "taken back")
 	s.keepsSecrets(t, out)
+	if code, said := pasteFile(t, p, agree(t, begun(t, p))); code != exitDone {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	if out := says(t, exitDone, []string{"pipedrive", "status", "--json", "--config", p.config}); strings.Contains(out, "renewalError") {
+		t.Errorf("it failed before it was connected again:\n%s", out)
+	}
 }
 
 func TestACompanyWithATokenHasAStatusToo(t *testing.T) {

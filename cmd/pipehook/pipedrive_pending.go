@@ -86,7 +86,9 @@ func (p *pending) exchange(ctx context.Context, app *pipedrive.OAuthAuthorizer, 
 	}
 	err = explainConnect(err)
 	p.Outcome = connectDone
-	if err != nil {
+	if err == nil {
+		noteRenewal(ctx, states, nil) // what failed before is over
+	} else {
 		p.Outcome, p.Error, p.Hint = connectFailed, err.Error(), hintOf(err)
 	}
 	return errors.Join(err, p.keep(context.WithoutCancel(ctx), states))

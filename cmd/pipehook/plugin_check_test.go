@@ -21,7 +21,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"it is good":                {exitDone, []string{"good"}, []string{"✓ listener good  lab 1.2.3, a listener, contract 1.1, started in ", "plugins/bin/lab  its configuration is taken", `  info  starting  mood=good`, `sha256 = "` + sum + `"`}},
+		"it is good":                {exitDone, []string{"good"}, []string{"✓ listener good  lab 1.2.3, a listener, contract 1.2, started in ", "plugins/bin/lab  its configuration is taken", `  info  starting  mood=good`, `sha256 = "` + sum + `"`}},
 		"its configuration is not":  {exitUsage, []string{"bad"}, []string{"✗ listener bad", `sha256 = "` + sum + `"`, "pipeline.toml:", "listener[1].config.mood: must not be bad"}},
 		"its secrets are not":       {exitUsage, []string{"keyless"}, []string{"✗ listener keyless", `listener[7].secrets.key: is missing or empty: give it with secrets = { key = "${…}" }`, "listener[7].secrets.api: is too short"}},
 		"it fails":                  {exitFailed, []string{"broken"}, []string{"✗ listener broken", "listener[2].plugin: does not start: the database is away\n"}},
@@ -32,7 +32,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 		"it is a stage":             {exitUsage, []string{"misplaced"}, []string{"✗ listener misplaced", "listener[8].plugin: lab is a stage, and is named as a listener", "hint: name it in a [[pipeline.stage]]"}},
 		"only one of two is good":   {exitUsage, []string{"good", "bad"}, []string{"✓ listener good", "✗ listener bad"}},
 		"one fails, one is refused": {exitFailed, []string{"bad", "broken"}, []string{"✗ listener bad", "✗ listener broken", "must not be bad", "is away"}},
-		"a stage that nobody uses":  {exitDone, []string{"labstage"}, []string{"✓ labstage  lab 1.2.3, a stage, contract 1.1", "no place of the configuration names it"}},
+		"a stage that nobody uses":  {exitDone, []string{"labstage"}, []string{"✓ labstage  lab 1.2.3, a stage, contract 1.2", "no place of the configuration names it"}},
 		"a source by its path":      {exitDone, []string{"./plugins/bin/labsources"}, []string{"✓ labsources  lab 1.2.3, a source"}},
 		"a slip":                    {exitUsage, []string{"borken"}, []string{"there is no plugin borken", `pipehook: hint: did you mean "broken"?`}},
 		"with a configuration":      {exitUsage, []string{"labstage", "--with", `{"mood":"bad"}`}, []string{"✗ labstage", "mood: must not be bad", "pipehook: hint: give it the configuration"}},
@@ -52,7 +52,7 @@ func TestAPluginIsStartedToSeeWhatItOffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	good, bad := checked[0], checked[1]
-	if !good.OK || good.SHA256 != sum || good.Version != "1.2.3" || good.Contract != "1.1" || !slices.Equal(good.Does, []string{"listener"}) || good.StartUS == 0 || len(good.Logs) != 1 || good.Key != "listener[0]" {
+	if !good.OK || good.SHA256 != sum || good.Version != "1.2.3" || good.Contract != "1.2" || !slices.Equal(good.Does, []string{"listener"}) || good.StartUS == 0 || len(good.Logs) != 1 || good.Key != "listener[0]" {
 		t.Errorf("%+v", good)
 	}
 	if bad.OK || len(bad.Mistakes) != 1 || bad.Mistakes[0].Key != "listener[1].config.mood" || bad.Mistakes[0].Line == 0 {

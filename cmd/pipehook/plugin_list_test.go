@@ -49,7 +49,7 @@ func TestPluginsAreListedWithWhoUsesThemAndHowTheyDo(t *testing.T) {
 		return plugins[0].Running != nil && plugins[0].Running.State == "running" && plugins[1].Running != nil && plugins[1].Running.State == "running"
 	})
 	s := plugins[0].Running
-	if s.PID == 0 || s.Version != "1.2.3" || s.Contract != "1.1" || s.SHA256 != sum || s.Since.IsZero() || s.Restarts != 0 || !slices.Equal(s.Does, []string{"listener"}) || s.PID == plugins[1].Running.PID {
+	if s.PID == 0 || s.Version != "1.2.3" || s.Contract != "1.2" || s.SHA256 != sum || s.Since.IsZero() || s.Restarts != 0 || !slices.Equal(s.Does, []string{"listener"}) || s.PID == plugins[1].Running.PID {
 		t.Errorf("%+v", s)
 	}
 	if err := syscall.Kill(s.PID, syscall.SIGKILL); err != nil {

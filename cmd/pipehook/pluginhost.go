@@ -27,7 +27,19 @@ func (a *app) pluginServices() func(s *plughost.Spec) plughost.Services {
 
 // pluginHostSpec is what a plugin may do.
 func pluginHostSpec(s *plughost.Spec) hostSpec {
-	return hostSpec{what: "plugin", name: s.Caller(), emits: s.Kind == wire.Listener}
+	return hostSpec{what: "plugin", name: s.Caller(), emits: s.Kind == wire.Listener, names: s.Kind == wire.Source}
+}
+
+// maxPluginAnswer is below the 4 MiB at which the libraries of gRPC stop.
+const maxPluginAnswer = 3 << 20
+
+// Pipedrive is part of plughost.Services.
+func (h *pluginHost) Pipedrive(ctx context.Context, by effect.Caller, c *effect.APICall) (*effect.APIAnswer, error) {
+	answer, err := h.userHost.Pipedrive(ctx, by, c)
+	if err == nil && len(answer.Data) > maxPluginAnswer {
+		return nil, &effect.Error{Code: "ETOOLARGE", Msg: "the answer has more than 3 MiB: ask for smaller pages, with limit in the query", Status: answer.Status}
+	}
+	return answer, err
 }
 
 // Measure is part of plughost.Services.

@@ -125,5 +125,15 @@ func TestAWebhookThatComesAfterItsChangeWasFoundIsADuplicate(t *testing.T) {
 		if n := len(p.events(t)); n != 1 {
 			t.Errorf("%d events are stored", n)
 		}
+		if err := crm.Delete("deal", record.ID, quiet); err != nil {
+			t.Fatal(err)
+		}
+		if n := submitted(compared(t, p, "deal", "--since", "1h")); n != 1 {
+			t.Fatalf("%d events of the deletion", n)
+		}
+		late = p.post(t, shape.Body(shape.Envelope{Action: "delete", Object: "deal", ID: record.ID, CompanyID: "7", UserID: "1", Previous: record.Data(), At: time.Now()}))
+		if late.Status != "duplicate" || len(p.events(t)) != 2 {
+			t.Errorf("the deletion is answered %+v", late)
+		}
 	})
 }

@@ -13,7 +13,7 @@ import (
 // declared are the members of an interface of the declarations, which tests compare with the engine.
 func declared(t *testing.T, name string) []string {
 	t.Helper()
-	block := regexp.MustCompile(`(?s)export interface ` + name + `\b[^{]*\{(.*?)\n  \}`).FindSubmatch(typings.Text(""))
+	block := regexp.MustCompile(`(?s)export interface ` + name + `\b[^{]*\{(.*?)\n  \}`).FindSubmatch(typings.Text("", nil))
 	if block == nil {
 		t.Fatalf("there is no interface %s", name)
 	}

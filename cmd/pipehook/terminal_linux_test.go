@@ -62,10 +62,10 @@ func TestABarNeedsATerminalThatCanMove(t *testing.T) {
 	}
 }
 
-// echoes reports whether a terminal shows what is typed.
-func terminalEchoes(t *testing.T, terminal *os.File) bool {
+// terminalEchoes reports whether a terminal shows what is typed.
+func terminalEchoes(t *testing.T, terminal uintptr) bool {
 	t.Helper()
-	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	state, err := unix.IoctlGetTermios(int(terminal), unix.TCGETS)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,18 +19,21 @@ func (c *cli) typesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "types", Short: "Write the types of scripts, for editors and tsc", Args: cobra.NoArgs,
 		Long: "Write " + typings.File + " into the scripts folder: the types of all that scripts and their tests can use. Editors\n" +
-			"find it there, and so does  tsc --strict --noEmit --lib es2023 . A file that an older pipehook has\nwritten is replaced; one that somebody else has written is left alone.",
+			"find it there, and so does  tsc --strict --noEmit --lib es2023 . A file that an older pipehook has\nwritten is replaced; one that somebody else has written is left alone. The custom fields of the account are\nin it too, when their definitions are at hand.",
 		Example: "  pipehook types --tsconfig     with a tsconfig.json beside it, when there is none\n  pipehook types --out -        to standard output",
 		RunE: func(*cobra.Command, []string) error {
+			dir, err := c.scriptsDir()
+			if err != nil && out == "" {
+				return err
+			}
+			if wrong := definitions.look(); wrong != nil {
+				return &hinted{wrong, "pipehook pipedrive fields pull, which writes the definitions anew"}
+			}
 			if out == "-" {
-				_, err := c.stdout.Write(typings.Text(currentVersion()))
+				_, err := c.stdout.Write(typings.Text(currentVersion(), definitions.fields()))
 				return err
 			}
 			if out == "" {
-				dir, err := c.scriptsDir()
-				if err != nil {
-					return err
-				}
 				out = filepath.Join(dir, typings.File)
 			}
 			return c.writeTypes(out, config)
@@ -81,7 +84,7 @@ func checkCommand(types string) string {
 // refreshTypes writes the declarations, unless the file has them already. A file that pipehook did
 // not write is the user's.
 func refreshTypes(path string) (changed bool, err error) {
-	text := typings.Text(currentVersion())
+	text := typings.Text(currentVersion(), definitions.fields())
 	old, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -103,6 +106,7 @@ func refreshTypes(path string) (changed bool, err error) {
 // scriptsDir is the scripts folder of the configuration, and the folder scripts where there is none.
 func (c *cli) scriptsDir() (string, error) {
 	if _, err := os.Stat(c.path); errors.Is(err, fs.ErrNotExist) && c.path == defaultConfig {
+		_, _, _ = c.loadOrExample() // for the definitions beside it
 		return "scripts", nil
 	}
 	conf, err := c.load(nil)

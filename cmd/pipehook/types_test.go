@@ -57,7 +57,7 @@ func TestTypesAreWrittenAndBroughtUpToDate(t *testing.T) {
 	if readFile(t, "scripts/pipehook.d.ts") != text {
 		t.Error("it is still the old one")
 	}
-	if out := says(t, exitDone, []string{"types", "--out", "-"}); !bytes.Equal([]byte(out), typings.Text(currentVersion())) {
+	if out := says(t, exitDone, []string{"types", "--out", "-"}); !bytes.Equal([]byte(out), typings.Text(currentVersion(), nil)) {
 		t.Error("standard output has something else")
 	}
 	says(t, exitDone, []string{"types", "--out", "elsewhere/own.d.ts"}, "wrote elsewhere/own.d.ts", "tsc --strict --noEmit --target es2023 --lib es2023 elsewhere/own.d.ts")
@@ -75,4 +75,17 @@ func TestTypesGoWhereTheConfigurationHasItsScripts(t *testing.T) {
 	inFolder(t, "pipeline.toml", "[scripts]\ndir = \"handlers\"\n[[pipeline]]\nname = \"a\"\npath = \"/a\"\nsource = \"pipedrive\"\n")
 	says(t, exitDone, []string{"types"}, "wrote handlers/pipehook.d.ts")
 	says(t, exitUsage, []string{"types", "-c", "nosuch.toml"}, "there is no nosuch.toml here")
+}
+
+func TestTypesHaveTheFieldsOfTheAccount(t *testing.T) {
+	fields := `{"objects":{"deal":[{"key":"k1","name":"tier","label":"Tier","type":"enum","custom":true,"options":[{"id":1,"label":"Gold"}]}]}}`
+	inFolder(t, "pipedrive.fields.json", fields)
+	says(t, exitDone, []string{"types"}, "wrote scripts/pipehook.d.ts")
+	if text := readFile(t, "scripts/pipehook.d.ts"); !strings.Contains(text, `readonly tier?: "Gold" | number | null;`) || !strings.Contains(text, "export type DealEvent<") {
+		t.Errorf("they are not in\n%s", text)
+	}
+	says(t, exitDone, []string{"script", "new", "gold", "--match", "updated.deal"})
+	says(t, exitDone, []string{"types"}, "up to date: scripts/pipehook.d.ts")
+	inFolder(t, "pipeline.toml", "[[pipeline]]\nname = \"a\"\npath = \"/a\"\nsource = \"pipedrive\"\n[pipedrive]\nfields = \"own.json\"\n", "own.json", "{")
+	says(t, exitFailed, []string{"types"}, "not valid JSON", "pipehook: hint: ")
 }

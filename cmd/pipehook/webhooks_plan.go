@@ -21,7 +21,8 @@ func (c *cli) webhooksPlanCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, p, err := c.planWebhooks(cmd.Context())
 			if err != nil {
-				return err
+				c.complain(err)
+				return exitCode(exitFailed) // a mistake in the configuration too: 2 says that the two differ
 			}
 			if err := c.printPlan(p, nil); err != nil {
 				return err

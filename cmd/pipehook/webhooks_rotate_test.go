@@ -54,7 +54,7 @@ func TestAPasswordIsChangedWithoutRefusingAWebhook(t *testing.T) {
 
 	a.failing = map[string]error{"remove 8": errors.New("no answer")}
 	code, out, errs := p.webhooks(t, a, "rotate", "--yes")
-	if code != exitFailed || !strings.Contains(errs, "102 was made, but 8 not deleted") || !strings.Contains(errs, "both passwords are good") {
+	if code != exitFailed || !strings.Contains(errs, "102 was made, but 8 not deleted") || !strings.Contains(errs, "both passwords are good") || !strings.Contains(errs, "webhook 9 (*.* to https://elsewhere.example.com/) has the same username and keeps the old password") {
 		t.Fatalf("exit code %d\n%s%s", code, out, errs)
 	}
 	made := string(a.passwords[101])
@@ -126,6 +126,21 @@ func TestAPasswordThatCanNotBeHandedOutIsNotMade(t *testing.T) {
 		if code, _, errs := p.webhooks(t, a, test.args...); code != exitUsage || !strings.Contains(errs, test.says) || a.calls != nil {
 			t.Errorf("%v: exit code %d, calls %v\n%s", test.args, code, a.calls, errs)
 		}
+	}
+}
+
+func TestAPasswordThatAnotherPipelineHasTooIsNotChanged(t *testing.T) {
+	p := rotating(t)
+	p.serve(t)()
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, "pipeline.toml", strings.Replace(string(text), "[pipedrive]\n", "[pipedrive]\npipeline = \"crm\"\n", 1)+"[[pipeline]]\nname = \"shop\"\npath = \"/shop\"\nsource = \"pipedrive\"\n[[pipeline.stage]]\nuse = \"authenticate\"\nbasic = { username = \"shop\", password = \"${HOOK_PASSWORD}\" }\n[[pipeline.stage]]\nuse = \"persist\"\n")
+	a := &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.deal")}}
+	code, _, errs := p.webhooks(t, a, "rotate", "--yes")
+	if code != exitUsage || !strings.Contains(errs, "HOOK_PASSWORD is pipeline[1].stage[0].basic.password too") || a.calls != nil {
+		t.Errorf("exit code %d, calls %v\n%s", code, a.calls, errs)
 	}
 }
 

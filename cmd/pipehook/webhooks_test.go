@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/pipehook/pipehook/core"
@@ -241,6 +242,14 @@ func TestAMistakeInWhatIsDeclaredIsFoundByCheck(t *testing.T) {
 	}
 }
 
+func TestAPlanThatCanNotBeMadeIsNoDifference(t *testing.T) {
+	p := connected(t, "[[pipedrive.webhook]]\nevent = \"*.deal\"\nnmae = \"deals\"\n")
+	code, out, errs := p.webhooks(t, &fakeAccount{}, "plan")
+	if code != exitFailed || out != "" || !strings.Contains(errs, "unknown key") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}
+
 func TestAnotherPasswordKeepsTheRestOfDotenv(t *testing.T) {
 	dir := t.TempDir()
 	path := dir + "/.env"
@@ -257,6 +266,22 @@ func TestAnotherPasswordKeepsTheRestOfDotenv(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, error %v", info.Mode(), err)
+	}
+	if err := os.Chmod(path, 0o640); err != nil { // a server of another user reads it
+		t.Fatal(err)
+	}
+	owner := os.Getgid()
+	if os.Getuid() == 0 {
+		owner = 12345
+		if err := os.Chown(path, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := setDotenv(path, "PASSWORD", "brand new # one"); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 || info.Sys().(*syscall.Stat_t).Gid != uint32(owner) {
+		t.Errorf("mode %v, owner %+v, error %v", info.Mode(), info.Sys(), err)
 	}
 	for _, value := range []core.Secret{"it's", "two\nlines"} {
 		if err := setDotenv(path, "PASSWORD", value); value == "it's" && err == nil {

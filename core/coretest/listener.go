@@ -24,6 +24,8 @@ type Differences struct {
 	Error  int           // about so many bytes of an error's text arrive; 0 for all
 	Drop   int           // the same for why a stage dropped an event
 
+	Unsaid map[string]string // what it shows of parts that are not said, where that is another than Tell does
+
 	// Trusted says that a stage is part of pipehook and not kept from changing what it may not.
 	Trusted bool
 }
@@ -174,6 +176,7 @@ func full() core.Event {
 		Facts: core.Facts{UserID: "17", CompanyID: "company é", ChangeSource: "api", Bulk: true},
 		Flaw:  "meta.id: is missing", Key: []byte{0, 1, 0xff},
 		Labels: map[string]string{"size": "large", "a.b": "é 漢"}, Replayed: true, Gathered: []string{"x", "y"},
+		Origin: core.OriginReconcile, Fields: []byte(`{"tier":"é \"Gold\"","ends":null}`), PreviousFields: []byte(`{"tier":"Silver"}`),
 	}
 }
 
@@ -181,7 +184,7 @@ func full() core.Event {
 var parts = []string{
 	"id", "pipeline", "source", "received", "remote", "header X-One", "header X-Öther", "header Missing", "sum", "also", "object",
 	"objectid", "big", "previous", "meta", "version", "attempt", "occurred", "user", "company", "changesource", "flaw", "key",
-	"labels", "replayed", "gathered", "words", "changed", "time",
+	"labels", "replayed", "gathered", "origin", "fields", "previousFields", "words", "changed", "time",
 }
 
 func whole(t *testing.T, but Differences, l core.Listener) {
@@ -215,6 +218,10 @@ func (but *Differences) see(t *testing.T, ev core.Event, part string, ask func(c
 	case "gathered":
 		if len(ev.Gathered) == 0 {
 			want = append(want, ev.ID) // it stands for itself
+		}
+	case "origin", "fields", "previousFields":
+		if other, ok := but.Unsaid[part]; ok && (want[0] == "" || want[0] == "null") {
+			want = []string{other}
 		}
 	case "received", "occurred":
 		want = but.times(ev, part)

@@ -95,6 +95,10 @@ func field(ev *core.Event, part string) string {
 		return document(ev.Previous)
 	case "meta":
 		return document(ev.Meta)
+	case "fields":
+		return document(ev.Fields)
+	case "previousFields":
+		return document(ev.PreviousFields)
 	case "received":
 		return moment(ev.ReceivedAt)
 	case "occurred":
@@ -115,7 +119,7 @@ func field(ev *core.Event, part string) string {
 	}
 	value, ok := map[string]any{
 		"id": ev.ID, "pipeline": ev.Pipeline, "source": ev.Source, "action": ev.Action, "also": ev.AlsoAction, "object": ev.Object,
-		"objectid": ev.ObjectID, "version": ev.Version, "attempt": ev.Attempt, "replayed": ev.Replayed, "flaw": ev.Flaw,
+		"objectid": ev.ObjectID, "version": ev.Version, "attempt": ev.Attempt, "replayed": ev.Replayed, "origin": ev.Origin, "flaw": ev.Flaw,
 		"key": hex.EncodeToString(ev.Key), "user": ev.Facts.UserID, "company": ev.Facts.CompanyID, "changesource": ev.Facts.ChangeSource,
 	}[part]
 	if !ok {

@@ -72,7 +72,7 @@ func (a *account) listed(l pipedrive.List) []map[string]any {
 	status, deals := l.Query.Get("status"), l.Query.Get("deal_ids")
 	var all []map[string]any
 	for id, r := range a.objects[way] {
-		updated, _ := r["update_time"].(string)
+		updated := changed(r)
 		gone := r["status"] == "deleted"
 		switch {
 		case archived != (r["is_archived"] == true), since != "" && updated < since, ids != "" && !slices.Contains(strings.Split(ids, ","), id),
@@ -85,11 +85,19 @@ func (a *account) listed(l pipedrive.List) []map[string]any {
 	slices.SortFunc(all, func(x, y map[string]any) int {
 		byID := compareNumbers(x["id"], y["id"])
 		if l.Query.Get("sort_by") == "update_time" {
-			return cmp.Or(cmp.Compare(x["update_time"].(string), y["update_time"].(string)), byID)
+			return cmp.Or(cmp.Compare(changed(x), changed(y)), byID)
 		}
 		return byID
 	})
 	return all
+}
+
+// changed is when a record was edited, or else added.
+func changed(r map[string]any) string {
+	if updated, _ := r["update_time"].(string); updated != "" {
+		return updated
+	}
+	return r["add_time"].(string)
 }
 
 func compareNumbers(a, b any) int {

@@ -154,11 +154,12 @@ func TestAFillLeavesToTheComparisonWhatListenersShouldLearnOf(t *testing.T) {
 	a.put("person", "1", noon, map[string]any{"name": "old"})
 	fill(t, m, a, mirror.FillOptions{})
 	a.put("person", "1", time.Now().Add(time.Minute), map[string]any{"name": "new"})
-	if done := fill(t, m, a, mirror.FillOptions{Leave: true}); done.Left != 1 {
+	a.put("person", "2", time.Now().Add(time.Minute), map[string]any{"name": "never edited", "update_time": nil})
+	if done := fill(t, m, a, mirror.FillOptions{Leave: true}); done.Left != 2 {
 		t.Errorf("got %+v", done)
 	}
-	if got := row(t, m, "person", "1").Values["name"]; got != "old" {
-		t.Errorf("the name is %v", got)
+	if got := row(t, m, "person", "1").Values["name"]; got != "old" || count(t, m, "person") != 1 {
+		t.Errorf("the name is %v, and there are %d", got, count(t, m, "person"))
 	}
 }
 

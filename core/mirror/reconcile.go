@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,7 +104,7 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 	}
 	err = m.leased(ctx, o.Owner, func(ctx context.Context) error {
 		w := &work{m: m, api: api, fields: o.Fields, telling: &telling{tell: o.Progress, at: Progress{Of: len(objects)}}}
-		run := &comparison{work: w, o: o, horizon: w.now().Add(-o.Settle)}
+		run := &comparison{work: w, o: o, horizon: w.now().Add(-o.Settle), fresh: map[string][]string{}}
 		for _, object := range objects {
 			w.begin(object.Name)
 			l := &look{comparison: run, object: object}
@@ -132,9 +133,10 @@ type comparison struct {
 	o       ReconcileOptions
 	horizon time.Time // later changes are left alone
 
-	deals   []string  // that changed, whose parts are looked at
-	dealsBy bool      // deals are all that did
-	dealsOf time.Time // since then
+	deals   []string            // that changed, whose parts are looked at
+	dealsBy bool                // deals are all that did
+	fresh   map[string][]string // the ids of parents, by their object, that were listed and are in no table yet
+	dealsOf time.Time           // since then
 }
 
 // look is the comparison of one object.
@@ -145,6 +147,7 @@ type look struct {
 	sweep    bool // all records are listed
 	from     time.Time
 	there    map[string]struct{} // ids that were listed, while all are
+	asked    map[string]bool     // parents whose records were listed, while all are
 	counting sync.Mutex          // guards held, done and base while events are submitted
 	held     time.Time           // the earliest change that is not told of yet
 	refused  int                 // events
@@ -230,9 +233,7 @@ func (l *look) lists(ctx context.Context) error {
 		}
 		return nil
 	case l.object.Parent != "":
-		return l.parents(ctx, l.object, "", func(ids []string) error {
-			return l.list(ctx, listing{object: l.object, parent: ids})
-		})
+		return l.children(ctx)
 	case l.sweep:
 		what.since = time.Time{}
 	case l.object.Name == "file":
@@ -248,6 +249,33 @@ func (l *look) lists(ctx context.Context) error {
 	}
 	if l.object.Name == "deal" {
 		l.dealsBy = !l.sweep
+	}
+	return nil
+}
+
+// children compares the records of all parents: those that the tables have, and those that were found just now and are
+// still on their way there.
+func (l *look) children(ctx context.Context) error {
+	l.asked = map[string]bool{}
+	ask := func(ids []string) error {
+		for _, id := range ids {
+			l.asked[id] = true
+		}
+		return l.list(ctx, listing{object: l.object, parent: ids})
+	}
+	if err := l.parents(ctx, l.object, "", ask); err != nil {
+		return err
+	}
+	var others []string
+	for _, id := range l.fresh[l.object.Parent] {
+		if !l.asked[id] {
+			others = append(others, id)
+		}
+	}
+	for ids := range chunks(others, perList(l.object)) {
+		if err := ask(ids); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -301,6 +329,8 @@ func (l *look) end(ctx context.Context) error {
 	if next.After(l.base.Cursor) {
 		l.base.Cursor = next
 	}
+	slices.Sort(l.base.Again)
+	l.base.Again = slices.Compact(l.base.Again)
 	if l.sweep {
 		l.base.Swept, l.done.Swept = l.now(), true
 	}

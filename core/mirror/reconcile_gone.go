@@ -32,11 +32,56 @@ func (l *look) missing(ctx context.Context) ([]string, error) {
 			}
 		}
 	}
+	gone, err := l.unhidden(ctx, gone)
+	if err != nil {
+		return nil, err
+	}
 	if len(gone) > max(few, total/2) && !l.o.Deletes {
 		return nil, &core.Error{Kind: core.Conflict, Msg: fmt.Sprintf("%d of %d are not listed any more: more likely the token's user may no longer see them than that they are deleted; "+
 			"if they are, run pipehook reconcile %s --deletes", len(gone), total, l.object.Name)}
 	}
 	return gone, nil
+}
+
+// unhidden leaves out the records whose parent the tables do not have, but Pipedrive: they were not listed because nobody
+// asked for that parent's.
+func (l *look) unhidden(ctx context.Context, ids []string) (rest []string, err error) {
+	parent, child := shape.Find(l.object.Parent)
+	if !child {
+		return ids, nil
+	}
+	hides := map[string]bool{} // by the id of the parent
+	for some := range chunks(ids, mostIDs) {
+		rows, err := l.m.Rows(ctx, l.object.Name, some)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range some {
+			of := plain(rows[id].Values[parent.Name+"_id"])
+			if _, known := hides[of]; !known {
+				if hides[of], err = l.hidden(ctx, parent, of); err != nil {
+					return nil, err
+				}
+			}
+			if !hides[of] {
+				rest = append(rest, id)
+			}
+		}
+	}
+	return rest, nil
+}
+
+// hidden reports whether there is a parent that was not asked for.
+func (l *look) hidden(ctx context.Context, parent shape.Object, id string) (bool, error) {
+	if l.asked[id] || id == "null" {
+		return false, nil
+	}
+	rows, err := l.m.Rows(ctx, parent.Name, []string{id})
+	if row, known := rows[id]; known || err != nil {
+		return !row.Deleted, err // it has just come, or was not asked for because it is deleted
+	}
+	_, there, err := l.one(ctx, parent, id)
+	return there, err
 }
 
 // gone asks again for records that were not listed. What is there is compared as if it had been; of what is not, an event

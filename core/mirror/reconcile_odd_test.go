@@ -189,3 +189,50 @@ func TestAFillTakesBackNothingThatAComparisonNoted(t *testing.T) {
 		t.Errorf("got %+v", done)
 	}
 }
+
+// A record that was deleted, restored and deleted again is deleted, though both deletions were found on one day.
+func TestASecondDeletionIsToldOfToo(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	d.put("person", "1", noon.Add(-time.Hour), map[string]any{"name": "a"})
+	d.put("person", "2", noon.Add(-time.Hour), nil)
+	d.run(t)
+	for range 2 {
+		d.later(time.Hour)
+		d.remove("person", "1")
+		if done := d.run(t, deletes); done.Deletes != 1 {
+			t.Fatalf("a deletion: %+v", done)
+		}
+		d.deliver(t)
+		d.later(time.Hour)
+		d.put("person", "1", d.now.Add(-10*time.Minute), map[string]any{"name": "a"})
+		if done := d.run(t); done.Submitted != 1 {
+			t.Fatalf("it was restored: %+v", done)
+		}
+		d.deliver(t)
+	}
+}
+
+// Deletions that can't be told of yet are looked at again by each comparison, each once.
+func TestWhatIsLookedAtAgainDoesNotGrow(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	for _, id := range []string{"1", "2", "3"} {
+		d.put("person", id, noon.Add(-time.Hour), nil)
+	}
+	d.run(t)
+	d.later(time.Hour)
+	d.remove("person", "1")
+	d.remove("person", "2")
+	d.waiting = []core.Event{{Object: "person", ObjectID: "1"}}
+	d.refuse = func(core.Event) error { return &core.Error{Kind: core.Invalid, Msg: "no"} }
+	d.run(t, deletes)
+	for range 5 {
+		d.later(time.Hour)
+		if done := d.run(t); done.Differing != 2 {
+			t.Fatalf("got %+v", done)
+		}
+	}
+	d.waiting, d.refuse = nil, nil
+	if done := d.run(t); done.Deletes != 2 {
+		t.Errorf("got %+v", done)
+	}
+}

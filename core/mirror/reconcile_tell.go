@@ -36,6 +36,9 @@ func (l *look) page(ctx context.Context, records []shape.Record, asked time.Time
 	var found []shape.Record
 	for _, r := range records {
 		row, known := rows[r.ID]
+		if !known && !r.Deleted && perParent[l.object.Name] {
+			l.fresh[l.object.Name] = append(l.fresh[l.object.Name], r.ID)
+		}
 		switch v, _ := l.judge(r, row, known, asked); {
 		case v == ignored:
 		case v == agrees || !l.object.Hooks:
@@ -165,10 +168,11 @@ func (l *look) event(v verdict, r shape.Record, row Row, keys []string, seq int6
 	body := shape.Envelope{
 		Action: actions[v], Object: l.object.Name, ID: r.ID, CompanyID: l.o.CompanyID, Host: l.o.Host, At: at,
 	}
-	state := shape.State(l.o.CompanyID, l.object.Name, r.ID, changedAt(r), v == deleted)
+	state := shape.State(l.o.CompanyID, l.object.Name, r.ID, changedAt(r), false)
 	switch v {
 	case deleted:
 		body.Previous = row.Record.DataWith(l.fields)
+		state = shape.State(l.o.CompanyID, l.object.Name, r.ID, shape.LastChange(l.object.Name, body.Previous), true)
 	case differs:
 		was := before(row.Record, keys, r)
 		body.Data, body.Previous = r.DataWith(l.fields), was.DataWith(l.fields)

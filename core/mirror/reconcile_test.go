@@ -200,6 +200,28 @@ func TestAComparisonTellsWhatWebhooksMissed(t *testing.T) {
 	})
 }
 
+// Pipedrive has no update_time of a deal that nobody has edited.
+func TestADealThatWasNeverEditedIsToldOfOnceItHasSettled(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "deal")
+	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "old"})
+	d.run(t)
+	d.later(time.Hour)
+	d.put("deal", "2", d.now.Add(-time.Minute), map[string]any{"title": "new", "update_time": nil})
+	if done := d.run(t); done.Differing != 0 {
+		t.Errorf("while its webhook may still arrive: %+v", done)
+	}
+	d.later(5 * time.Minute)
+	d.run(t)
+	if got := d.types(t); !sameTexts(got, "added.deal 2") {
+		t.Errorf("the events are %v", got)
+	}
+	d.deliver(t)
+	d.later(time.Hour)
+	if done := d.run(t, deletes); done.Differing != 0 {
+		t.Errorf("after it was handled: %+v", done)
+	}
+}
+
 func TestTheEventOfAChangeHasWhatWasBefore(t *testing.T) {
 	d := newDesk(t, testdb.SQLite(t), "deal")
 	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{

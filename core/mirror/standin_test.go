@@ -2,6 +2,7 @@ package mirror_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http/httptest"
 	"strconv"
 	"testing"
@@ -120,6 +121,37 @@ func TestWhatTheStandInDidInSilenceIsFound(t *testing.T) {
 			t.Errorf("after they were handled: %+v and %v", r.Objects, s.types(t))
 		}
 	})
+}
+
+func TestThePartsOfADealThatWasMissedAreFoundAndNotTakenForDeleted(t *testing.T) {
+	s := newStandIn(t, testdb.SQLite(t), "product", "deal", "deal_product")
+	s.create(t, "product", simulate.Record{"name": "Thing"})
+	s.compare(t)
+	s.later(time.Hour)
+	s.create(t, "deal", simulate.Record{"title": "missed"})
+	part := simulate.Record{"deal_id": 1, "product_id": 1, "item_price": 5, "quantity": 1}
+	known := deal(s.create(t, "deal_product", part), 3600, 0, map[string]any{"deal_id": json.Number("1"), "product_id": json.Number("1"), "quantity": json.Number("1")})
+	known.Record.Object, known.Action = "deal_product", "added"
+	apply(t, s.m, known)
+	missed := s.create(t, "deal_product", part)
+	s.later(10 * time.Minute)
+	s.compare(t, deletes, func(o *mirror.ReconcileOptions) { o.Objects = []string{"deal_product"} })
+	if got := s.types(t); len(got) != 0 {
+		t.Errorf("when the deal is not looked at: %v", got)
+	}
+	s.compare(t, deletes)
+	if got := s.types(t); !sameTexts(got, "added.deal 1", "added.deal_product "+missed) {
+		t.Errorf("got %v", got)
+	}
+	s.deliver(t)
+	if err := s.crm.Delete("deal", "1", simulate.By{Quiet: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.later(10 * time.Minute)
+	s.compare(t, deletes)
+	if got := s.types(t); !sameTexts(got, "deleted.deal 1", "deleted.deal_product 1", "deleted.deal_product 2") {
+		t.Errorf("when the deal is deleted: %v", got)
+	}
 }
 
 func TestAFillOfManyRecordsOutlivesWhatGoesWrong(t *testing.T) {

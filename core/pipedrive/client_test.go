@@ -316,6 +316,21 @@ func TestOwnLimitOfADayKeepsATenthForWhatIsUrgent(t *testing.T) {
 	})
 }
 
+func TestADayEndsAlsoWhenTheClockIsSetBack(t *testing.T) {
+	now := time.Date(2036, 1, 1, 12, 0, 0, 0, time.UTC) // a machine that does not know the time yet
+	c := client(t, func(*http.Request) (*http.Response, error) { return reply(200, good) }, func(o *pipedrive.Options) {
+		o.Budget.Daily, o.Now = 1, func() time.Time { return now }
+	})
+	if err := get(c); err != nil {
+		t.Fatal(err)
+	}
+	failure(t, get(c), pipedrive.DailySpent)
+	now = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	if err := get(c); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestThePageThatRefusesStopsAllTraffic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32

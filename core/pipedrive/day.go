@@ -26,7 +26,7 @@ type day struct {
 func newDay(limit int64) day { return day{cap: limit, left: -1, writes: -1} }
 
 func (d *day) roll(now time.Time) {
-	if !now.Before(d.ends) {
+	if !now.Before(d.ends) || d.ends.Sub(now) > 24*time.Hour { // the clock was set back
 		y, m, n := now.UTC().Date()
 		d.ends = time.Date(y, m, n+1, 0, 0, 0, 0, time.UTC)
 		d.spent, d.left, d.writes, d.probed = 0, -1, -1, time.Time{}

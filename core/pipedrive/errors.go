@@ -26,7 +26,7 @@ const (
 	Invalid                    // 400 and its kin: the request is wrong
 	RateLimited                // 429, or the wait for the budget would be too long
 	DailySpent                 // the day's tokens are used up
-	Unavailable                // 5xx, no connection, no answer in time
+	Unavailable                // 5xx, no connection, no answer in time, or the tokens can't be read
 	Garbled                    // the answer is cut, or not JSON
 	TooLarge                   // the answer is over the limit of size
 	Redirected                 // the answer sends elsewhere, where credentials are not taken

@@ -2,6 +2,7 @@ package pipedrive_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -18,14 +19,15 @@ import (
 
 // states are kept in memory.
 type states struct {
-	mu sync.Mutex
-	m  map[string][]byte
+	mu   sync.Mutex
+	m    map[string][]byte
+	away error
 }
 
 func (s *states) State(_ context.Context, name string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.m[name], nil
+	return s.m[name], s.away
 }
 
 func (s *states) SetState(_ context.Context, name string, value []byte) error {
@@ -171,6 +173,23 @@ func TestTokensThatWereTakenBackAskToConnectAgain(t *testing.T) {
 	e := failure(t, get(a.client(t, auth)), pipedrive.Disconnected)
 	if text := e.Error(); strings.Contains(text, "the-refresh") || !strings.Contains(text, "pipehook pipedrive connect") {
 		t.Errorf("got %q", text)
+	}
+}
+
+func TestTokensThatCanNotBeReadNowAskNobodyToConnect(t *testing.T) {
+	a := newApp(t)
+	if _, err := a.authorizer(t).Exchange(t.Context(), "the-code"); err != nil {
+		t.Fatal(err)
+	}
+	a.states.away = errors.New("database is locked")
+	c := a.client(t, a.authorizer(t))
+	e := failure(t, get(c), pipedrive.Unavailable)
+	if text := e.Error(); !strings.Contains(text, "database is locked") || strings.Contains(text, "connect") {
+		t.Errorf("got %q", text)
+	}
+	a.states.away = nil
+	if err := get(c); err != nil {
+		t.Error(err)
 	}
 }
 

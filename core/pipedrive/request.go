@@ -276,7 +276,7 @@ func asError(ctx context.Context, err error) *Error {
 	if ctx.Err() != nil {
 		return &Error{Reason: Canceled, Err: context.Cause(ctx)}
 	}
-	return &Error{Reason: Disconnected, Err: err}
+	return &Error{Reason: Unavailable, Err: err} // what keeps the tokens is away; nobody has to connect again
 }
 
 func reasonOf(err error) Reason {

@@ -122,7 +122,7 @@ func (l *labListener) Handle(ctx context.Context, ev sdk.Event) error {
 		return errors.New(strconv.Itoa(int(time.Until(at).Hours())))
 	case "tell", "tell and die":
 		return l.tell(ev.Object == "tell and die")
-	case "remember", "emit", "count", "abandon", "keep":
+	case "remember", "emit", "count", "look up", "abandon", "keep":
 		return l.ask(ctx, ev)
 	case "hoard":
 		for {
@@ -227,6 +227,8 @@ func (l *labListener) ask(ctx context.Context, ev sdk.Event) error {
 			all = append(all, fmt.Sprint(done.ID, err))
 		}
 		return errors.New(strings.Join(all, ", "))
+	case "look up":
+		return l.host.Pipedrive().Get(ctx, "/api/v2/deals/1", nil, nil)
 	case "count":
 		l.host.Count("handled", 2)
 		l.host.Gauge("level", 3.5)

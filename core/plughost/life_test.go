@@ -20,7 +20,7 @@ func TestAPluginSaysWhatItDoes(t *testing.T) {
 	before := time.Now()
 	p := b.lab(t, "")
 	s := p.State()
-	if s.Kind != wire.Listener || s.Name != "tested" || s.Path != labSpec("").Path || s.Plugin != "lab" || s.Version != "1.2.3" || s.Contract != "1.1" || !slices.Contains(s.Does, wire.Listener) {
+	if s.Kind != wire.Listener || s.Name != "tested" || s.Path != labSpec("").Path || s.Plugin != "lab" || s.Version != "1.2.3" || s.Contract != "1.2" || !slices.Contains(s.Does, wire.Listener) {
 		t.Errorf("it is %+v", s)
 	}
 	if s.Word != plughost.Running || s.PID != number(t, p, "pid") || s.Restarts != 0 || s.Err != "" || s.Since.Before(before) || s.SHA256 != p.SHA256() {

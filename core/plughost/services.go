@@ -23,6 +23,7 @@ type Services interface {
 	KV(ctx context.Context, by effect.Caller, op *effect.KVOp) (*effect.KVResult, error)
 	Emit(ctx context.Context, by effect.Caller, e *effect.Emit) (*effect.Emitted, error)
 	Measure(ctx context.Context, by effect.Caller, measures []effect.Measure) error
+	Pipedrive(ctx context.Context, by effect.Caller, c *effect.APICall) (*effect.APIAnswer, error)
 }
 
 // Caller is the name under which the plugin remembers, emits and counts.
@@ -156,6 +157,20 @@ func (d *desk) Emit(ctx context.Context, call uint64, e *effect.Emit) (*effect.E
 	defer end()
 	emitted, err := d.services.Emit(ctx, by, e)
 	return emitted, late(ctx, err)
+}
+
+// Pipedrive is part of wire.HostServer.
+func (d *desk) Pipedrive(ctx context.Context, call uint64, c *effect.APICall) (*effect.APIAnswer, error) {
+	if call == 0 {
+		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "Pipedrive is asked while an event is handled: give the call the context that it got"}
+	}
+	ctx, by, end, err := d.caller(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	answer, err := d.services.Pipedrive(ctx, by, c)
+	return answer, late(ctx, err)
 }
 
 // Measure is part of wire.HostServer.

@@ -76,6 +76,11 @@ func (c *clerk) Measure(_ context.Context, by effect.Caller, measures []effect.M
 	return nil
 }
 
+func (c *clerk) Pipedrive(_ context.Context, by effect.Caller, a *effect.APICall) (*effect.APIAnswer, error) {
+	c.note("pipedrive of %s %s %s %s", by.Name, by.Event.ID, a.Method, a.Path)
+	return &effect.APIAnswer{Status: 200}, nil
+}
+
 func TestAPluginAsksForEffects(t *testing.T) {
 	t.Parallel()
 	c := newClerk()
@@ -92,6 +97,9 @@ func TestAPluginAsksForEffects(t *testing.T) {
 	if outs[0].Err != nil || outs[1].Err == nil || outs[1].Err.Error() != "e1<nil>, that is enough" {
 		t.Errorf("results %+v", outs)
 	}
+	if err := handle(t, p, "look up"); err != nil {
+		t.Error(err)
+	}
 	if err := handle(t, p, "count"); err != nil {
 		t.Error(err)
 	}
@@ -103,6 +111,7 @@ func TestAPluginAsksForEffects(t *testing.T) {
 		`measure of tested handled false 2`, `measure of tested level true 3.5`,
 	}
 	got := strings.ReplaceAll(strings.Join(c.all(), "\n"), `\u003c`, "<")
+	want = append(want, "GET /api/v2/deals/1")
 	for _, line := range want {
 		if !strings.Contains(got, line) {
 			t.Errorf("no %s in\n%s", line, got)

@@ -34,16 +34,21 @@ type Keeper struct {
 	log       *slog.Logger
 	now       func() time.Time
 
+	turn  chan struct{} // held by who looks, so that nobody puts what is older in the place of what is newer
+	asked time.Time     // when a stranger last made it look; belongs to the turn
+
 	mu      sync.Mutex
 	known   map[string]*Status
-	asked   time.Time
 	wrote   map[string]time.Time // the use of an old credential, as it is kept
 	changed chan struct{}
 }
 
 // NewKeeper keeps the rotations of the pipelines there are at the moment.
 func NewKeeper(states States, pipelines func() []string, log *slog.Logger) *Keeper {
-	return &Keeper{states: states, pipelines: pipelines, log: log, now: time.Now, known: map[string]*Status{}, wrote: map[string]time.Time{}, changed: make(chan struct{}, 1)}
+	return &Keeper{
+		states: states, pipelines: pipelines, log: log, now: time.Now, turn: make(chan struct{}, 1),
+		known: map[string]*Status{}, wrote: map[string]time.Time{}, changed: make(chan struct{}, 1),
+	}
 }
 
 // Run looks for rotations until ctx ends.
@@ -63,28 +68,41 @@ func (k *Keeper) Run(ctx context.Context) error {
 }
 
 // Judge says whether a credential is good. One that it does not know and the configuration does not either
-// makes it look again, now and then: a rotation may have begun a moment ago.
+// makes it look again, now and then: a rotation may have begun a moment ago. Who comes while it looks waits for
+// what it finds: to refuse a sender has a price.
 func (k *Keeper) Judge(ctx context.Context, pipeline, username, password string, configured bool) Verdict {
 	v := k.judge(pipeline, username, password)
-	if v == Unknown && !configured && k.mayAsk() {
+	if v == Unknown && !configured {
 		ctx, cancel := context.WithTimeout(ctx, askWithin)
 		defer cancel()
-		k.look(ctx)
+		k.lookAgain(ctx)
 		v = k.judge(pipeline, username, password)
 	}
 	return v
 }
 
-func (k *Keeper) mayAsk() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := k.now()
-	if now.Sub(k.asked) < askAgain {
+// lookAgain looks, unless somebody has a moment ago.
+func (k *Keeper) lookAgain(ctx context.Context) {
+	if !k.take(ctx) {
+		return
+	}
+	defer k.give()
+	if now := k.now(); now.Sub(k.asked) >= askAgain || now.Before(k.asked) {
+		k.read(ctx)
+		k.asked = k.now()
+	}
+}
+
+func (k *Keeper) take(ctx context.Context) bool {
+	select {
+	case k.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
 		return false
 	}
-	k.asked = now
-	return true
 }
+
+func (k *Keeper) give() { <-k.turn }
 
 // judge compares with all there are, whatever fits.
 func (k *Keeper) judge(pipeline, username, password string) Verdict {
@@ -127,8 +145,18 @@ func (k *Keeper) wake() {
 	}
 }
 
-// look reads what is kept. While the store is away what is known goes on to hold.
+// look reads what is kept, for no longer than who waits for it may wait.
 func (k *Keeper) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	if k.take(ctx) {
+		defer k.give()
+		k.read(ctx)
+	}
+}
+
+// read takes over what is kept. While the store is away what is known goes on to hold. The turn is held.
+func (k *Keeper) read(ctx context.Context) {
 	for _, pipeline := range k.pipelines() {
 		st, err := Load(ctx, k.states, pipeline)
 		if err != nil {

@@ -16,9 +16,13 @@ type memory struct {
 	mu   sync.Mutex
 	all  map[string][]byte
 	away error
+	slow chan struct{} // when it is not nil, reading waits until it is closed
 }
 
 func (m *memory) State(_ context.Context, name string) ([]byte, error) {
+	if m.slow != nil {
+		<-m.slow
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.all[name], m.away
@@ -145,5 +149,31 @@ func TestStrangersMakeAServerLookOnlyNowAndThen(t *testing.T) {
 	now = now.Add(askAgain)
 	if k.Judge(t.Context(), "crm", "hook", newPassword, false) != Good {
 		t.Error("it did not look again")
+	}
+}
+
+// A server that has just started is met by many senders at once.
+func TestWhoComesWhileAServerLooksIsNotRefused(t *testing.T) {
+	m, now := &memory{}, time.Now()
+	begun(t, m, nil, newPassword, now, oldPassword)
+	m.slow = make(chan struct{})
+	k := server(m, &now)
+	const senders = 5
+	verdicts := make(chan Verdict, senders)
+	for range senders {
+		go func() { verdicts <- k.Judge(t.Context(), "crm", "hook", newPassword, false) }()
+	}
+	got := map[Verdict]int{}
+	select {
+	case v := <-verdicts: // it did not wait
+		got[v]++
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(m.slow)
+	for got[Unknown]+got[Good] < senders {
+		got[<-verdicts]++
+	}
+	if got[Good] != senders {
+		t.Errorf("%d of %d are refused", got[Unknown], senders)
 	}
 }

@@ -15,7 +15,7 @@ func TestEveryFieldOfAnEventIsDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	internal := []string{"Plan", "Overlay", "Steps", "Refused"}
+	internal := []string{"State", "Plan", "Overlay", "Steps", "Refused"}
 	for field := range reflect.TypeFor[sdk.Event]().Fields() {
 		if !field.IsExported() || slices.Contains(internal, field.Name) {
 			continue

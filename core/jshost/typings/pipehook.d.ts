@@ -15,8 +15,10 @@ declare module "pipehook" {
    *
    * `Event<Deal>` types the fields. `current` is null when the sender sends no record, as for
    * deleted.*: handle those with `Event<null, Deal>`, and several kinds with `Event<Deal | null>`.
+   * The third type is that of the custom fields by name: `pipehook types` writes DealEvent and others for
+   * those of the account.
    */
-  export interface Event<Current = Fields, Previous = Partial<NonNullable<Current>>> {
+  export interface Event<Current = Fields, Previous = Partial<NonNullable<Current>>, Named = Fields> {
     /** pipehook's name for the event, the same each time it is delivered. */
     readonly id: string;
     /** The pipeline where it came in. */
@@ -34,9 +36,9 @@ declare module "pipehook" {
     /** The record before it, perhaps only what changed: a missing field was not reported. Null when there is none, as for added.* */
     readonly previous: Readonly<Previous>;
     /** The custom fields of current by the names that people gave them: `event.fields.contract_end`. An option is its label. Empty when the sender has none, or their definitions are not at hand. */
-    readonly fields: Readonly<Fields>;
+    readonly fields: Readonly<Named>;
     /** The same of previous: what is missing was not reported. */
-    readonly previousFields: Readonly<Fields>;
+    readonly previousFields: Readonly<Partial<Named>>;
     /** What the sender tells about the event. */
     readonly meta: Readonly<Fields>;
     /** "webhook", or "reconcile" for what no webhook brought and a comparison with the sender found. */
@@ -224,7 +226,7 @@ declare module "pipehook" {
   export type Match = string | string[];
 
   /** A listener's function: `const handler: Handler = async (event, ctx) => { … }; export default handler`. */
-  export type Handler<Current = Fields, Previous = Partial<NonNullable<Current>>> = (event: Event<Current, Previous>, ctx: Context) => any;
+  export type Handler<Current = Fields, Previous = Partial<NonNullable<Current>>, Named = Fields> = (event: Event<Current, Previous, Named>, ctx: Context) => any;
 
   /** What the function of a stage can do. */
   export interface StageContext extends Context {
@@ -248,8 +250,8 @@ declare module "pipehook" {
   }
 
   /** The function of a stage. */
-  export type StageHandler<Current = Fields, Previous = Partial<NonNullable<Current>>> = (
-    event: Event<Current, Previous>,
+  export type StageHandler<Current = Fields, Previous = Partial<NonNullable<Current>>, Named = Fields> = (
+    event: Event<Current, Previous, Named>,
     ctx: StageContext,
   ) => StageResult | undefined | void | Promise<StageResult | undefined | void>;
 

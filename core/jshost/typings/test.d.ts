@@ -56,7 +56,7 @@ declare module "pipehook/test" {
    * body in a file beside the test, or what `pipehook events show ID --json` printed, and fixture({ action, object, … })
    * one of any sender.
    */
-  export function fixture<Current = Fields>(of: string | (FixtureChange & { action: string; object: string }), change?: FixtureChange): Event<Current>;
+  export function fixture<Current = Fields, Named = Fields>(of: string | (FixtureChange & { action: string; object: string }), change?: FixtureChange): Event<Current, Partial<NonNullable<Current>>, Named>;
 
   /** A request for a source. An object is sent as JSON. */
   export function request(body: string | object, headers?: { [name: string]: string }): SourceRequest;
@@ -126,7 +126,7 @@ declare module "pipehook/test" {
 
   /** Calls a function as pipehook would, and waits for it. Never throws what the function throws: look at ok and error. */
   export function run(source: (request: SourceRequest, ctx: Context) => unknown, request: SourceRequest, options?: RunOptions): Promise<Result>;
-  export function run(handler: (event: Event<any, any>, ctx: StageContext) => unknown, event: Event<any, any>, options?: RunOptions): Promise<Result>;
+  export function run(handler: (event: Event<any, any, any>, ctx: StageContext) => unknown, event: Event<any, any, any>, options?: RunOptions): Promise<Result>;
 
   /** What fetch gets. With error, it fails. */
   export interface FetchAnswer {

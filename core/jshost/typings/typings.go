@@ -1,11 +1,13 @@
 // Package typings holds the TypeScript declarations of all that scripts can use, for editors and for
-// tsc --strict. It is text: a test in the engine's package tree keeps it the same as what is there.
+// tsc --strict. It is text, but for the fields of an account: a test in the engine's package tree keeps it the same as what is there.
 package typings
 
 import (
 	_ "embed"
 	"regexp"
 	"strings"
+
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
 // File is the name under which the declarations are written.
@@ -22,10 +24,11 @@ var (
 	config []byte
 )
 
-// Text is the file, with a header that says by which version of pipehook it was written.
-func Text(version string) []byte {
+// Text is the file, with a header that says by which version of pipehook it was written, and the types of an
+// account's own fields as far as they are known.
+func Text(version string, f *shape.Fields) []byte {
 	return []byte("// " + File + ": what scripts can use. Written by pipehook " + version + "; `pipehook types` writes it anew.\n" +
-		strings.Join([]string{modules, globals, tests}, "\n"))
+		strings.Join([]string{modules, globals, tests}, "\n") + ownFields(f))
 }
 
 var header = regexp.MustCompile(`^// ` + regexp.QuoteMeta(File) + `: .*\. Written by pipehook (\S+); `)

@@ -59,7 +59,7 @@ const namesOf = (o) => [...new Set(own(o))].filter((n) => !["constructor", "leng
 `
 
 var (
-	declared = string(typings.Text("test"))
+	declared = string(typings.Text("test", nil))
 	member   = regexp.MustCompile(`^(?:static )?(?:readonly )?([A-Za-z_$][\w$]*)\??[(:<]`)
 	static   = regexp.MustCompile(`^static ([A-Za-z_$][\w$]*)[(<:]`)
 )
@@ -195,7 +195,7 @@ func TestTheObjectsHaveWhatIsDeclared(t *testing.T) {
 
 func TestAFileSaysWhoWroteIt(t *testing.T) {
 	for version, ok := range map[string]bool{"v1.2.3": true, "(devel)": true, "v0.0.0-20261126150000-abcdefabcdef+dirty": true} {
-		if got, ours := typings.WrittenBy(typings.Text(version)); got != version || ours != ok {
+		if got, ours := typings.WrittenBy(typings.Text(version, nil)); got != version || ours != ok {
 			t.Errorf("%s: %q, %v", version, got, ours)
 		}
 	}

@@ -219,7 +219,7 @@ func (c *comparison) rest(has *Webhook, ours []string) Step {
 		switch {
 		case w.Event == has.Event && kept != nil && kept.User != has.User && has.Active:
 			s.Why = append(s.Why, fmt.Sprintf("it brings %s here too, of another user (%d)", has.Event, has.User))
-		case w.Event == has.Event && kept != nil:
+		case w.Event == has.Event && kept != nil && has.Type != "automation":
 			s.Kind = Duplicate
 			s.Why = append(s.Why, fmt.Sprintf("webhook %d brings %s here already", kept.ID, has.Event))
 		case has.Active && (w.Event.Covers(has.Event) || has.Event.Covers(w.Event)):

@@ -76,6 +76,7 @@ func TestWhatIsWantedIsComparedWithWhatThereIs(t *testing.T) {
 		{"what comes here and is not declared is left and told of", nil, []Webhook{there(8, "*.*")}, "leave 8", "it comes here and is not declared"},
 		{"two that differ find one each", []Wanted{wish("*.deal"), wish("*.person")}, []Webhook{there(7, "*.person"), there(8, "*.deal")}, "keep 8, keep 7", ""},
 		{"an automation's is not replaced", []Wanted{wish("*.*")}, []Webhook{there(7, "*.*", func(h *Webhook) { h.Version, h.Type = Version1, "automation" })}, "create, leave 7", "some events come twice: *.* is declared, and this brings *.*"},
+		{"an automation's is no duplicate that may be deleted", []Wanted{wish("*.*")}, []Webhook{there(7, "*.*"), there(8, "*.*", func(h *Webhook) { h.Type, h.Version = "automation", Version1 })}, "keep 7, leave 8", "some events come twice: *.* is declared, and this brings *.*"},
 		{"a wanted one does not take what another is", []Wanted{wish("*.*", named("a")), wish("*.deal")}, []Webhook{there(7, "*.deal", called("a"))}, "create, keep 7", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -58,16 +58,20 @@ func orNull(raw json.RawMessage) []byte {
 }
 
 // State names one state of a record, whichever way it was learned: the second in which it was changed last,
-// or that it is deleted. updated is when it was changed, or added if that is not said. It is a time in
-// milliseconds, so that states grow, and then a hash; nil when there is nothing to go by.
+// and whether it is deleted. updated is when it was changed, or added if that is not said; of one that is deleted
+// when it was changed before that, as nobody but the webhook knows when it was deleted, and it may be restored and deleted
+// again. It is a time in milliseconds, so that states grow, and then a hash; nil when there is nothing to go by.
 func State(company, object, id string, updated time.Time, deleted bool) []byte {
 	if updated.IsZero() && !deleted {
 		return nil
 	}
 	var ms int64
-	word := "deleted" // nobody but the webhook knows when
-	if !deleted {
-		ms, word = updated.Truncate(time.Second).UnixMilli(), ""
+	if !updated.IsZero() {
+		ms = updated.Truncate(time.Second).UnixMilli()
+	}
+	word := ""
+	if deleted {
+		word = "deleted"
 	}
 	text := make([]byte, 0, 128)
 	for _, part := range [...]string{"state", company, object, id, word} {

@@ -126,6 +126,13 @@ func typedParts(fieldType string, v map[string]any) any {
 		out["from"] = out["value"]
 		delete(out, "value")
 	}
+	if fieldType == "address" {
+		for name, part := range out {
+			if part == nil { // so in the guide's example; version 1 has null
+				out[name] = ""
+			}
+		}
+	}
 	return out
 }
 

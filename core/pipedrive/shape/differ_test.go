@@ -58,14 +58,18 @@ func TestAStateIsThatOfOneSecondOfOneRecord(t *testing.T) {
 	}
 	for i, other := range [][]byte{
 		shape.State("1", "deal", "2", at.Add(time.Second), false), shape.State("1", "deal", "3", at, false), shape.State("1", "person", "2", at, false),
-		shape.State("2", "deal", "2", at, false), shape.State("1", "deal", "2", at, true),
+		shape.State("2", "deal", "2", at, false), shape.State("1", "deal", "2", at, true), shape.State("1", "deal", "2", time.Time{}, true),
 	} {
 		if bytes.Equal(one, other) {
 			t.Errorf("%d is the same state", i)
 		}
 	}
-	if !bytes.Equal(shape.State("1", "deal", "2", at, true), shape.State("1", "deal", "2", time.Time{}, true)) || shape.State("1", "deal", "2", time.Time{}, false) != nil {
-		t.Error("what is deleted has one state, and what says no time has none")
+	gone := shape.State("1", "deal", "2", at, true)
+	if bytes.Equal(gone, shape.State("1", "deal", "2", at.Add(time.Second), true)) || !bytes.Equal(gone, shape.State("1", "deal", "2", at.Add(time.Millisecond), true)) {
+		t.Error("a record that is deleted, restored, changed and deleted is in another state")
+	}
+	if shape.State("1", "deal", "2", time.Time{}, true) == nil || shape.State("1", "deal", "2", time.Time{}, false) != nil {
+		t.Error("what is deleted has a state, and what says no time has none")
 	}
 }
 

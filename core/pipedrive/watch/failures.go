@@ -29,6 +29,9 @@ const (
 	forget = 3 * 24 * time.Hour
 )
 
+// mostWebhooks bounds what is kept of a pipeline: a body may name any webhook. An account has 40 for each user.
+const mostWebhooks = 100
+
 // failures are the times of failed first tries, by pipeline and webhook; "" is one that was not told, because the
 // request was refused before its body was read.
 type failures struct {
@@ -134,6 +137,9 @@ func (f *failures) add(pipeline, webhook string, at time.Time) {
 	if f.Times[pipeline] == nil {
 		f.Times[pipeline] = map[string][]time.Time{}
 	}
+	if _, known := f.Times[pipeline][webhook]; !known && len(f.Times[pipeline]) >= mostWebhooks {
+		webhook = ""
+	}
 	times := append(f.Times[pipeline][webhook], at)
 	f.Times[pipeline][webhook] = times[:min(len(times), 2*banAt)] // more say nothing more
 }
@@ -167,7 +173,7 @@ func (f *failures) join(o failures, now time.Time) {
 // Seen is told of every answer to a request of a pipeline whose source is Pipedrive. What pipehook made itself and
 // what does not come from Pipedrive is passed over: anybody may knock. It does not keep the event.
 func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
-	if ev.Origin != "" || !fromPipedrive(ev) {
+	if ev.Origin != "" || !fromPipedrive(ev, status) {
 		return
 	}
 	now, webhook, first := w.opts.Now(), webhookID(ev.Meta), !ev.IsRetry()
@@ -224,8 +230,9 @@ func (w *Watch) warn(pipeline, webhook string, before, n, status int) {
 
 // fromPipedrive tells Pipedrive's requests from those of strangers, by what it calls itself or by a body that was let
 // in. Nobody has to be believed for a warning.
-func fromPipedrive(ev *core.Event) bool {
-	return strings.HasPrefix(http.Header(ev.Header).Get("User-Agent"), "Pipedrive") || ev.Meta != nil
+func fromPipedrive(ev *core.Event, status int) bool {
+	letIn := ev.Meta != nil && status != http.StatusUnauthorized && status != http.StatusForbidden // a stage before authenticate has it read too
+	return letIn || strings.HasPrefix(http.Header(ev.Header).Get("User-Agent"), "Pipedrive")
 }
 
 // webhookID is a string in version 2, and a number or a string in version 1.

@@ -102,6 +102,8 @@ func TestFirstAttemptsThatFailAreCounted(t *testing.T) {
 		{"a retry", 500, 0, func(ev *core.Event) { ev.Attempt = 2 }, false},
 		{"a request that was refused before its body was read", 401, 0, func(ev *core.Event) { ev.Attempt, ev.Meta = 0, nil }, true},
 		{"a stranger", 401, 0, func(ev *core.Event) { ev.Header, ev.Meta, ev.Attempt = http.Header{"User-Agent": {"curl"}}, nil, 0 }, false},
+		{"a stranger whose body was read before he was refused", 401, 0, func(ev *core.Event) { ev.Header = http.Header{"User-Agent": {"curl"}} }, false},
+		{"a sender with another name that was let in", 500, 0, func(ev *core.Event) { ev.Header = http.Header{"User-Agent": {"curl"}} }, true},
 		{"what pipehook made itself", 503, 0, func(ev *core.Event) { ev.Origin = core.OriginReconcile }, false},
 	}
 	for _, test := range tests {
@@ -176,6 +178,17 @@ func TestFailuresOfTwoWebhooksAreTwoCounts(t *testing.T) {
 	}
 	if s := b.Pipelines()["crm"]; s.Failed != 8 || s.Suspected {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestNoMoreWebhooksAreKeptThanAnAccountHas(t *testing.T) {
+	b := newBench(t, &shelf{}, nil)
+	for id := range 3 * mostWebhooks {
+		b.answered(500, func(ev *core.Event) { ev.Meta = fmt.Appendf(nil, `{"webhook_id":%d}`, id) })
+	}
+	b.step(t.Context())
+	if n := len(b.fails.Times["crm"]); n > mostWebhooks+1 {
+		t.Errorf("%d are kept", n)
 	}
 }
 

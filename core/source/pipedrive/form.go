@@ -2,7 +2,6 @@ package pipedrive
 
 import (
 	"encoding/json"
-	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -72,13 +71,15 @@ func customFields(record json.RawMessage) json.RawMessage {
 	return json.RawMessage(custom.Raw)
 }
 
+// stateOf is the state that an event tells of. A merge tells more than the states of its two records, so that
+// it has none: who has learned of those has not learned of it.
 func stateOf(ev *core.Event) []byte {
-	if ev.ObjectID == "" || ev.Object == core.Unknown {
+	if ev.ObjectID == "" || ev.Object == core.Unknown || ev.Action == core.Merged || present(gjson.GetBytes(ev.Meta, "merged_to_id")) {
 		return nil
 	}
-	var updated time.Time
-	if ev.Action != core.Deleted {
-		updated = shape.LastChange(ev.Object, ev.Current)
+	last, gone := ev.Current, ev.Action == core.Deleted
+	if gone {
+		last = ev.Previous
 	}
-	return shape.State(ev.Facts.CompanyID, ev.Object, ev.ObjectID, updated, ev.Action == core.Deleted)
+	return shape.State(ev.Facts.CompanyID, ev.Object, ev.ObjectID, shape.LastChange(ev.Object, last), gone)
 }

@@ -91,3 +91,25 @@ func TestAnEventOfAComparisonHasItsStateAsItsKey(t *testing.T) {
 		t.Errorf("the keys are %x and %x, the states %x and %x", found.Key, sent.Key, found.State, sent.State)
 	}
 }
+
+// A webhook that comes after a comparison has told of its state is a duplicate: of that state and of no other.
+func TestAStateIsOfWhatAnEventTellsAndOfNothingElse(t *testing.T) {
+	state := func(action, data, previous, meta string) string {
+		ev := core.Event{Body: []byte(`{"data":` + data + `,"previous":` + previous + `,"meta":{"action":"` + action + `","entity":"person","entity_id":"1","id":"x","company_id":"7","version":"2.0"` + meta + `}}`)}
+		if err := (pipedrive.Source{States: true}).Name(&ev); err != nil {
+			t.Fatal(err)
+		}
+		return string(ev.State)
+	}
+	const first, second = `{"id":1,"update_time":"2026-05-27T12:00:00Z"}`, `{"id":1,"update_time":"2026-05-27T13:00:00Z"}`
+	deleted := state("delete", "null", first, "")
+	if deleted == "" || deleted == state("delete", "null", second, "") {
+		t.Error("a deletion after a restoration is in the state of the first one")
+	}
+	if deleted != state("delete", "null", `{"id":1,"name":"a","update_time":"2026-05-27T12:00:00.400Z"}`, "") {
+		t.Error("one deletion has two states")
+	}
+	if state("delete", "null", first, `,"merged_to_id":"2"`) != "" || state("change", first, `{}`, `,"merged_from_id":"2"`) != "" {
+		t.Error("a merge is in a state that others tell of too")
+	}
+}

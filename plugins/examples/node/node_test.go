@@ -49,6 +49,10 @@ func (w *world) Emit(context.Context, effect.Caller, *effect.Emit) (*effect.Emit
 	return nil, errors.New("nobody asked for it")
 }
 
+func (w *world) Pipedrive(context.Context, effect.Caller, *effect.APICall) (*effect.APIAnswer, error) {
+	return nil, errors.New("nobody asked for it")
+}
+
 func (w *world) Measure(_ context.Context, _ effect.Caller, measures []effect.Measure) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -34,6 +34,9 @@ type host struct {
 	latest uint64
 	counts map[string]float64
 	gauges map[string]float64
+	asked  []PipedriveCall
+
+	pipedrive func(c PipedriveCall) (any, error)
 }
 
 // memory is what outlives a plugin.

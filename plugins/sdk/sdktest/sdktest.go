@@ -25,6 +25,10 @@ type Options struct {
 	Secrets map[string]string
 	Headers []string // that a source sees although they may hold a credential
 
+	// Pipedrive answers what the plugin asks of Pipedrive's API: with data that is written as JSON, a
+	// PipedrivePage, or an *sdk.Error. It is called from several goroutines at once.
+	Pipedrive func(c PipedriveCall) (any, error)
+
 	// After is a plugin that ran before in the same place, of which the new one finds what it remembered
 	// and emitted.
 	After *Plugin
@@ -65,6 +69,7 @@ func TryStart(t testing.TB, p sdk.Plugin, o Options) (*Plugin, error) {
 		t.Fatalf("the configuration can't be written as JSON: %v", err)
 	}
 	h := newHost(t, setup.Kind, setup.Name, o.After)
+	h.pipedrive = o.Pipedrive
 	var closeHost func()
 	if setup.Host, closeHost, err = h.serve(); err != nil {
 		t.Fatal(err)

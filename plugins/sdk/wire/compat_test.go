@@ -86,7 +86,7 @@ func speaking(t *testing.T, version string, answers map[string]string) *grpc.Ser
 }
 
 func hostAnswers() map[string]proto.Message {
-	return map[string]proto.Message{"kv": &pluginv1.KVResponse{}, "emit": &pluginv1.EmitResponse{}, "measure": &pluginv1.MeasureResponse{}}
+	return map[string]proto.Message{"kv": &pluginv1.KVResponse{}, "emit": &pluginv1.EmitResponse{}, "measure": &pluginv1.MeasureResponse{}, "pipedrive": &pluginv1.PipedriveResponse{}}
 }
 
 func withToken(token string) grpc.UnaryClientInterceptor {
@@ -110,6 +110,7 @@ func TestAPluginOfAnOlderMinorGoesOnWorking(t *testing.T) {
 	}{
 		"v1.0": {wire.Manifest{Name: "old", Version: "1.2.3", Does: []string{"listener"}}, "1.0"},
 		"v1.1": {wire.Manifest{Name: "old", Version: "1.2.3", Does: []string{"listener", "stage", "source", "listener.batch"}, Minor: 1}, "1.1"},
+		"v1.2": {wire.Manifest{Name: "old", Version: "1.2.3", Does: []string{"listener", "stage", "source", "listener.batch", "listener.spans"}, Minor: 2}, "1.2"},
 	} {
 		client := recorded(t, version, map[string]string{"Configure": "configure", "Handle": "handle", "HandleBatch": "batch", "Process": "process", "Name": "name"})
 		m, err := client.Configure(t.Context(), wire.Setup{Kind: wire.Listener, Name: "a", Secrets: map[string]string{"a": "b"}})
@@ -175,8 +176,12 @@ func old(id string) core.Event {
 		Meta: json.RawMessage(`{"v":2}`), Version: "2.0", Attempt: 3, OccurredAt: time.Unix(1_799_999_999, 0).UTC(),
 		Facts: core.Facts{UserID: "u", CompanyID: "c", ChangeSource: "app", Bulk: true}, Gathered: []string{"x", "y"}, Labels: map[string]string{"size": "large"},
 		Replayed: true, Flaw: "f", Key: []byte("k"),
+		Origin: "reconcile", Fields: json.RawMessage(`{"tier":"Gold"}`), PreviousFields: json.RawMessage(`{"tier":null}`),
 	}
 }
+
+// lacks11 takes away what 1.1 did not have.
+func lacks11(ev *core.Event) { ev.Origin, ev.Fields, ev.PreviousFields = "", nil, nil }
 
 // kept is a plugin that notes what it is given.
 type kept struct {
@@ -224,8 +229,12 @@ func TestAPluginAnswersAHostOfAnOlderMinor(t *testing.T) {
 		call  wire.Call
 		lacks func(ev *core.Event)
 	}{
-		"v1.0": {wire.Setup{Kind: wire.Listener, Config: []byte(`{"greeting":"hello"}`)}, wire.Call{}, func(ev *core.Event) { ev.Replayed, ev.Flaw, ev.Key = false, "", nil }},
-		"v1.1": {wire.Setup{Kind: wire.Listener, Name: "a", Config: []byte(`{"greeting":"hello"}`), Secrets: map[string]string{"api": "s"}, Host: wire.Address{Path: "/h", Token: "t"}}, wire.Call{ID: 7, Attempt: 2}, func(*core.Event) {}},
+		"v1.0": {wire.Setup{Kind: wire.Listener, Config: []byte(`{"greeting":"hello"}`)}, wire.Call{}, func(ev *core.Event) {
+			ev.Replayed, ev.Flaw, ev.Key = false, "", nil
+			lacks11(ev)
+		}},
+		"v1.1": {wire.Setup{Kind: wire.Listener, Name: "a", Config: []byte(`{"greeting":"hello"}`), Secrets: map[string]string{"api": "s"}, Host: wire.Address{Path: "/h", Token: "t"}}, wire.Call{ID: 7, Attempt: 2}, lacks11},
+		"v1.2": {wire.Setup{Kind: wire.Listener, Name: "a", Config: []byte(`{"greeting":"hello"}`), Secrets: map[string]string{"api": "s"}, Host: wire.Address{Path: "/h", Token: "t"}}, wire.Call{ID: 7, Attempt: 2}, func(*core.Event) {}},
 	} {
 		k := &kept{}
 		conn := server(t, k)
@@ -253,13 +262,19 @@ func TestAPluginAnswersAHostOfAnOlderMinor(t *testing.T) {
 	}
 }
 
+func of11(id string) core.Event {
+	ev := old(id)
+	lacks11(&ev)
+	return ev
+}
+
 func TestAPluginAnswersAHostOf11AsAStageAndASource(t *testing.T) {
 	k := &kept{}
 	conn := server(t, k)
 	for name, verdict := range map[string]pluginv1.Verdict{"process": pluginv1.Verdict_VERDICT_CONTINUE, "dropped": pluginv1.Verdict_VERDICT_DROPPED, "rejected": pluginv1.Verdict_VERDICT_REJECTED} {
 		k.seen = nil
 		answer := &pluginv1.ProcessResponse{}
-		if ask(t, conn, "v1.1", "StageService/Process", name, answer); answer.GetVerdict() != verdict || len(k.seen) != 1 || !reflect.DeepEqual(k.seen[0], old(name)) {
+		if ask(t, conn, "v1.1", "StageService/Process", name, answer); answer.GetVerdict() != verdict || len(k.seen) != 1 || !reflect.DeepEqual(k.seen[0], of11(name)) {
 			t.Errorf("%s: %v %+v", name, answer, k.seen)
 		}
 	}
@@ -315,7 +330,7 @@ func (n noting) put(which string, b mem.BufferSlice) {
 
 func TestWhatIsSaidIsRecorded(t *testing.T) {
 	if *record == "" {
-		t.Skip("only when there is a new minor: go test -run Recorded -record v1.2")
+		t.Skip("only when there is a new minor: go test -run Recorded -record v1.3")
 	}
 	var name string
 	client := wire.NewClient(server(t, &kept{}, grpc.WithDefaultCallOptions(grpc.ForceCodecV2(noting{encoding.GetCodecV2("proto"), t, &name}))))

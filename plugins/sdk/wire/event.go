@@ -33,6 +33,7 @@ func (p *packet) fill(ev *core.Event) *pluginv1.Event {
 	out.Attempt, out.OccurredAt, out.Facts = int64(ev.Attempt), nanos(ev.OccurredAt), p.known(&ev.Facts)
 	out.Gathered, out.Labels, out.Replayed = texts(ev.Gathered), labels(ev.Labels), ev.Replayed
 	out.Flaw, out.Key, out.Headers = text(ev.Flaw), ev.Key, headers(ev.Header)
+	out.Origin, out.Fields, out.PreviousFields = text(ev.Origin), ev.Fields, ev.PreviousFields
 	if ev.Remote.IsValid() {
 		out.Remote = ev.Remote.String()
 	}
@@ -66,6 +67,7 @@ func received(in *pluginv1.Event) (core.Event, error) {
 	ev := *named(in)
 	ev.ID, ev.Pipeline, ev.Source, ev.ReceivedAt, ev.Body = in.GetId(), in.GetPipeline(), in.GetSource(), moment(in.GetReceivedAt()), in.GetBody()
 	ev.Gathered, ev.Labels, ev.Replayed = in.GetGathered(), in.GetLabels(), in.GetReplayed()
+	ev.Origin, ev.Fields, ev.PreviousFields = in.GetOrigin(), json(in.GetFields()), json(in.GetPreviousFields())
 	if err := lengthen(&ev, in); err != nil {
 		return ev, err
 	}

@@ -5,8 +5,11 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
+	"net/url"
+	"slices"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -27,6 +30,7 @@ type HostServer interface {
 	KV(ctx context.Context, call uint64, op *effect.KVOp) (*effect.KVResult, error)
 	Emit(ctx context.Context, call uint64, e *effect.Emit) (*effect.Emitted, error)
 	Measure(ctx context.Context, measures []effect.Measure) error
+	Pipedrive(ctx context.Context, call uint64, c *effect.APICall) (*effect.APIAnswer, error)
 }
 
 const tokenKey = "pipehook-token"
@@ -124,12 +128,27 @@ func (h *hostEnd) Measure(ctx context.Context, req *pluginv1.MeasureRequest) (*p
 	return &pluginv1.MeasureResponse{Failure: failureOf(h.server.Measure(ctx, measures))}, nil
 }
 
+func (h *hostEnd) Pipedrive(ctx context.Context, req *pluginv1.PipedriveRequest) (*pluginv1.PipedriveResponse, error) {
+	c := &effect.APICall{Method: req.GetMethod(), Path: req.GetPath(), Body: json(req.GetBody())}
+	for _, p := range req.GetQuery() {
+		if c.Query == nil {
+			c.Query = url.Values{}
+		}
+		c.Query.Add(p.GetName(), p.GetValue())
+	}
+	a, err := h.server.Pipedrive(ctx, req.GetCall(), c)
+	if err != nil {
+		return &pluginv1.PipedriveResponse{Failure: failureOf(err)}, nil
+	}
+	return &pluginv1.PipedriveResponse{Status: int32(a.Status), Data: a.Data, Next: text(a.Next)}, nil
+}
+
 func failureOf(err error) *pluginv1.Failure {
 	if err == nil {
 		return nil
 	}
 	if known, ok := errors.AsType[*effect.Error](err); ok {
-		return &pluginv1.Failure{Code: known.Code, Message: short(known.Msg)}
+		return &pluginv1.Failure{Code: known.Code, Message: short(known.Msg), Status: int32(known.Status), RetryAfterMs: asked(known.RetryAfter)}
 	}
 	return &pluginv1.Failure{Code: "EINTERNAL", Message: "this failed for a reason of pipehook's own, which is in its log"}
 }
@@ -209,6 +228,24 @@ func (c *HostClient) Measure(ctx context.Context, measures []effect.Measure) err
 	return effectError(ctx, err, answer.GetFailure())
 }
 
+// Pipedrive is part of HostServer. A host before 1.2 knows nothing of it.
+func (c *HostClient) Pipedrive(ctx context.Context, call uint64, a *effect.APICall) (*effect.APIAnswer, error) {
+	req := &pluginv1.PipedriveRequest{Call: call, Method: text(a.Method), Path: text(a.Path), Body: a.Body}
+	for _, name := range slices.Sorted(maps.Keys(a.Query)) {
+		for _, value := range a.Query[name] {
+			req.Query = append(req.Query, &pluginv1.Parameter{Name: text(name), Value: text(value)})
+		}
+	}
+	answer, err := c.host.Pipedrive(ctx, req)
+	if status.Code(err) == codes.Unimplemented {
+		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "this pipehook is older than the plugin and can't ask Pipedrive: it needs protocol 1.2"}
+	}
+	if err := effectError(ctx, err, answer.GetFailure()); err != nil {
+		return nil, err
+	}
+	return &effect.APIAnswer{Status: int(answer.GetStatus()), Data: json(answer.GetData()), Next: answer.GetNext()}, nil
+}
+
 func receivedEntry(e *pluginv1.KVEntry) effect.KVEntry {
 	return effect.KVEntry{Key: e.GetKey(), Value: e.GetValue(), Version: e.GetVersion(), Expires: moment(e.GetExpires())}
 }
@@ -222,7 +259,7 @@ func effectError(ctx context.Context, err error, f *pluginv1.Failure) error {
 	case err != nil:
 		return &effect.Error{Code: "EUNAVAILABLE", Msg: "pipehook could not be asked: " + callError(err).Error()}
 	case f != nil:
-		return &effect.Error{Code: f.GetCode(), Msg: f.GetMessage()}
+		return &effect.Error{Code: f.GetCode(), Msg: f.GetMessage(), Status: int(f.GetStatus()), RetryAfter: time.Duration(max(f.GetRetryAfterMs(), 0)) * time.Millisecond}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -40,6 +41,11 @@ func (a *answering) Measure(_ context.Context, measures []effect.Measure) error 
 	return a.err
 }
 
+func (a *answering) Pipedrive(_ context.Context, call uint64, c *effect.APICall) (*effect.APIAnswer, error) {
+	a.asked = append(a.asked, call, *c)
+	return &effect.APIAnswer{Status: 200, Data: []byte(`{"id":1}`), Next: "n"}, a.err
+}
+
 func entryOf(key string) effect.KVEntry {
 	return effect.KVEntry{Key: key, Value: []byte(`"v"`), Version: "3", Expires: time.Unix(1_800_000_000, 0).UTC()}
 }
@@ -49,6 +55,7 @@ var (
 	version   = "3"
 	askedKV   = effect.KVOp{Op: "set", Shared: true, Key: "k", Value: []byte(`{"a":1}`), TTL: time.Minute, IfVersion: &version, Prefix: "p", After: "b", Limit: 10}
 	askedEmit = effect.Emit{Action: "added", Object: "invoice", ObjectID: "7", Current: []byte(`{"a":1}`), Previous: []byte(`{"a":0}`), Meta: []byte(`{}`), Key: "k", Ordinal: 2}
+	askedAPI  = effect.APICall{Method: "PATCH", Path: "/api/v2/deals/1", Query: url.Values{"a": {"1", "2"}, "b": {"ü"}}, Body: []byte(`{"title":"x"}`)}
 	measured  = []effect.Measure{{Name: "n", Value: 1.5}, {Name: "g", Gauge: true, Value: -2}}
 )
 
@@ -81,15 +88,21 @@ func askAll(t *testing.T, host *wire.HostClient, name *string) (all []any) {
 	*name = "emit"
 	emitted, emitErr := host.Emit(t.Context(), 8, &askedEmit)
 	*name = "measure"
-	return []any{kv, kvErr, emitted, emitErr, host.Measure(t.Context(), measured)}
+	all = []any{kv, kvErr, emitted, emitErr, host.Measure(t.Context(), measured)}
+	*name = "pipedrive"
+	answer, apiErr := host.Pipedrive(t.Context(), 9, &askedAPI)
+	return append(all, answer, apiErr)
 }
 
 var (
-	wasAsked = []any{uint64(7), askedKV, uint64(8), askedEmit, measured}
+	wasAsked = []any{uint64(7), askedKV, uint64(8), askedEmit, measured, uint64(9), askedAPI}
 	answered = []any{
 		&effect.KVResult{OK: true, Entry: entryOf("a"), Entries: []effect.KVEntry{entryOf("b"), entryOf("c")}, More: true}, error(nil),
 		&effect.Emitted{ID: "e1", Duplicate: true}, error(nil), error(nil),
+		&effect.APIAnswer{Status: 200, Data: []byte(`{"id":1}`), Next: "n"}, error(nil),
 	}
+	// What 1.1 had of both.
+	asked11, answers11 = wasAsked[:5], 5
 )
 
 func TestAPluginAsksTheHost(t *testing.T) {
@@ -99,7 +112,14 @@ func TestAPluginAsksTheHost(t *testing.T) {
 	}
 }
 
-func TestTheBytesOf11AreUnderstoodByHostAndPlugin(t *testing.T) {
+func TestTheBytesOfAllVersionsAreUnderstoodByHostAndPlugin(t *testing.T) {
+	t.Run("1.1", func(t *testing.T) { understood(t, "v1.1", asked11, answers11) })
+	t.Run("1.2", func(t *testing.T) { understood(t, "v1.2", wasAsked, len(answered)) })
+}
+
+// understood has both ends read what a version said: so many questions, so much of the answers.
+func understood(t *testing.T, version string, wasAsked []any, answers int) {
+	t.Helper()
 	a := &answering{}
 	at := filepath.Join(t.TempDir(), "h")
 	l, err := net.Listen("unix", at)
@@ -109,8 +129,11 @@ func TestTheBytesOf11AreUnderstoodByHostAndPlugin(t *testing.T) {
 	t.Cleanup(wire.ServeHost(l, "t", a))
 	conn := dialAt(t, at, grpc.WithUnaryInterceptor(withToken("t")))
 	for name, into := range hostAnswers() {
-		method := map[string]string{"kv": "KV", "emit": "Emit", "measure": "Measure"}[name]
-		ask(t, conn, "v1.1", "HostService/"+method, name, into)
+		method := map[string]string{"kv": "KV", "emit": "Emit", "measure": "Measure", "pipedrive": "Pipedrive"}[name]
+		if name == "pipedrive" && version == "v1.1" {
+			continue
+		}
+		ask(t, conn, version, "HostService/"+method, name, into)
 	}
 	if len(a.asked) != len(wasAsked) {
 		t.Fatalf("it was asked %+v", a.asked)
@@ -124,8 +147,16 @@ func TestTheBytesOf11AreUnderstoodByHostAndPlugin(t *testing.T) {
 			t.Errorf("it was not asked %+v, but %+v", want, a.asked)
 		}
 	}
-	host := wire.NewHostClient(dial(t, speaking(t, "v1.1", map[string]string{"KV": "kv", "Emit": "emit", "Measure": "measure"})))
-	if got := askAll(t, host, new(string)); !reflect.DeepEqual(got, answered) {
+	calls := map[string]string{"KV": "kv", "Emit": "emit", "Measure": "measure", "Pipedrive": "pipedrive"}
+	if version == "v1.1" {
+		delete(calls, "Pipedrive")
+	}
+	host := wire.NewHostClient(dial(t, speaking(t, version, calls)))
+	got := askAll(t, host, new(string))
+	if lacking, ok := got[len(got)-1].(*effect.Error); version == "v1.1" && (!ok || lacking.Code != "ENOTAVAILABLE") {
+		t.Errorf("a host that does not know the call: %v", got[len(got)-1])
+	}
+	if got = got[:answers]; !reflect.DeepEqual(got, answered[:answers]) {
 		t.Errorf("a plugin understands %+v", got)
 	}
 }
@@ -138,7 +169,7 @@ func TestAFailureOfTheHostHasACode(t *testing.T) {
 		"a long one":                {&effect.Error{Code: "EINVAL", Msg: long}, &effect.Error{Code: "EINVAL", Msg: long[:16<<10] + "…"}},
 	} {
 		got := askAll(t, hostOf(t, &answering{err: test.err}, nil), new(string))
-		for _, i := range []int{1, 3, 4} {
+		for _, i := range []int{1, 3, 4, 6} {
 			if !reflect.DeepEqual(got[i], test.want) {
 				t.Errorf("%s: %.200v", name, got[i])
 			}

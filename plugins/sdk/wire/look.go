@@ -18,6 +18,7 @@ type seen struct {
 	labels                        map[string]string
 	body, current, previous, meta uint64
 	key, header                   uint64
+	fields, previousFields        uint64
 }
 
 var seed = maphash.MakeSeed()
@@ -26,6 +27,7 @@ func look(ev *core.Event) seen {
 	return seen{
 		ev: *ev, labels: maps.Clone(ev.Labels), body: maphash.Bytes(seed, ev.Body), current: maphash.Bytes(seed, ev.Current),
 		previous: maphash.Bytes(seed, ev.Previous), meta: maphash.Bytes(seed, ev.Meta), key: maphash.Bytes(seed, ev.Key), header: hashOf(ev.Header),
+		fields: maphash.Bytes(seed, ev.Fields), previousFields: maphash.Bytes(seed, ev.PreviousFields),
 	}
 }
 
@@ -59,6 +61,8 @@ func (s *seen) given(ev *core.Event) string {
 		{"time of receipt", ev.ReceivedAt.Equal(was.ReceivedAt)}, {"sender's address", ev.Remote == was.Remote},
 		{"header", hashOf(ev.Header) == s.header}, {"body", maphash.Bytes(seed, ev.Body) == s.body},
 		{"plan", reflect.ValueOf(&ev.Plan).Elem().IsZero()}, {"replayed", ev.Replayed == was.Replayed}, {"gathered", slices.Equal(ev.Gathered, was.Gathered)},
+		{"origin", ev.Origin == was.Origin}, {"fields", maphash.Bytes(seed, ev.Fields) == s.fields},
+		{"previous fields", maphash.Bytes(seed, ev.PreviousFields) == s.previousFields},
 	} {
 		if !part.same {
 			return part.name

@@ -23,7 +23,7 @@ import (
 // what was added since: both sides say theirs, and neither relies on what the other does not know.
 const (
 	Version = 1
-	Minor   = 1
+	Minor   = 2
 )
 
 // maxMessage is the most that one call may carry: the longest body there can be, its parts that are

@@ -32,6 +32,8 @@ export function tell(event, part) {
     case "current":
     case "previous":
     case "meta":
+    case "fields":
+    case "previousFields":
       return JSON.stringify(event[part]);
     case "received":
       return time(event.receivedAt);

@@ -1006,14 +1006,18 @@ type Event struct {
 	Key        []byte                 `protobuf:"bytes,23,opt,name=key,proto3" json:"key,omitempty"`                                                                                 // since 1.1: equal for repetitions of one occurrence and only for those
 	// Since 1.1, and only to a plugin that said "listener.spans": where in the body current, previous and
 	// meta are, with a size above 0 in the place of the field itself.
-	CurrentAt     uint32 `protobuf:"varint,24,opt,name=current_at,json=currentAt,proto3" json:"current_at,omitempty"`
-	CurrentSize   uint32 `protobuf:"varint,25,opt,name=current_size,json=currentSize,proto3" json:"current_size,omitempty"`
-	PreviousAt    uint32 `protobuf:"varint,26,opt,name=previous_at,json=previousAt,proto3" json:"previous_at,omitempty"`
-	PreviousSize  uint32 `protobuf:"varint,27,opt,name=previous_size,json=previousSize,proto3" json:"previous_size,omitempty"`
-	MetaAt        uint32 `protobuf:"varint,28,opt,name=meta_at,json=metaAt,proto3" json:"meta_at,omitempty"`
-	MetaSize      uint32 `protobuf:"varint,29,opt,name=meta_size,json=metaSize,proto3" json:"meta_size,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CurrentAt    uint32 `protobuf:"varint,24,opt,name=current_at,json=currentAt,proto3" json:"current_at,omitempty"`
+	CurrentSize  uint32 `protobuf:"varint,25,opt,name=current_size,json=currentSize,proto3" json:"current_size,omitempty"`
+	PreviousAt   uint32 `protobuf:"varint,26,opt,name=previous_at,json=previousAt,proto3" json:"previous_at,omitempty"`
+	PreviousSize uint32 `protobuf:"varint,27,opt,name=previous_size,json=previousSize,proto3" json:"previous_size,omitempty"`
+	MetaAt       uint32 `protobuf:"varint,28,opt,name=meta_at,json=metaAt,proto3" json:"meta_at,omitempty"`
+	MetaSize     uint32 `protobuf:"varint,29,opt,name=meta_size,json=metaSize,proto3" json:"meta_size,omitempty"`
+	// Since 1.2.
+	Origin         string `protobuf:"bytes,30,opt,name=origin,proto3" json:"origin,omitempty"`                                       // what made it, such as "reconcile"; empty for a sender's request
+	Fields         []byte `protobuf:"bytes,31,opt,name=fields,proto3" json:"fields,omitempty"`                                       // JSON: the custom fields of current by the names that people gave them; empty when not known
+	PreviousFields []byte `protobuf:"bytes,32,opt,name=previous_fields,json=previousFields,proto3" json:"previous_fields,omitempty"` // the same of previous
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -1249,6 +1253,27 @@ func (x *Event) GetMetaSize() uint32 {
 	return 0
 }
 
+func (x *Event) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *Event) GetFields() []byte {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *Event) GetPreviousFields() []byte {
+	if x != nil {
+		return x.PreviousFields
+	}
+	return nil
+}
+
 type Header struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1376,6 +1401,8 @@ type Failure struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Status        int32                  `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`                                   // since 1.2: of HTTP, when somebody else has answered
+	RetryAfterMs  int64                  `protobuf:"varint,4,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"` // since 1.2: when it may work; 0 when not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1422,6 +1449,20 @@ func (x *Failure) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *Failure) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Failure) GetRetryAfterMs() int64 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
 }
 
 type KVRequest struct {
@@ -2001,6 +2042,202 @@ func (x *MeasureResponse) GetFailure() *Failure {
 	return nil
 }
 
+type PipedriveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Call          uint64                 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"`
+	Method        string                 `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"` // GET, POST, PUT, PATCH or DELETE
+	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`     // such as /api/v2/deals/1
+	Query         []*Parameter           `protobuf:"bytes,4,rep,name=query,proto3" json:"query,omitempty"`
+	Body          []byte                 `protobuf:"bytes,5,opt,name=body,proto3" json:"body,omitempty"` // JSON; empty for none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PipedriveRequest) Reset() {
+	*x = PipedriveRequest{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PipedriveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PipedriveRequest) ProtoMessage() {}
+
+func (x *PipedriveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PipedriveRequest.ProtoReflect.Descriptor instead.
+func (*PipedriveRequest) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PipedriveRequest) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *PipedriveRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *PipedriveRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *PipedriveRequest) GetQuery() []*Parameter {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *PipedriveRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+type Parameter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Parameter) Reset() {
+	*x = Parameter{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Parameter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Parameter) ProtoMessage() {}
+
+func (x *Parameter) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
+func (*Parameter) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Parameter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Parameter) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+type PipedriveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	Status        int32                  `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"` // JSON; empty when there is none
+	Next          string                 `protobuf:"bytes,4,opt,name=next,proto3" json:"next,omitempty"` // of a list: cursor, or start of the API's version 1, for the next page; empty at the end
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PipedriveResponse) Reset() {
+	*x = PipedriveResponse{}
+	mi := &file_pluginv1_plugin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PipedriveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PipedriveResponse) ProtoMessage() {}
+
+func (x *PipedriveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pluginv1_plugin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PipedriveResponse.ProtoReflect.Descriptor instead.
+func (*PipedriveResponse) Descriptor() ([]byte, []int) {
+	return file_pluginv1_plugin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PipedriveResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *PipedriveResponse) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *PipedriveResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *PipedriveResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
 var File_pluginv1_plugin_proto protoreflect.FileDescriptor
 
 const file_pluginv1_plugin_proto_rawDesc = "" +
@@ -2080,7 +2317,7 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\fNameResponse\x125\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1b.pipehook.plugin.v1.VerdictR\averdict\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12/\n" +
-	"\x05event\x18\x03 \x01(\v2\x19.pipehook.plugin.v1.EventR\x05event\"\xa2\a\n" +
+	"\x05event\x18\x03 \x01(\v2\x19.pipehook.plugin.v1.EventR\x05event\"\xfb\a\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12\x16\n" +
@@ -2116,7 +2353,10 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"previousAt\x12#\n" +
 	"\rprevious_size\x18\x1b \x01(\rR\fpreviousSize\x12\x17\n" +
 	"\ameta_at\x18\x1c \x01(\rR\x06metaAt\x12\x1b\n" +
-	"\tmeta_size\x18\x1d \x01(\rR\bmetaSize\x1a9\n" +
+	"\tmeta_size\x18\x1d \x01(\rR\bmetaSize\x12\x16\n" +
+	"\x06origin\x18\x1e \x01(\tR\x06origin\x12\x16\n" +
+	"\x06fields\x18\x1f \x01(\fR\x06fields\x12'\n" +
+	"\x0fprevious_fields\x18  \x01(\fR\x0epreviousFields\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"4\n" +
@@ -2128,10 +2368,12 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"company_id\x18\x02 \x01(\tR\tcompanyId\x12#\n" +
 	"\rchange_source\x18\x03 \x01(\tR\fchangeSource\x12\x12\n" +
-	"\x04bulk\x18\x04 \x01(\bR\x04bulk\"7\n" +
+	"\x04bulk\x18\x04 \x01(\bR\x04bulk\"u\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xfd\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\x05R\x06status\x12$\n" +
+	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\"\xfd\x01\n" +
 	"\tKVRequest\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
@@ -2179,7 +2421,21 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\x05gauge\x18\x02 \x01(\bR\x05gauge\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x01R\x05value\"H\n" +
 	"\x0fMeasureResponse\x125\n" +
-	"\afailure\x18\x01 \x01(\v2\x1b.pipehook.plugin.v1.FailureR\afailure*_\n" +
+	"\afailure\x18\x01 \x01(\v2\x1b.pipehook.plugin.v1.FailureR\afailure\"\x9b\x01\n" +
+	"\x10PipedriveRequest\x12\x12\n" +
+	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x123\n" +
+	"\x05query\x18\x04 \x03(\v2\x1d.pipehook.plugin.v1.ParameterR\x05query\x12\x12\n" +
+	"\x04body\x18\x05 \x01(\fR\x04body\"5\n" +
+	"\tParameter\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x8a\x01\n" +
+	"\x11PipedriveResponse\x125\n" +
+	"\afailure\x18\x01 \x01(\v2\x1b.pipehook.plugin.v1.FailureR\afailure\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\x05R\x06status\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x12\n" +
+	"\x04next\x18\x04 \x01(\tR\x04next*_\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fOUTCOME_DONE\x10\x01\x12\x12\n" +
@@ -2199,11 +2455,12 @@ const file_pluginv1_plugin_proto_rawDesc = "" +
 	"\fStageService\x12R\n" +
 	"\aProcess\x12\".pipehook.plugin.v1.ProcessRequest\x1a#.pipehook.plugin.v1.ProcessResponse2Z\n" +
 	"\rSourceService\x12I\n" +
-	"\x04Name\x12\x1f.pipehook.plugin.v1.NameRequest\x1a .pipehook.plugin.v1.NameResponse2\xf1\x01\n" +
+	"\x04Name\x12\x1f.pipehook.plugin.v1.NameRequest\x1a .pipehook.plugin.v1.NameResponse2\xcb\x02\n" +
 	"\vHostService\x12C\n" +
 	"\x02KV\x12\x1d.pipehook.plugin.v1.KVRequest\x1a\x1e.pipehook.plugin.v1.KVResponse\x12I\n" +
 	"\x04Emit\x12\x1f.pipehook.plugin.v1.EmitRequest\x1a .pipehook.plugin.v1.EmitResponse\x12R\n" +
-	"\aMeasure\x12\".pipehook.plugin.v1.MeasureRequest\x1a#.pipehook.plugin.v1.MeasureResponseB8Z6github.com/pipehook/pipehook/plugins/sdk/wire/pluginv1b\x06proto3"
+	"\aMeasure\x12\".pipehook.plugin.v1.MeasureRequest\x1a#.pipehook.plugin.v1.MeasureResponse\x12X\n" +
+	"\tPipedrive\x12$.pipehook.plugin.v1.PipedriveRequest\x1a%.pipehook.plugin.v1.PipedriveResponseB8Z6github.com/pipehook/pipehook/plugins/sdk/wire/pluginv1b\x06proto3"
 
 var (
 	file_pluginv1_plugin_proto_rawDescOnce sync.Once
@@ -2218,7 +2475,7 @@ func file_pluginv1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_pluginv1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_pluginv1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_pluginv1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_pluginv1_plugin_proto_goTypes = []any{
 	(Outcome)(0),              // 0: pipehook.plugin.v1.Outcome
 	(Verdict)(0),              // 1: pipehook.plugin.v1.Verdict
@@ -2247,12 +2504,15 @@ var file_pluginv1_plugin_proto_goTypes = []any{
 	(*MeasureRequest)(nil),    // 24: pipehook.plugin.v1.MeasureRequest
 	(*Measure)(nil),           // 25: pipehook.plugin.v1.Measure
 	(*MeasureResponse)(nil),   // 26: pipehook.plugin.v1.MeasureResponse
-	nil,                       // 27: pipehook.plugin.v1.ConfigureRequest.SecretsEntry
-	nil,                       // 28: pipehook.plugin.v1.Amendment.LabelsEntry
-	nil,                       // 29: pipehook.plugin.v1.Event.LabelsEntry
+	(*PipedriveRequest)(nil),  // 27: pipehook.plugin.v1.PipedriveRequest
+	(*Parameter)(nil),         // 28: pipehook.plugin.v1.Parameter
+	(*PipedriveResponse)(nil), // 29: pipehook.plugin.v1.PipedriveResponse
+	nil,                       // 30: pipehook.plugin.v1.ConfigureRequest.SecretsEntry
+	nil,                       // 31: pipehook.plugin.v1.Amendment.LabelsEntry
+	nil,                       // 32: pipehook.plugin.v1.Event.LabelsEntry
 }
 var file_pluginv1_plugin_proto_depIdxs = []int32{
-	27, // 0: pipehook.plugin.v1.ConfigureRequest.secrets:type_name -> pipehook.plugin.v1.ConfigureRequest.SecretsEntry
+	30, // 0: pipehook.plugin.v1.ConfigureRequest.secrets:type_name -> pipehook.plugin.v1.ConfigureRequest.SecretsEntry
 	3,  // 1: pipehook.plugin.v1.ConfigureRequest.host:type_name -> pipehook.plugin.v1.Host
 	5,  // 2: pipehook.plugin.v1.ConfigureResponse.mistakes:type_name -> pipehook.plugin.v1.Mistake
 	15, // 3: pipehook.plugin.v1.HandleRequest.events:type_name -> pipehook.plugin.v1.Event
@@ -2262,40 +2522,44 @@ var file_pluginv1_plugin_proto_depIdxs = []int32{
 	15, // 7: pipehook.plugin.v1.ProcessRequest.event:type_name -> pipehook.plugin.v1.Event
 	1,  // 8: pipehook.plugin.v1.ProcessResponse.verdict:type_name -> pipehook.plugin.v1.Verdict
 	12, // 9: pipehook.plugin.v1.ProcessResponse.amendment:type_name -> pipehook.plugin.v1.Amendment
-	28, // 10: pipehook.plugin.v1.Amendment.labels:type_name -> pipehook.plugin.v1.Amendment.LabelsEntry
+	31, // 10: pipehook.plugin.v1.Amendment.labels:type_name -> pipehook.plugin.v1.Amendment.LabelsEntry
 	15, // 11: pipehook.plugin.v1.NameRequest.event:type_name -> pipehook.plugin.v1.Event
 	1,  // 12: pipehook.plugin.v1.NameResponse.verdict:type_name -> pipehook.plugin.v1.Verdict
 	15, // 13: pipehook.plugin.v1.NameResponse.event:type_name -> pipehook.plugin.v1.Event
 	16, // 14: pipehook.plugin.v1.Event.headers:type_name -> pipehook.plugin.v1.Header
 	17, // 15: pipehook.plugin.v1.Event.facts:type_name -> pipehook.plugin.v1.Facts
-	29, // 16: pipehook.plugin.v1.Event.labels:type_name -> pipehook.plugin.v1.Event.LabelsEntry
+	32, // 16: pipehook.plugin.v1.Event.labels:type_name -> pipehook.plugin.v1.Event.LabelsEntry
 	18, // 17: pipehook.plugin.v1.KVResponse.failure:type_name -> pipehook.plugin.v1.Failure
 	20, // 18: pipehook.plugin.v1.KVResponse.entry:type_name -> pipehook.plugin.v1.KVEntry
 	20, // 19: pipehook.plugin.v1.KVResponse.entries:type_name -> pipehook.plugin.v1.KVEntry
 	18, // 20: pipehook.plugin.v1.EmitResponse.failure:type_name -> pipehook.plugin.v1.Failure
 	25, // 21: pipehook.plugin.v1.MeasureRequest.measures:type_name -> pipehook.plugin.v1.Measure
 	18, // 22: pipehook.plugin.v1.MeasureResponse.failure:type_name -> pipehook.plugin.v1.Failure
-	2,  // 23: pipehook.plugin.v1.PluginService.Configure:input_type -> pipehook.plugin.v1.ConfigureRequest
-	6,  // 24: pipehook.plugin.v1.ListenerService.Handle:input_type -> pipehook.plugin.v1.HandleRequest
-	6,  // 25: pipehook.plugin.v1.ListenerService.HandleBatch:input_type -> pipehook.plugin.v1.HandleRequest
-	10, // 26: pipehook.plugin.v1.StageService.Process:input_type -> pipehook.plugin.v1.ProcessRequest
-	13, // 27: pipehook.plugin.v1.SourceService.Name:input_type -> pipehook.plugin.v1.NameRequest
-	19, // 28: pipehook.plugin.v1.HostService.KV:input_type -> pipehook.plugin.v1.KVRequest
-	22, // 29: pipehook.plugin.v1.HostService.Emit:input_type -> pipehook.plugin.v1.EmitRequest
-	24, // 30: pipehook.plugin.v1.HostService.Measure:input_type -> pipehook.plugin.v1.MeasureRequest
-	4,  // 31: pipehook.plugin.v1.PluginService.Configure:output_type -> pipehook.plugin.v1.ConfigureResponse
-	8,  // 32: pipehook.plugin.v1.ListenerService.Handle:output_type -> pipehook.plugin.v1.HandleResponse
-	8,  // 33: pipehook.plugin.v1.ListenerService.HandleBatch:output_type -> pipehook.plugin.v1.HandleResponse
-	11, // 34: pipehook.plugin.v1.StageService.Process:output_type -> pipehook.plugin.v1.ProcessResponse
-	14, // 35: pipehook.plugin.v1.SourceService.Name:output_type -> pipehook.plugin.v1.NameResponse
-	21, // 36: pipehook.plugin.v1.HostService.KV:output_type -> pipehook.plugin.v1.KVResponse
-	23, // 37: pipehook.plugin.v1.HostService.Emit:output_type -> pipehook.plugin.v1.EmitResponse
-	26, // 38: pipehook.plugin.v1.HostService.Measure:output_type -> pipehook.plugin.v1.MeasureResponse
-	31, // [31:39] is the sub-list for method output_type
-	23, // [23:31] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	28, // 23: pipehook.plugin.v1.PipedriveRequest.query:type_name -> pipehook.plugin.v1.Parameter
+	18, // 24: pipehook.plugin.v1.PipedriveResponse.failure:type_name -> pipehook.plugin.v1.Failure
+	2,  // 25: pipehook.plugin.v1.PluginService.Configure:input_type -> pipehook.plugin.v1.ConfigureRequest
+	6,  // 26: pipehook.plugin.v1.ListenerService.Handle:input_type -> pipehook.plugin.v1.HandleRequest
+	6,  // 27: pipehook.plugin.v1.ListenerService.HandleBatch:input_type -> pipehook.plugin.v1.HandleRequest
+	10, // 28: pipehook.plugin.v1.StageService.Process:input_type -> pipehook.plugin.v1.ProcessRequest
+	13, // 29: pipehook.plugin.v1.SourceService.Name:input_type -> pipehook.plugin.v1.NameRequest
+	19, // 30: pipehook.plugin.v1.HostService.KV:input_type -> pipehook.plugin.v1.KVRequest
+	22, // 31: pipehook.plugin.v1.HostService.Emit:input_type -> pipehook.plugin.v1.EmitRequest
+	24, // 32: pipehook.plugin.v1.HostService.Measure:input_type -> pipehook.plugin.v1.MeasureRequest
+	27, // 33: pipehook.plugin.v1.HostService.Pipedrive:input_type -> pipehook.plugin.v1.PipedriveRequest
+	4,  // 34: pipehook.plugin.v1.PluginService.Configure:output_type -> pipehook.plugin.v1.ConfigureResponse
+	8,  // 35: pipehook.plugin.v1.ListenerService.Handle:output_type -> pipehook.plugin.v1.HandleResponse
+	8,  // 36: pipehook.plugin.v1.ListenerService.HandleBatch:output_type -> pipehook.plugin.v1.HandleResponse
+	11, // 37: pipehook.plugin.v1.StageService.Process:output_type -> pipehook.plugin.v1.ProcessResponse
+	14, // 38: pipehook.plugin.v1.SourceService.Name:output_type -> pipehook.plugin.v1.NameResponse
+	21, // 39: pipehook.plugin.v1.HostService.KV:output_type -> pipehook.plugin.v1.KVResponse
+	23, // 40: pipehook.plugin.v1.HostService.Emit:output_type -> pipehook.plugin.v1.EmitResponse
+	26, // 41: pipehook.plugin.v1.HostService.Measure:output_type -> pipehook.plugin.v1.MeasureResponse
+	29, // 42: pipehook.plugin.v1.HostService.Pipedrive:output_type -> pipehook.plugin.v1.PipedriveResponse
+	34, // [34:43] is the sub-list for method output_type
+	25, // [25:34] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_pluginv1_plugin_proto_init() }
@@ -2311,7 +2575,7 @@ func file_pluginv1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pluginv1_plugin_proto_rawDesc), len(file_pluginv1_plugin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   5,
 		},

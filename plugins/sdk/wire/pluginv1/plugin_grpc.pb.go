@@ -512,9 +512,10 @@ var SourceService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	HostService_KV_FullMethodName      = "/pipehook.plugin.v1.HostService/KV"
-	HostService_Emit_FullMethodName    = "/pipehook.plugin.v1.HostService/Emit"
-	HostService_Measure_FullMethodName = "/pipehook.plugin.v1.HostService/Measure"
+	HostService_KV_FullMethodName        = "/pipehook.plugin.v1.HostService/KV"
+	HostService_Emit_FullMethodName      = "/pipehook.plugin.v1.HostService/Emit"
+	HostService_Measure_FullMethodName   = "/pipehook.plugin.v1.HostService/Measure"
+	HostService_Pipedrive_FullMethodName = "/pipehook.plugin.v1.HostService/Pipedrive"
 )
 
 // HostServiceClient is the client API for HostService service.
@@ -529,6 +530,8 @@ type HostServiceClient interface {
 	Emit(ctx context.Context, in *EmitRequest, opts ...grpc.CallOption) (*EmitResponse, error)
 	// Measure adds to the plugin's own metrics.
 	Measure(ctx context.Context, in *MeasureRequest, opts ...grpc.CallOption) (*MeasureResponse, error)
+	// Pipedrive makes a call of the API of the account that pipehook is connected with. Since 1.2.
+	Pipedrive(ctx context.Context, in *PipedriveRequest, opts ...grpc.CallOption) (*PipedriveResponse, error)
 }
 
 type hostServiceClient struct {
@@ -569,6 +572,16 @@ func (c *hostServiceClient) Measure(ctx context.Context, in *MeasureRequest, opt
 	return out, nil
 }
 
+func (c *hostServiceClient) Pipedrive(ctx context.Context, in *PipedriveRequest, opts ...grpc.CallOption) (*PipedriveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PipedriveResponse)
+	err := c.cc.Invoke(ctx, HostService_Pipedrive_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HostServiceServer is the server API for HostService service.
 // All implementations must embed UnimplementedHostServiceServer
 // for forward compatibility.
@@ -581,6 +594,8 @@ type HostServiceServer interface {
 	Emit(context.Context, *EmitRequest) (*EmitResponse, error)
 	// Measure adds to the plugin's own metrics.
 	Measure(context.Context, *MeasureRequest) (*MeasureResponse, error)
+	// Pipedrive makes a call of the API of the account that pipehook is connected with. Since 1.2.
+	Pipedrive(context.Context, *PipedriveRequest) (*PipedriveResponse, error)
 	mustEmbedUnimplementedHostServiceServer()
 }
 
@@ -599,6 +614,9 @@ func (UnimplementedHostServiceServer) Emit(context.Context, *EmitRequest) (*Emit
 }
 func (UnimplementedHostServiceServer) Measure(context.Context, *MeasureRequest) (*MeasureResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Measure not implemented")
+}
+func (UnimplementedHostServiceServer) Pipedrive(context.Context, *PipedriveRequest) (*PipedriveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Pipedrive not implemented")
 }
 func (UnimplementedHostServiceServer) mustEmbedUnimplementedHostServiceServer() {}
 func (UnimplementedHostServiceServer) testEmbeddedByValue()                     {}
@@ -675,6 +693,24 @@ func _HostService_Measure_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_Pipedrive_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PipedriveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).Pipedrive(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_Pipedrive_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).Pipedrive(ctx, req.(*PipedriveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HostService_ServiceDesc is the grpc.ServiceDesc for HostService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -693,6 +729,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Measure",
 			Handler:    _HostService_Measure_Handler,
+		},
+		{
+			MethodName: "Pipedrive",
+			Handler:    _HostService_Pipedrive_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,0 +1,216 @@
+package echo_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/effect"
+	"github.com/pipehook/pipehook/core/fixture"
+	"github.com/pipehook/pipehook/core/pipedrive/echo"
+)
+
+// memory keeps entries, and counts what it is asked.
+type memory struct {
+	fixture.Overlay
+	mu    sync.Mutex
+	asked map[string]int
+	now   time.Time
+}
+
+func newMemory() *memory {
+	m := &memory{asked: map[string]int{}, now: time.Date(2026, 11, 26, 10, 0, 0, 0, time.UTC)}
+	m.Now = m.time
+	return m
+}
+
+func (m *memory) time() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now
+}
+
+func (m *memory) pass(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now = m.now.Add(d)
+}
+
+func (m *memory) keep(ctx context.Context, op *effect.KVOp) (*effect.KVResult, error) {
+	m.mu.Lock()
+	m.asked[op.Op]++
+	m.mu.Unlock()
+	return m.Do(ctx, "echo", op)
+}
+
+func (m *memory) ledger(alone bool) *echo.Ledger {
+	l := echo.New(echo.Options{Keep: m.keep, Now: m.time, Alone: alone})
+	l.Use(10 * time.Minute)
+	return l
+}
+
+func updated(id, current, previous string) *core.Event {
+	ev := &core.Event{Action: core.Updated, Object: "deal", ObjectID: id, Current: []byte(current), Facts: core.Facts{ChangeSource: "api"}, Key: []byte("k" + current)}
+	if previous != "" {
+		ev.Previous = []byte(previous)
+	}
+	return ev
+}
+
+func begin(t *testing.T, l *echo.Ledger, method, path, body string) *echo.Note {
+	t.Helper()
+	c := &effect.APICall{Method: method, Path: path}
+	if body != "" {
+		c.Body = []byte(body)
+	}
+	n, err := l.Begin(t.Context(), "writer", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func find(t *testing.T, l *echo.Ledger, ev *core.Event) string {
+	t.Helper()
+	by, near, err := l.Find(t.Context(), ev, 10*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if near {
+		return "near"
+	}
+	return by
+}
+
+func TestWhichEventIsAnEcho(t *testing.T) {
+	for _, test := range []struct{ name, body, current, previous, want string }{
+		{"the same", `{"title":"b"}`, `{"id":1,"title":"b"}`, `{"title":"a"}`, "writer"},
+		{"a number written otherwise", `{"value":200}`, `{"id":1,"value":200.0}`, `{"value":1}`, "writer"},
+		{"nothing is told of what was before", `{"title":"b"}`, `{"id":1,"title":"b"}`, "", "writer"},
+		{"only the time of the change is told", `{"title":"b"}`, `{"id":1,"title":"b"}`, `{"update_time":"2026-11-26T10:00:00Z"}`, "writer"},
+		{"one of two has another value", `{"title":"b","value":5}`, `{"id":1,"title":"b","value":6}`, `{"title":"a"}`, "near"},
+		{"what changed is another field", `{"title":"b"}`, `{"id":1,"title":"b","value":6}`, `{"value":5}`, ""},
+		{"what was written is not carried", `{"title":"b"}`, `{"id":1,"value":6}`, `{"value":5}`, ""},
+		{"a part of what was written is carried", `{"title":"b","not_in_webhooks":1}`, `{"id":1,"title":"b"}`, `{"title":"a"}`, "writer"},
+		{"a custom field", `{"custom_fields":{"3d0fa0000000000000000000000000000000cdf3":17}}`,
+			`{"id":1,"custom_fields":{"3d0fa0000000000000000000000000000000cdf3":{"type":"enum","id":17}}}`,
+			`{"custom_fields":{"3d0fa0000000000000000000000000000000cdf3":null}}`, "writer"},
+		{"another custom field", `{"custom_fields":{"3d0fa0000000000000000000000000000000cdf3":17}}`,
+			`{"id":1,"custom_fields":{"3d0fa0000000000000000000000000000000cdf3":{"type":"enum","id":17}}}`,
+			`{"custom_fields":{"3d0fa0000000000000000000000000000000cdf4":null}}`, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newMemory().ledger(false)
+			begin(t, l, "PATCH", "/api/v2/deals/1", test.body)
+			if got := find(t, l, updated("1", test.current, test.previous)); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if got := find(t, l, updated("2", test.current, test.previous)); got != "" {
+				t.Errorf("another record: %q", got)
+			}
+		})
+	}
+}
+
+func TestTheStoreIsAskedOnlyWhenThereMayBeAnEntry(t *testing.T) {
+	m := newMemory()
+	l := m.ledger(true)
+	ev := updated("1", `{"id":1,"title":"b"}`, "")
+	m.pass(11 * time.Minute) // what the process before has left is over
+	person, reconciled := *ev, *ev
+	person.Facts.ChangeSource, reconciled.Origin = "app", core.OriginReconcile
+	for _, one := range []*core.Event{ev, &person, &reconciled} {
+		find(t, l, one)
+	}
+	if m.asked["list"] != 0 {
+		t.Errorf("asked %v", m.asked)
+	}
+	begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"b"}`)
+	find(t, l, &person)
+	find(t, l, &reconciled)
+	if got := find(t, l, ev); got != "writer" || m.asked["list"] != 1 {
+		t.Errorf("got %q, asked %v", got, m.asked)
+	}
+	m.pass(11 * time.Minute)
+	find(t, l, ev)
+	if m.asked["list"] != 1 {
+		t.Errorf("asked when all entries had ended: %v", m.asked)
+	}
+}
+
+func TestProcessesShareEntriesAndOneOfThemUsesEachUp(t *testing.T) {
+	m := newMemory()
+	a, b := m.ledger(false), m.ledger(false)
+	begin(t, a, "PATCH", "/api/v2/deals/1", `{"title":"b"}`)
+	found := make(chan string, 20)
+	var wait sync.WaitGroup
+	for i := range cap(found) {
+		wait.Go(func() {
+			ev := updated("1", `{"id":1,"title":"b"}`, "")
+			ev.Key = []byte{byte(i)}
+			by, _, err := []*echo.Ledger{a, b}[i%2].Find(context.Background(), ev, time.Minute)
+			if err != nil {
+				t.Error(err)
+			}
+			found <- by
+		})
+	}
+	wait.Wait()
+	close(found)
+	n := 0
+	for by := range found {
+		if by != "" {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d events were found for one write", n)
+	}
+}
+
+func TestOnlyWhatCausesAnEventIsNoted(t *testing.T) {
+	for _, test := range []struct {
+		method, path, body string
+		entries            int
+	}{
+		{"GET", "/api/v2/deals/1", "", 0},
+		{"POST", "/api/v2/deals", `{"title":"a"}`, 1},
+		{"POST", "/v1/notes", `{"content":"a"}`, 1},
+		{"PUT", "/api/v1/notes/1", `{"content":"a"}`, 1},
+		{"PATCH", "/api/v1/leads/0192f0c1-7f6e-7000-8000-000000000001", `{"title":"a"}`, 1},
+		{"DELETE", "/api/v2/persons/1", "", 1},
+		{"PUT", "/api/v1/persons/1/merge", `{"merge_with_id":2}`, 2},
+		{"PUT", "/api/v1/persons/1/merge", `{}`, 0},
+		{"POST", "/api/v2/deals/1/products", `{"product_id":1}`, 0},
+		{"POST", "/api/v1/files", `{"name":"a"}`, 0},
+		{"PATCH", "/api/v2/deals/1", `{}`, 0},
+		{"PATCH", "/api/v2/deals/1", `[1]`, 0},
+		{"PATCH", "/api/v2/deals/1", "", 0},
+	} {
+		m := newMemory()
+		n := begin(t, m.ledger(false), test.method, test.path, test.body)
+		if m.asked["set"] != test.entries || (n != nil) != (test.entries > 0) {
+			t.Errorf("%s %s %s: %d entries, want %d", test.method, test.path, test.body, m.asked["set"], test.entries)
+		}
+	}
+	m := newMemory()
+	l := m.ledger(false)
+	l.Use(0)
+	if n := begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"a"}`); n != nil || m.asked["set"] != 0 {
+		t.Error("it is noted although no stage asks")
+	}
+}
+
+func TestAWriteThatMayHaveBeenDoneStaysNoted(t *testing.T) {
+	for status, stays := range map[int]bool{0: true, 500: true, 408: true, 400: false, 404: false, 429: false} {
+		m := newMemory()
+		l := m.ledger(false)
+		n := begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"b"}`)
+		l.End(t.Context(), n, nil, &effect.Error{Code: "E", Status: status})
+		if got := find(t, l, updated("1", `{"id":1,"title":"b"}`, "")); (got != "") != stays {
+			t.Errorf("after status %d: %q", status, got)
+		}
+	}
+}
