@@ -129,6 +129,21 @@ func TestAPasswordThatCanNotBeHandedOutIsNotMade(t *testing.T) {
 	}
 }
 
+func TestAPasswordThatAnotherPipelineHasTooIsNotChanged(t *testing.T) {
+	p := rotating(t)
+	p.serve(t)()
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, "pipeline.toml", strings.Replace(string(text), "[pipedrive]\n", "[pipedrive]\npipeline = \"crm\"\n", 1)+"[[pipeline]]\nname = \"shop\"\npath = \"/shop\"\nsource = \"pipedrive\"\n[[pipeline.stage]]\nuse = \"authenticate\"\nbasic = { username = \"shop\", password = \"${HOOK_PASSWORD}\" }\n[[pipeline.stage]]\nuse = \"persist\"\n")
+	a := &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.deal")}}
+	code, _, errs := p.webhooks(t, a, "rotate", "--yes")
+	if code != exitUsage || !strings.Contains(errs, "HOOK_PASSWORD is pipeline[1].stage[0].basic.password too") || a.calls != nil {
+		t.Errorf("exit code %d, calls %v\n%s", code, a.calls, errs)
+	}
+}
+
 // What the API refuses ends in an error that says what to type next.
 func TestWhatPipedriveRefusesIsSaidWithTheNextCommand(t *testing.T) {
 	for _, test := range []struct {

@@ -5,6 +5,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -247,6 +248,17 @@ func (c *Config) Shows(key string) bool { return c.doc.shows(key) }
 func (c *Config) Variable(key string) (Variable, bool) {
 	v, ok := c.doc.variables[key]
 	return v, ok
+}
+
+// Uses are the keys of the file that stand for a variable, in order.
+func (c *Config) Uses(variable string) (keys []string) {
+	for key, v := range c.doc.variables {
+		if v.Name == variable {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // At is where a key stands in the file, or what holds it; 0, 0 when the file is silent or something

@@ -60,20 +60,16 @@ func (b *batch) merge(ctx context.Context, g *merge) error {
 	if n, err := done.RowsAffected(); err != nil || n == 0 {
 		return err
 	}
+	found, err := b.references(ctx, g)
+	if err != nil {
+		return err
+	}
 	moved := map[string]int{}
-	for _, t := range tables {
-		for _, c := range t.columns {
-			if c.of != g.object {
-				continue
-			}
-			n, err := b.move(ctx, t, &c, g.loser)
-			if err != nil {
-				return err
-			}
-			if n > 0 {
-				moved[t.object] += n
-			}
+	for object, ids := range found {
+		if err := b.move(ctx, tables[object], ids); err != nil {
+			return err
 		}
+		moved[object] = len(ids)
 	}
 	_, err = b.tx.ExecContext(ctx, d.bind("UPDATE pipedrive_merges SET moved = ? WHERE object = ? AND loser = ?"), string(encodeCounts(moved)), g.object, g.loser)
 	return err
@@ -96,25 +92,51 @@ var merges = func() map[string]bool {
 // movedAtOnce is how many rows are moved at a time.
 const movedAtOnce = 500
 
-// move has the rows whose column names the loser written again, which has them follow.
-func (b *batch) move(ctx context.Context, t *table, c *column, loser string) (int, error) {
-	where := c.name + " = ?"
-	if c.kind == list {
-		where = [...]string{"EXISTS (SELECT 1 FROM json_each(" + c.name + ") WHERE value = ?)", c.name + " @> ?::jsonb"}[b.m.dialect]
+// references are the ids of the rows that refer to the loser, by object. Of all tables it is one question: on PostgreSQL
+// each takes its time on the way.
+func (b *batch) references(ctx context.Context, g *merge) (_ map[string][]string, err error) {
+	d := b.m.dialect
+	var parts []string
+	var args []any
+	for _, o := range shape.Objects() {
+		t := tables[o.Name]
+		for _, c := range t.columns {
+			if c.of != g.object {
+				continue
+			}
+			where, named := c.name+" = ?", any(g.loser)
+			if c.kind == list {
+				where = [...]string{"EXISTS (SELECT 1 FROM json_each(" + c.name + ") WHERE value = ?)", c.name + " @> ?::jsonb"}[d]
+				if d == sqliteDialect {
+					named = b.m.idValue(tables[c.of], g.loser) // within JSON a number is no text
+				}
+			}
+			parts, args = append(parts, fmt.Sprintf("SELECT '%s', CAST(id AS TEXT) FROM %s WHERE %s", t.object, t.name, where)), append(args, named)
+		}
 	}
-	query := b.m.dialect.bind(fmt.Sprintf("SELECT id FROM %s WHERE %s ORDER BY id", t.name, where))
-	var named any = loser
-	if c.kind == list && b.m.dialect == sqliteDialect {
-		named = b.m.idValue(tables[c.of], loser) // within JSON a number is no text
-	}
-	ids, err := idsIn(ctx, b.tx, query, named)
+	found, err := b.tx.QueryContext(ctx, d.bind(strings.Join(parts, " UNION ")), args...)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	defer func() { err = errors.Join(err, found.Close()) }()
+	all := map[string][]string{}
+	for found.Next() {
+		var object, id string
+		if err := found.Scan(&object, &id); err != nil {
+			return nil, err
+		}
+		all[object] = append(all[object], id)
+	}
+	return all, found.Err()
+}
+
+// move has rows written again, which has them follow.
+func (b *batch) move(ctx context.Context, t *table, ids []string) error {
+	slices.SortFunc(ids, compareIDs)
 	for some := range slices.Chunk(ids, movedAtOnce) {
 		found, err := b.m.rows(ctx, b.tx, t, some)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		var rows []*row
 		for _, r := range found {
@@ -122,10 +144,10 @@ func (b *batch) move(ctx context.Context, t *table, c *column, loser string) (in
 			rows = append(rows, r)
 		}
 		if err := b.save(ctx, map[string][]*row{t.object: rows}); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return len(ids), nil
+	return nil
 }
 
 // follow has the rows refer to the survivors of those that they refer to.

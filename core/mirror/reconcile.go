@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -328,6 +329,8 @@ func (l *look) end(ctx context.Context) error {
 	if next.After(l.base.Cursor) {
 		l.base.Cursor = next
 	}
+	slices.Sort(l.base.Again)
+	l.base.Again = slices.Compact(l.base.Again)
 	if l.sweep {
 		l.base.Swept, l.done.Swept = l.now(), true
 	}

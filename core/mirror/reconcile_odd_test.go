@@ -211,3 +211,28 @@ func TestASecondDeletionIsToldOfToo(t *testing.T) {
 		d.deliver(t)
 	}
 }
+
+// Deletions that can't be told of yet are looked at again by each comparison, each once.
+func TestWhatIsLookedAtAgainDoesNotGrow(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	for _, id := range []string{"1", "2", "3"} {
+		d.put("person", id, noon.Add(-time.Hour), nil)
+	}
+	d.run(t)
+	d.later(time.Hour)
+	d.remove("person", "1")
+	d.remove("person", "2")
+	d.waiting = []core.Event{{Object: "person", ObjectID: "1"}}
+	d.refuse = func(core.Event) error { return &core.Error{Kind: core.Invalid, Msg: "no"} }
+	d.run(t, deletes)
+	for range 5 {
+		d.later(time.Hour)
+		if done := d.run(t); done.Differing != 2 {
+			t.Fatalf("got %+v", done)
+		}
+	}
+	d.waiting, d.refuse = nil, nil
+	if done := d.run(t); done.Deletes != 2 {
+		t.Errorf("got %+v", done)
+	}
+}

@@ -42,7 +42,9 @@ func (l *look) page(ctx context.Context, records []shape.Record, asked time.Time
 		switch v, _ := l.judge(r, row, known, asked); {
 		case v == ignored:
 		case v == agrees || !l.object.Hooks:
-			quiet = append(quiet, seen(r, asked, FromReconcile))
+			if c := seen(r, asked, FromReconcile); !known || row.learns(&c, l.now()) {
+				quiet = append(quiet, c)
+			}
 		default:
 			found = append(found, r)
 		}

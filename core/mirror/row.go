@@ -222,6 +222,15 @@ func (r *row) apply(c *Change, t told, now time.Time) Result {
 	return Applied
 }
 
+// learns reports whether a change would have the row written. What is written meanwhile only comes over what it says
+// already.
+func (r Row) learns(c *Change, now time.Time) bool {
+	own := row{Row: r, known: true}
+	own.Values = maps.Clone(r.Values)
+	own.apply(c, c.tell(now), now)
+	return own.changed
+}
+
 func (r *row) unchanged(t told, order int) Result {
 	switch {
 	case t.deleted.IsZero() && r.Deleted:

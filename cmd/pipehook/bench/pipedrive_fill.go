@@ -65,8 +65,12 @@ func (b *bench) fillOnce(ctx context.Context, store string, f filling) error {
 		what += fmt.Sprintf(", %d in 2 s", f.burst)
 		u := used(asked, limit)
 		share = fmt.Sprintf("%.0f%%", 100*u)
+		least := .95
+		if f.latency > 0 { // a slot is free two seconds after its answer
+			least = .90
+		}
 		if f.burst == 20 || f.latency == 0 { // else it waits for answers: each page says where the next begins
-			aims = append(aims, "at least 95 % of what it may ask: "+verdict(u >= .95))
+			aims = append(aims, fmt.Sprintf("at least %.0f %% of what it may ask: %s", 100*least, verdict(u >= least)))
 		}
 	} else {
 		aims = append(aims, fmt.Sprintf("at least 5000/s: %s", verdict(rate >= 5000)))
@@ -147,6 +151,9 @@ func (b *bench) compareOnce(ctx context.Context, store string, from *standIn) er
 	}
 	defer end()
 	from.takes(0)
+	if err := nextSecond(ctx); err != nil {
+		return err
+	}
 	if _, _, err := b.fillTables(ctx, p, from); err != nil {
 		return err
 	}

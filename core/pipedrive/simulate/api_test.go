@@ -385,6 +385,18 @@ func TestADaysTokensAreSpentUntilMidnight(t *testing.T) {
 	}
 }
 
+func TestAnAnswerAboutWebhooksIsCutToo(t *testing.T) {
+	a := start(t, simulate.Options{})
+	if err := a.Faults().Add(simulate.Fault{Kind: "cut", Next: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, whole := range []bool{false, true} {
+		if got := a.do("GET", "/api/v1/webhooks", ""); got.Status != 200 || json.Valid([]byte(got.Text)) != whole {
+			t.Errorf("got %d %s", got.Status, got.Text)
+		}
+	}
+}
+
 func TestFaultsHappenAsOftenAsAskedFor(t *testing.T) {
 	a := start(t, simulate.Options{})
 	fill(t, a.Server, 100)
