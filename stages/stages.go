@@ -26,7 +26,7 @@ type Deps struct {
 	Deliverer            dispatch.Deliverer
 	Resolve              func(path string) string
 	AuthenticationFailed func(pipeline, method, reason string)
-	JudgeCredential      func(pipeline, username, password string, configured bool) authenticate.Judgement
+	JudgeCredential      func(pipeline, username, password string, configured, attempt bool) authenticate.Judgement
 	OpenScript           func(script.Spec) (script.Runner, error)
 	OpenPlugin           func(plugin.Config) (plugin.Runner, error)
 	PluginLimits         core.ProgramLimits // of a plugin that has none of its own
