@@ -96,7 +96,7 @@ func (d *doctor) webhooks(ctx context.Context) []diagnosis {
 	if err != nil {
 		return notAsked(err)
 	}
-	all := d.coming(r, has)
+	all := append(d.coming(r, has), passwords(ctx, r)...)
 	for _, one := range hooks.Twice(wanted) {
 		all = append(all, diagnosis{Verdict: warning, Says: one, Fix: "leave one out"})
 	}
@@ -114,6 +114,15 @@ func (d *doctor) webhooks(ctx context.Context) []diagnosis {
 		all = append(all, diagnosis{Verdict: good, Says: "as the configuration declares them"})
 	}
 	return all
+}
+
+// passwords tells of one that is accepted and stands in no configuration.
+func passwords(ctx context.Context, r *registrar) []diagnosis {
+	if r.basic == nil || !r.lastRotation(ctx).Strange(r.configured()) {
+		return nil
+	}
+	what, do, _ := strings.Cut(strangePassword, ": ")
+	return []diagnosis{{Verdict: warning, Says: what, Fix: do}}
 }
 
 // coming judges the webhooks that come to the pipeline.
