@@ -97,21 +97,38 @@ func (d *doctor) webhooks(ctx context.Context) []diagnosis {
 		return notAsked(err)
 	}
 	all := append(d.coming(r, has), passwords(ctx, r)...)
-	for _, one := range hooks.Twice(wanted) {
-		all = append(all, diagnosis{Verdict: warning, Says: one, Fix: "leave one out"})
-	}
-	if len(wanted) == 0 {
-		return all
-	}
 	var ours []string
 	if at := r.address(); at != "" {
 		ours = []string{at}
 	}
-	if p := hooks.Compare(wanted, has, ours); !p.InStep() {
+	p := hooks.Compare(wanted, has, ours)
+	all = append(all, doubles(p)...)
+	if len(wanted) == 0 {
+		return all
+	}
+	for i := range p {
+		p[i].Twice = false // it has been said
+	}
+	if !p.InStep() {
 		what, do, _ := strings.Cut(summary(p), ": ")
 		all = append(all, diagnosis{Verdict: bad, Says: "not as the configuration declares them: " + what, Fix: do})
 	} else {
 		all = append(all, diagnosis{Verdict: good, Says: "as the configuration declares them"})
+	}
+	return all
+}
+
+// doubles tells of what brings events here that another brings too.
+func doubles(p hooks.Plan) (all []diagnosis) {
+	for _, s := range p {
+		if !s.Twice {
+			continue
+		}
+		d := diagnosis{Verdict: warning, Says: stepName(s) + ": " + strings.Join(s.Why, ", "), Fix: "leave one out of the configuration"}
+		if s.Wanted == nil {
+			d.Fix = fmt.Sprintf("pipehook webhooks delete %d, or the other", s.Has.ID)
+		}
+		all = append(all, d)
 	}
 	return all
 }
