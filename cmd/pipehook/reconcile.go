@@ -16,6 +16,7 @@ import (
 
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/mirror"
+	"github.com/pipehook/pipehook/core/strict"
 )
 
 // reconcilePath is where the process that serves compares Pipedrive with the local tables when it is told to.
@@ -251,10 +252,21 @@ func (c *cli) printReconcile(r *mirror.Report) error {
 		return c.printJSON(r)
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "OBJECT\tLOOKED AT\tDIFFER\tSUBMITTED\tDELETES\tPENDING\tDUPLICATES\tWRITTEN\tFILLED\tCALLS\tTIME\tERROR")
+	fmt.Fprintln(w, "OBJECT\tLOOKED AT\tDIFFER\tSETTLING\tSUBMITTED\tDELETES\tPENDING\tDUPLICATES\tWRITTEN\tFILLED\tCALLS\tTIME\tERROR")
 	for _, o := range r.Objects {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", o.Object, o.Looked, o.Differing, o.Submitted, o.Deletes, o.Pending,
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", o.Object, o.Looked, o.Differing, o.Settling, o.Submitted, o.Deletes, o.Pending,
 			o.Duplicates, o.Written, o.Filled, o.Calls, took(o.TookMS), plain(o.Error))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	settle := strict.DurationText(time.Duration(r.SettleMS) * time.Millisecond)
+	switch n := r.Settling(); n {
+	case 0:
+	case 1:
+		fmt.Fprintf(c.stdout, "1 change younger than %s is left for the next comparison\n", settle)
+	default:
+		fmt.Fprintf(c.stdout, "%d changes younger than %s are left for the next comparison\n", n, settle)
+	}
+	return nil
 }

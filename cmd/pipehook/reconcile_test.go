@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/mirror"
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
@@ -136,4 +138,43 @@ func TestAWebhookThatComesAfterItsChangeWasFoundIsADuplicate(t *testing.T) {
 			t.Errorf("the deletion is answered %+v", late)
 		}
 	})
+}
+
+func TestWhatIsTooYoungToBeComparedIsCounted(t *testing.T) {
+	server := simulate.New(simulate.Options{Token: "token of the account", Company: "acme", CompanyID: 7})
+	web := httptest.NewServer(server)
+	t.Cleanup(web.Close)
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": fmt.Sprintf(
+		"[pipedrive]\nbase_url = %q\napi_token = \"token of the account\"\n[pipedrive.reconcile]\nat_start = false\n[pipedrive.sync]\nobjects = [\"deal\"]\n%s", web.URL, mirrorListener)})
+	compared(t, p)
+	for range 2 {
+		if _, err := server.CRM().Create("deal", simulate.Record{"title": "young"}, simulate.By{Quiet: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, errs := command(t, "reconcile", "--config", p.config)
+	if code != exitDone || !strings.Contains(out, "2 changes younger than 5m are left for the next comparison\n") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	if r := compared(t, p); r.Settling() != 2 || r.Differences() != 0 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestWhoMadeAChangeThatWasMissedIsNotKnown(t *testing.T) {
+	crm, p := newAccount(t, testdb.SQLite(t))
+	compared(t, p)
+	if _, err := crm.Create("deal", simulate.Record{"title": "missed"}, simulate.By{Quiet: true}); err != nil {
+		t.Fatal(err)
+	}
+	if n := submitted(compared(t, p, "--since", "1h")); n != 1 { // validate takes it
+		t.Fatalf("%d events", n)
+	}
+	for _, ev := range p.events(t) {
+		_, body, _ := command(t, "events", "show", ev.ID, "--raw", "--config", p.config)
+		meta := gjson.Get(body, "meta")
+		if !meta.Get("company_id").Exists() || meta.Get("change_source").Exists() || meta.Get("user_id").Exists() {
+			t.Errorf("got %s", meta)
+		}
+	}
 }
