@@ -104,6 +104,9 @@ func (c *cli) reconcileCommand() *cobra.Command {
 			if err := keepsTables(conf); err != nil {
 				return err
 			}
+			if err := checkObjects(args); err != nil {
+				return err
+			}
 			asked.Objects, asked.Since = args, since.Time
 			shown := c.newProgress("records compared", 0)
 			report, err := c.reconcile(cmd.Context(), conf, asked, func(p mirror.Progress) { shown.at(p.Records) })

@@ -17,7 +17,7 @@ type Envelope struct {
 	Object      string
 	ID          string
 	CompanyID   string
-	UserID      string // who made the change; empty when nobody knows
+	UserID      string          // who made the change; empty when nobody knows
 	Data        json.RawMessage // as a webhook of version 2 carries it; nil for null
 	Previous    json.RawMessage
 	At          time.Time // when it happened
