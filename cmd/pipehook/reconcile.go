@@ -28,6 +28,9 @@ type reconcileAsk struct {
 	Since   time.Time `json:"since,omitzero"`
 	Deletes bool      `json:"deletes,omitempty"`
 	DryRun  bool      `json:"dryRun,omitempty"`
+
+	Account string `json:"account,omitempty"` // and store: for which it is asked; another is refused
+	Store   string `json:"store,omitempty"`
 }
 
 // reconcileLine is a line of its answer: how far it has come, or at last one of the others.
@@ -65,7 +68,11 @@ func writeError(w http.ResponseWriter, status int, code, msg string) {
 func (r *reconciling) ask(w http.ResponseWriter, req *http.Request) {
 	var asked reconcileAsk
 	if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<16)).Decode(&asked); err != nil && !errors.Is(err, io.EOF) {
-		writeError(w, http.StatusBadRequest, "malformed", "the body must be an object with objects, since, deletes and dryRun, of which all may be left out")
+		writeError(w, http.StatusBadRequest, "malformed", "the body must be an object with objects, since, deletes, dryRun, account and store, of which all may be left out")
+		return
+	}
+	if another := anotherThan(r.a.conf.Load(), asked.Account, asked.Store); another != "" {
+		writeError(w, http.StatusConflict, "conflict", another)
 		return
 	}
 	control := http.NewResponseController(w)
@@ -134,7 +141,9 @@ func (c *cli) reconcileCommand() *cobra.Command {
 // reconcile has the process that serves compare, or does it here when there is none.
 func (c *cli) reconcile(ctx context.Context, conf *config.Config, asked reconcileAsk, progress func(mirror.Progress)) (*mirror.Report, error) {
 	if conf.Admin.Listen != "" {
-		report, there, err := askReconcile(ctx, conf, asked, progress)
+		report, there, err := askReconcile(ctx, conf, asked, progress, func() {
+			fmt.Fprintf(c.stderr, "pipehook: the process that serves at %s compares\n", conf.Admin.Listen)
+		})
 		if there {
 			return report, err
 		}
@@ -142,8 +151,9 @@ func (c *cli) reconcile(ctx context.Context, conf *config.Config, asked reconcil
 	return c.reconcileHere(ctx, conf, asked, progress)
 }
 
-// askReconcile asks who answers at admin.listen. there is false when nobody does.
-func askReconcile(ctx context.Context, conf *config.Config, asked reconcileAsk, progress func(mirror.Progress)) (report *mirror.Report, there bool, err error) {
+// askReconcile asks who answers at admin.listen, and calls begun when that compares. there is false when nobody does.
+func askReconcile(ctx context.Context, conf *config.Config, asked reconcileAsk, progress func(mirror.Progress), begun func()) (report *mirror.Report, there bool, err error) {
+	asked.Account, asked.Store = conf.Pipedrive.Address(), storeName(conf)
 	body, err := json.Marshal(asked)
 	if err != nil {
 		return nil, true, err
@@ -164,6 +174,9 @@ func askReconcile(ctx context.Context, conf *config.Config, asked reconcileAsk, 
 	defer func() { _ = resp.Body.Close() }()
 	switch resp.StatusCode {
 	case http.StatusOK:
+		begun()
+	case http.StatusConflict:
+		return nil, true, &hinted{fmt.Errorf("who answers at admin.listen, %s, serves something else: %s", conf.Admin.Listen, errorText(resp.Body)), "pipehook reconcile --config with the file that it serves with"}
 	case http.StatusUnauthorized:
 		return nil, true, fmt.Errorf("who answers at admin.listen, %s, has another admin.token", conf.Admin.Listen)
 	default:

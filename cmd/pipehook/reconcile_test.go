@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -177,4 +178,39 @@ func TestWhoMadeAChangeThatWasMissedIsNotKnown(t *testing.T) {
 			t.Errorf("got %s", meta)
 		}
 	}
+}
+
+func TestTheProcessThatServesComparesItsOwnAccountAlone(t *testing.T) {
+	_, p := newAccount(t, testdb.SQLite(t))
+	defer p.serve(t)()
+	code, _, errs := command(t, "reconcile", "--config", p.config)
+	if code != exitDone || !strings.Contains(errs, "the process that serves at "+p.admin+" compares\n") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	own := readFile(t, p.config)
+	for wrong, text := range map[string]string{
+		"its account is http://127.0.0.1:": strings.Replace(own, "base_url = \"http://127.0.0.1:", "base_url = \"http://127.0.0.2:", 1),
+		"its store is /":                   strings.Replace(own, p.storeURL, "sqlite:another.db", 1),
+	} {
+		p.write(t, "another.toml", text)
+		code, _, errs := command(t, "reconcile", "--config", filepath.Join(p.dir, "another.toml"))
+		if code != exitFailed || !strings.Contains(errs, p.admin+", serves something else: "+wrong) {
+			t.Errorf("exit code %d\n%s", code, errs)
+		}
+	}
+}
+
+func TestTheLogTellsOfTheListenerAndOfTheFirstFill(t *testing.T) {
+	crm, p := newAccount(t, testdb.SQLite(t))
+	if _, err := crm.Create("person", simulate.Record{"name": "Ann"}, simulate.By{Quiet: true}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(p.dir, "serve.log")
+	p.write(t, "pipeline.toml", fmt.Sprintf("log = { file = %q }\n", file)+strings.Replace(readFile(t, p.config), "at_start = false", "at_start = true", 1))
+	defer p.serve(t)()
+	eventually(t, "the log tells of it", func() bool {
+		text := readFile(t, file)
+		return strings.Contains(text, `"msg":"listener loaded","listener":"mirror","use":"pipedrive_sync"`) &&
+			strings.Contains(text, `"msg":"the local table was filled for the first time","object":"person","records":1,`)
+	})
 }
