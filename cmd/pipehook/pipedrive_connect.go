@@ -92,7 +92,7 @@ func (c *cli) pipedriveConnectCommand() *cobra.Command {
 			if noWait {
 				return c.printAddress(n.app.AuthURL(state), p.Until)
 			}
-			fmt.Fprintf(c.stderr, "Open this in a browser and agree. It is good until %s.\n\n  %s\n\n", p.Until.Local().Format(time.TimeOnly), n.app.AuthURL(state))
+			fmt.Fprintf(c.stderr, "Open this in a browser and agree. It is good for 10 minutes, until %s.\n\n  %s\n\n", p.Until.Local().Format("15:04:05 MST"), n.app.AuthURL(state))
 			return c.connected(ctx, n, c.awaitConnection(ctx, n, p))
 		},
 	}
@@ -155,7 +155,7 @@ func (c *cli) awaitConnection(ctx context.Context, n *connection, p pending) err
 	}
 	pasted := make(chan answer, 1)
 	if a := c.asker(); a != nil {
-		fmt.Fprintln(c.stderr, "If the browser ends at a page that can't be reached, paste its address here (it does not show).")
+		fmt.Fprintln(c.stderr, "If the browser ends at a page that can't be reached, paste its address here (it does not show). Ctrl-C ends it.")
 		asked := make(chan struct{})
 		defer func() { stop(); <-asked }() // the terminal is as it was
 		go func() {                        // ends with ctx
@@ -164,7 +164,7 @@ func (c *cli) awaitConnection(ctx context.Context, n *connection, p pending) err
 			pasted <- answer{string(text), err}
 		}()
 	} else {
-		fmt.Fprintln(c.stderr, "Waiting for the callback at admin.listen of a pipehook that serves.")
+		fmt.Fprintln(c.stderr, "Waiting until Pipedrive's answer reaches /pipedrive/callback at admin.listen of a pipehook that serves. Ctrl-C ends it;\n--no-wait prints the address and does not wait.")
 	}
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
