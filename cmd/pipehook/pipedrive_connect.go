@@ -24,6 +24,9 @@ its whole address here. The tokens are kept sealed in the store; a process that 
 
 Without a terminal: --no-wait prints the address and ends, --code-file takes what came back.`
 
+// untilLayout has the zone: who agrees may be elsewhere.
+const untilLayout = "15:04:05 MST"
+
 // connection is what connect and status need.
 type connection struct {
 	conf   *config.Config
@@ -92,7 +95,7 @@ func (c *cli) pipedriveConnectCommand() *cobra.Command {
 			if noWait {
 				return c.printAddress(n.app.AuthURL(state), p.Until)
 			}
-			fmt.Fprintf(c.stderr, "Open this in a browser and agree. It is good for 10 minutes, until %s.\n\n  %s\n\n", p.Until.Local().Format("15:04:05 MST"), n.app.AuthURL(state))
+			fmt.Fprintf(c.stderr, "Open this in a browser and agree. It is good for 10 minutes, until %s.\n\n  %s\n\n", p.Until.Local().Format(untilLayout), n.app.AuthURL(state))
 			return c.connected(ctx, n, c.awaitConnection(ctx, n, p))
 		},
 	}
@@ -171,7 +174,8 @@ func (c *cli) awaitConnection(ctx context.Context, n *connection, p pending) err
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return &hinted{fmt.Errorf("nobody has agreed yet, and the address is good until %s", p.Until.Local().Format(untilLayout)),
+				"pipehook pipedrive status shows whether it was used; pipehook pipedrive connect begins anew"}
 		case a := <-pasted:
 			if a.err != nil {
 				return a.err
