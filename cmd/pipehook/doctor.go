@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,6 +62,8 @@ type doctor struct {
 	now    func() time.Time
 
 	account func() (*pipedrive.Client, error) // one for all checks
+
+	delivered atomic.Bool // Pipedrive says that its webhooks are active and bring something
 }
 
 const checkWithin = 25 * time.Second
@@ -119,6 +122,7 @@ func (d *doctor) examine(ctx context.Context, offline bool) []diagnosis {
 			all = append(all, one)
 		}
 	}
+	d.compared(all)
 	return all
 }
 

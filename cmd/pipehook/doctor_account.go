@@ -14,6 +14,9 @@ import (
 
 const noAccount = "no account is configured: pipedrive.company and pipedrive.api_token, or [pipedrive.oauth]"
 
+// banFor is how long Pipedrive silences a webhook.
+const banFor = 30 * time.Minute
+
 // fewTokens is how many percent of a day's tokens are few.
 const fewTokens = 10
 
@@ -28,7 +31,7 @@ func (d *doctor) company(ctx context.Context) []diagnosis {
 	}
 	me, err := client.Me(ctx)
 	if err != nil {
-		return notAsked(err)
+		return d.notAsked(err)
 	}
 	all := seen(good, fmt.Sprintf("the credentials are those of %s <%s>, company %s (%s)", me.Name, me.Email, me.CompanyName, me.CompanyDomain), "")
 	if want := d.conf.Pipedrive.Company; want != "" && me.CompanyDomain != "" && want != me.CompanyDomain {
@@ -41,16 +44,12 @@ func (d *doctor) company(ctx context.Context) []diagnosis {
 }
 
 // notAsked is an error of the API as a diagnosis.
-func notAsked(err error) []diagnosis {
+func (d *doctor) notAsked(err error) []diagnosis {
 	e, ok := errors.AsType[*pipedrive.Error](err)
 	if !ok {
 		return from(bad, err)
 	}
-	fix := nextOf(e, "pipehook doctor")
-	if e.Reason == pipedrive.Disconnected || e.Reason == pipedrive.Unauthorized {
-		fix = hintOf(explainStatus(e))
-	}
-	return seen(bad, err.Error(), fix)
+	return seen(bad, err.Error(), hintOf(explainStatus(d.conf, e, "pipehook doctor")))
 }
 
 func tokensLeft(s pipedrive.BudgetState) diagnosis {
@@ -94,7 +93,7 @@ func (d *doctor) webhooks(ctx context.Context) []diagnosis {
 	}
 	has, err := (&pipedriveAccount{client}).webhooks(ctx)
 	if err != nil {
-		return notAsked(err)
+		return d.notAsked(err)
 	}
 	all := append(d.coming(r, has), passwords(ctx, r)...)
 	var ours []string
@@ -142,13 +141,23 @@ func passwords(ctx context.Context, r *registrar) []diagnosis {
 	return []diagnosis{{Verdict: warning, Says: what, Fix: do}}
 }
 
+// compared adds to what the server suspects what Pipedrive says itself, which it may not have been asked yet.
+func (d *doctor) compared(all []diagnosis) {
+	for i := range all {
+		if one := &all[i]; d.delivered.Load() && one.Check == "server" && strings.Contains(one.Says, "probably silenced") {
+			one.Says += "; but Pipedrive says now that all webhooks that come here are active and were answered well less than 30 minutes ago"
+			one.Fix = "pipehook events refused --since 1h tells who was refused: it may not have been Pipedrive"
+		}
+	}
+}
+
 // coming judges the webhooks that come to the pipeline.
 func (d *doctor) coming(r *registrar, has []hooks.Webhook) []diagnosis {
 	if r.address() == "" {
 		return seen(warning, fmt.Sprintf("the account has %s; which come here is not known", count(len(has), "webhook")), "set pipedrive.public_url")
 	}
 	var all []diagnosis
-	here, last := 0, time.Time{}
+	here, last, answered := 0, time.Time{}, false
 	for i := range has {
 		h := &has[i]
 		if !r.ours(h.URL) {
@@ -156,7 +165,7 @@ func (d *doctor) coming(r *registrar, has []hooks.Webhook) []diagnosis {
 		}
 		here++
 		if h.LastDelivery.After(last) {
-			last = h.LastDelivery
+			last, answered = h.LastDelivery, h.LastStatus != 0
 		}
 		name := fmt.Sprintf("webhook %d (%s)", h.ID, h.Event.Named(h.Version))
 		switch {
@@ -172,6 +181,7 @@ func (d *doctor) coming(r *registrar, has []hooks.Webhook) []diagnosis {
 		return seen(bad, fmt.Sprintf("no webhook comes to %s; the account has %d others", r.address(), len(has)), "pipehook webhooks create --auto-config, or declare [[pipedrive.webhook]] and pipehook webhooks apply")
 	}
 	if all == nil {
+		d.delivered.Store(answered && d.now().Sub(last) < banFor)
 		text := count(here, "webhook") + " active here"
 		if last.IsZero() {
 			text += ", nothing delivered yet"

@@ -245,6 +245,57 @@ func admin(t *testing.T, p *project, status int, ready string) {
 	edit(t, p.config, p.admin, strings.TrimPrefix(s.URL, "http://"))
 }
 
+func TestAnAPIThatCannotBeReachedHasANextStepThatIsAnother(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[pipedrive]\nbase_url = \"" + nobodysAPI + "\"\napi_token = \"t\"\nretries = 0\n"})
+	const want = "curl -sS -I " + nobodysAPI
+	_, found := examined(t, p)
+	for _, one := range found {
+		if (one.Check == "account" || one.Check == "webhooks") && !strings.Contains(one.Fix, want) {
+			t.Errorf("%s: %q: %q", one.Check, one.Says, one.Fix)
+		}
+	}
+	code, _, errs := command(t, "pipedrive", "status", "--config", p.config)
+	if code != exitFailed || !strings.Contains(errs, want) || strings.Contains(errs, "pipehook doctor") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+// A stranger may have raised the alarm.
+func TestASuspectedBanIsHeldAgainstWhatPipedriveSays(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		name   string
+		hook   hooks.Webhook
+		denied bool
+	}{
+		{"active and answered", hooks.Webhook{Active: true, LastStatus: 200, LastDelivery: now}, true},
+		{"answered long ago", hooks.Webhook{Active: true, LastStatus: 200, LastDelivery: now.Add(-time.Hour)}, false},
+		{"never used", hooks.Webhook{Active: true}, false},
+		{"refused", hooks.Webhook{Active: true, LastStatus: 401, LastDelivery: now}, false},
+		{"not active", hooks.Webhook{LastStatus: 200, LastDelivery: now}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[pipedrive]\npublic_url = \"http://127.0.0.1:1\"\n"})
+			conf, err := (&cli{path: p.config}).loadServing(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := registrarOf(conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := &doctor{conf: conf, now: func() time.Time { return now }}
+			test.hook.URL = "http://127.0.0.1:1/hook"
+			d.coming(r, []hooks.Webhook{test.hook})
+			all := []diagnosis{{"server", warning, "ready: pipedrive: Pipedrive has probably silenced a webhook", "look"}}
+			d.compared(all)
+			if got := strings.Contains(all[0].Says, "but Pipedrive says now"); got != test.denied {
+				t.Errorf("it says %q", all[0].Says)
+			}
+		})
+	}
+}
+
 func TestADiskThatIsNearlyFullIsAWarning(t *testing.T) {
 	const gib = 1 << 30
 	for _, test := range []struct {

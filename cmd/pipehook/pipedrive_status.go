@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/pipedrive"
 )
 
@@ -97,11 +99,11 @@ func (n *connection) ask(ctx context.Context) (*accountStatus, error) {
 	if n.app != nil {
 		s.Way = wayOAuth
 		if err := n.tokens(ctx, s); err != nil {
-			return s, explainStatus(err)
+			return s, explainStatus(n.conf, err, "pipehook pipedrive status")
 		}
 	}
 	if asked != nil {
-		return s, explainStatus(asked)
+		return s, explainStatus(n.conf, asked, "pipehook pipedrive status")
 	}
 	s.Connected, s.Company, s.CompanyDomain, s.CompanyID = true, me.CompanyName, me.CompanyDomain, me.CompanyID
 	s.User, s.UserID, s.Email, s.Admin = me.Name, me.ID, me.Email, me.Admin
@@ -138,8 +140,8 @@ func (n *connection) tokens(ctx context.Context, s *accountStatus) error {
 	return nil
 }
 
-// explainStatus adds what to do about credentials that are not accepted.
-func explainStatus(err error) error {
+// explainStatus adds what to do about an API that could not be asked; command asks again.
+func explainStatus(conf *config.Config, err error, command string) error {
 	e, ok := errors.AsType[*pipedrive.Error](err)
 	if !ok {
 		return err
@@ -149,8 +151,17 @@ func explainStatus(err error) error {
 		return &hinted{err, "pipehook pipedrive connect"}
 	case pipedrive.Unauthorized:
 		return &hinted{err, "set pipedrive.api_token to the one that Pipedrive shows under Personal preferences > API; of an app: pipehook pipedrive connect"}
+	case pipedrive.Closed:
+		return &hinted{err, "the company's account is closed: see its billing in Pipedrive"}
+	case pipedrive.Forbidden, pipedrive.Blocked, pipedrive.RateLimited, pipedrive.DailySpent:
+		return &hinted{err, nextOf(e, command)}
+	case pipedrive.Unavailable:
+		if e.Status != 0 {
+			return &hinted{err, nextOf(e, command)}
+		}
 	}
-	return &hinted{err, "pipehook doctor"}
+	return &hinted{err, "does this machine reach it? curl -sS -I " + cmp.Or(conf.Pipedrive.Address(), "https://api.pipedrive.com") +
+		" - if not, see to the network and its proxy (HTTPS_PROXY); if so, to pipedrive.company and pipedrive.base_url"}
 }
 
 func (c *cli) printStatus(s *accountStatus) error {
