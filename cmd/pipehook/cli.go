@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/pipedrive"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -165,7 +167,17 @@ func complaints(err error) []complaint {
 	if e, ok := errors.AsType[*jshost.CompileError](err); ok {
 		return []complaint{{e.File, e.Line, e.Column, "", e.Msg, "", e.Long()}}
 	}
-	return []complaint{{Message: err.Error(), Hint: hintOf(err), text: err.Error()}}
+	text := factOf(err)
+	return []complaint{{Message: text, Hint: hintOf(err), text: text}}
+}
+
+// factOf is an error without the advice that its hint gives too.
+func factOf(err error) string {
+	text := err.Error()
+	if e, ok := errors.AsType[*pipedrive.Error](err); ok && e.Reason == pipedrive.Unauthorized && hintOf(err) != "" {
+		text = strings.TrimSuffix(text, "; "+e.Next())
+	}
+	return text
 }
 
 // several are errors that are shown one by one.

@@ -48,9 +48,10 @@ func notAsked(err error) []diagnosis {
 	}
 	fix := nextOf(e, "pipehook doctor")
 	if e.Reason == pipedrive.Disconnected || e.Reason == pipedrive.Unauthorized {
-		fix = hintOf(explainStatus(e))
+		err = explainStatus(e)
+		fix = hintOf(err)
 	}
-	return seen(bad, err.Error(), fix)
+	return seen(bad, factOf(err), fix)
 }
 
 func tokensLeft(s pipedrive.BudgetState) diagnosis {
