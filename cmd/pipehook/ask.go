@@ -42,6 +42,21 @@ func (a *asker) text(ctx context.Context, question, fallback string) (string, er
 	return line, err
 }
 
+// fitting asks again until check has nothing against the answer.
+func (a *asker) fitting(ctx context.Context, question, fallback string, check func(string) error) (string, error) {
+	for {
+		line, err := a.text(ctx, question, fallback)
+		if err != nil {
+			return "", err
+		}
+		wrong := check(line)
+		if wrong == nil {
+			return line, nil
+		}
+		fmt.Fprintln(a.out, plain(wrong.Error()))
+	}
+}
+
 // sure asks whether to go on. Only yes is yes.
 func (a *asker) sure(ctx context.Context, question string) (bool, error) {
 	answer, err := a.text(ctx, question+" (yes/no)", "no")

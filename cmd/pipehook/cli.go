@@ -13,6 +13,7 @@ import (
 
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/jshost"
+	"github.com/pipehook/pipehook/core/pipedrive"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -172,7 +173,17 @@ func complaints(err error) []complaint {
 	if e, ok := errors.AsType[*store.MissingError](err); ok { // whoever asked for what is in it has nothing to add
 		return []complaint{{Message: e.Error(), Hint: "pipehook migrate makes it, and so do serve and dev; name another with --config", text: e.Error()}}
 	}
-	return []complaint{{Message: err.Error(), Hint: hintOf(err), text: err.Error()}}
+	text := factOf(err)
+	return []complaint{{Message: text, Hint: hintOf(err), text: text}}
+}
+
+// factOf is an error without the advice that its hint gives too.
+func factOf(err error) string {
+	text := err.Error()
+	if e, ok := errors.AsType[*pipedrive.Error](err); ok && e.Reason == pipedrive.Unauthorized && hintOf(err) != "" {
+		text = strings.TrimSuffix(text, "; "+e.Next())
+	}
+	return text
 }
 
 // several are errors that are shown one by one.

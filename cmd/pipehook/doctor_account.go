@@ -49,7 +49,8 @@ func (d *doctor) notAsked(err error) []diagnosis {
 	if !ok {
 		return from(bad, err)
 	}
-	return seen(bad, err.Error(), hintOf(explainStatus(d.conf, e, "pipehook doctor")))
+	err = explainStatus(d.conf, e, "pipehook doctor")
+	return seen(bad, factOf(err), hintOf(err))
 }
 
 func tokensLeft(s pipedrive.BudgetState) diagnosis {

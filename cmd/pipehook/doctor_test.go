@@ -399,4 +399,28 @@ func TestWebhooksThatComeHereAreJudged(t *testing.T) {
 	if found := d.coming(r, []hooks.Webhook{well}); len(found) != 1 || found[0].Verdict != good || !strings.Contains(found[0].Says, "last delivery") {
 		t.Errorf("got %+v", found)
 	}
+	twice := doubles(hooks.Compare(nil, []hooks.Webhook{well, failing, elsewhere}, []string{r.address()}))
+	if len(twice) != 1 || twice[0].Verdict != warning || !strings.Contains(twice[0].Says, "webhook 2: some events come twice: webhook 4 brings *.* here too") {
+		t.Errorf("got %+v", twice)
+	}
+}
+
+func TestAPasswordThatStandsNowhereAndIsGoodIsJudged(t *testing.T) {
+	p := rotating(t)
+	p.serve(t)()
+	p.rotationOf(t, nil, "canary-made-by-rotate", time.Now())
+	for password, want := range map[string]int{"canary-made-by-rotate": 0, "canary-by-hand": 1} {
+		p.write(t, ".env", "HOOK_PASSWORD="+password+"\n")
+		conf, err := (&cli{path: p.config}).load(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := registrarOf(conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := passwords(t.Context(), r); len(found) != want || want > 0 && found[0].Verdict != warning {
+			t.Errorf("%s: got %+v", password, found)
+		}
+	}
 }

@@ -70,13 +70,28 @@ func explainAPI(err error) error {
 	case pipedrive.Limit:
 		return &hinted{err, fmt.Sprintf("a user can have %d webhooks: pipehook webhooks list, then pipehook webhooks delete --id ID; one for *.* does for all", hooks.Limit)}
 	case pipedrive.Invalid:
-		return &hinted{err, "Pipedrive may not reach the address: pipehook webhooks test"}
+		return &hinted{err, refusedHint(e.Keys)}
 	case pipedrive.Unavailable, pipedrive.Garbled:
 		if e.Method == http.MethodPost {
 			return &hinted{err, "pipehook webhooks list shows whether it was made"}
 		}
 	}
 	return typeAgain(err, "pipehook webhooks list")
+}
+
+// refusedHint is what to do about a webhook that is not accepted because of these parts.
+func refusedHint(keys []string) string {
+	for _, key := range keys {
+		switch key {
+		case "event_object", "event_action":
+			return "choose another event, or another version"
+		case "name":
+			return "choose another name"
+		case "subscription_url":
+			return "Pipedrive may not reach the address: pipehook webhooks test"
+		}
+	}
+	return "pipehook webhooks list"
 }
 
 // typeAgain adds to an error of Pipedrive's what to type next, which is the command that failed.
@@ -90,7 +105,7 @@ func typeAgain(err error, command string) error {
 func nextOf(e *pipedrive.Error, command string) string {
 	switch e.Reason {
 	case pipedrive.Unauthorized:
-		return "set pipedrive.api_token to the one that Pipedrive shows under Personal preferences > API, then: " + command
+		return "set pipedrive.api_token to the one that Pipedrive shows under Personal preferences > API (of an app: pipehook pipedrive connect), then: " + command
 	case pipedrive.Disconnected:
 		return "pipehook pipedrive connect, then: " + command
 	case pipedrive.Forbidden:

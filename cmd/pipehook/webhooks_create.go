@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 
@@ -19,7 +20,7 @@ type createFlags struct {
 	url, event, name, version        string
 	authUser, authPass, authPassFile string
 	user                             int64
-	auto, test, force, yes           bool
+	auto, test, force, yes, noAuth   bool
 }
 
 // passwordVariable is where a password comes from that is given in no other way.
@@ -46,6 +47,7 @@ made again.`,
 	fs.StringVar(&f.authUser, "auth-user", "", "the username of HTTP Basic")
 	fs.StringVar(&f.authPass, "auth-pass", "", "the password of HTTP Basic; others on this machine can see it, so rather use a file")
 	fs.StringVar(&f.authPassFile, "auth-pass-file", "", "a file that holds the password of HTTP Basic")
+	fs.BoolVar(&f.noAuth, "no-auth", false, "without HTTP Basic, also where the pipeline asks for it")
 	fs.Int64Var(&f.user, "user", 0, "the id of the user whose permissions it has, instead of the token's")
 	fs.BoolVar(&f.auto, "auto-config", false, "take the URL and HTTP Basic from the configuration")
 	fs.BoolVar(&f.test, "test-url", false, "look at the URL first, and make nothing when Pipedrive could not use it")
@@ -122,6 +124,9 @@ func (c *cli) completeWebhook(ctx context.Context, r *registrar, f createFlags) 
 	if f.version != hooks.Version1 && f.version != hooks.Version2 {
 		return w, "", usagef("", "--webhook-version: it is 2.0 or 1.0")
 	}
+	if f.noAuth && (f.authUser != "" || f.auto) {
+		return w, "", usagef("leave one out", "--no-auth: --auth-user and --auto-config bring HTTP Basic")
+	}
 	ask := c.asker()
 	if f.auto {
 		if r.address() == "" {
@@ -136,16 +141,22 @@ func (c *cli) completeWebhook(ctx context.Context, r *registrar, f createFlags) 
 	for _, q := range []struct {
 		flag, question, fallback string
 		value                    *string
+		check                    func(string) error
 	}{
-		{"--event", "event, such as updated.deal", "*.*", &f.event},
-		{"--url", "URL that Pipedrive sends to", r.address(), &f.url},
+		{"--event", "event, such as updated.deal", "*.*", &f.event, func(text string) error { _, _, err := eventOf(text, f.version); return err }},
+		{"--url", "URL that Pipedrive sends to", r.address(), &f.url, func(text string) error {
+			if err := r.checkAddress(text); err != nil {
+				return fmt.Errorf("the address %w", err)
+			}
+			return nil
+		}},
 	} {
 		switch {
 		case *q.value != "":
 		case ask == nil:
 			missing = append(missing, q.flag)
 		default:
-			if *q.value, err = ask.text(ctx, q.question, q.fallback); err != nil {
+			if *q.value, err = ask.fitting(ctx, q.question, q.fallback, q.check); err != nil {
 				return w, "", err
 			}
 		}
@@ -156,7 +167,7 @@ func (c *cli) completeWebhook(ctx context.Context, r *registrar, f createFlags) 
 	if w, err = c.describe(r, f); err != nil {
 		return w, "", err
 	}
-	if w.AuthUser == "" && ask != nil && !f.auto {
+	if w.AuthUser == "" && ask != nil && !f.auto && !f.noAuth {
 		fallback := ""
 		if r.ours(w.URL) && r.basic != nil {
 			fallback = r.basic.Username
@@ -166,31 +177,48 @@ func (c *cli) completeWebhook(ctx context.Context, r *registrar, f createFlags) 
 		}
 	}
 	if w.AuthUser == "" {
-		if r.ours(w.URL) && r.basic != nil {
-			fmt.Fprintf(c.stderr, "warning: pipeline %s asks for HTTP Basic and would refuse what comes without: add --auth-user %s\n", r.pipeline.Name, plain(r.basic.Username))
-		}
-		return w, "", nil
+		return w, "", c.bare(r, w, f)
 	}
 	password, err = c.password(ctx, r, f, w.AuthUser)
 	return w, password, err
 }
 
+// bare warns of a webhook without credentials where the pipeline asks for some: ten that are refused, and Pipedrive is
+// silent for half an hour. Who was not asked has to say that it is meant.
+func (c *cli) bare(r *registrar, w hooks.Wanted, f createFlags) error {
+	if r.basic == nil {
+		return nil
+	}
+	text := fmt.Sprintf("pipeline %s asks for HTTP Basic and refuses what comes without", r.pipeline.Name)
+	u, err := url.Parse(w.URL)
+	if comes := r.ours(w.URL) || err == nil && u.Path == r.pipeline.Path; comes && !f.noAuth && c.asker() == nil {
+		return usagef(fmt.Sprintf("add --auth-user %s; --no-auth makes it all the same", plain(r.basic.Username)), "nothing was made: %s, and after ten of them Pipedrive sends nothing for 30 minutes", text)
+	}
+	fmt.Fprintf(c.stderr, "warning: %s, if this one comes there: add --auth-user %s\n", text, plain(r.basic.Username))
+	return nil
+}
+
+// eventOf reads an event that webhooks of the version can be about.
+func eventOf(text, version string) (e hooks.Event, warning string, err error) {
+	if e, err = hooks.Parse(text); err == nil {
+		warning, err = e.Check(version)
+	}
+	return e, warning, err
+}
+
 // describe checks what was given.
 func (c *cli) describe(r *registrar, f createFlags) (hooks.Wanted, error) {
 	w := hooks.Wanted{Name: f.name, URL: f.url, Version: f.version, User: f.user, AuthUser: f.authUser}
+	var warning string
 	var err error
-	if w.Event, err = hooks.Parse(f.event); err != nil {
-		return w, usagef("", "--event: %w", err)
-	}
-	warning, err := w.Event.Check(f.version)
-	if err != nil {
+	if w.Event, warning, err = eventOf(f.event, f.version); err != nil {
 		return w, usagef("", "--event: %w", err)
 	}
 	if warning != "" {
 		fmt.Fprintln(c.stderr, "warning:", warning)
 	}
 	if err := r.checkAddress(w.URL); err != nil {
-		return w, usagef("", "--url: %w", err)
+		return w, usagef("", "--url: the address %w", err)
 	}
 	if len(f.name) > 255 {
 		return w, usagef("", "--name: is longer than 255 characters")
@@ -222,7 +250,11 @@ func (c *cli) password(ctx context.Context, r *registrar, f createFlags, usernam
 	}
 	password, err := ask.secret(ctx, "password of HTTP Basic")
 	if err == nil && password == "" {
-		err = usagef("leave --auth-user out for none", "the password is empty")
+		hint := "answer with nothing when asked for the username, for none"
+		if f.authUser != "" {
+			hint = "leave --auth-user out for none"
+		}
+		err = usagef(hint, "the password is empty; nothing was made")
 	}
 	return password, err
 }

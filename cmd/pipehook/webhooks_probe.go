@@ -18,6 +18,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/pipedrive/hooks"
+	"github.com/pipehook/pipehook/core/samples"
 )
 
 // Pipedrive counts an answer as failed after senderPatience (its guide for webhooks).
@@ -62,9 +63,11 @@ listener takes for a real one.`,
 			}
 			body := testEvent(time.Now())
 			if event != "" {
-				if body, err = c.triggerBody("", []string{event}); err != nil {
-					return err
+				_, sample, ok := samples.For(event)
+				if !ok {
+					return usagef(likelySample(event), "--event: there is no sample of %q", event)
 				}
+				body = samples.Fresh(sample, time.Now())
 			}
 			found := r.look(cmd.Context(), address)
 			found = append(found, r.tryEvent(cmd.Context(), address, body))
@@ -74,6 +77,14 @@ listener takes for a real one.`,
 	cmd.Flags().StringVar(&address, "url", "", "try this address instead of the configured one")
 	cmd.Flags().StringVar(&event, "event", "", "send a sample of this event, such as updated.deal")
 	return cmd
+}
+
+// likelySample names the sample that was probably meant, or a few.
+func likelySample(event string) string {
+	if hint := sampleHint(event); strings.HasPrefix(hint, "did you mean") {
+		return hint
+	}
+	return "there are samples such as added.person, updated.deal and deleted.activity; without --event it is test.webhook"
 }
 
 // testEvent is a body of version 2 about nothing that Pipedrive has.

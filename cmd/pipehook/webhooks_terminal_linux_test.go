@@ -90,6 +90,16 @@ func TestWhatIsMissingIsAskedForOnATerminal(t *testing.T) {
 	}
 }
 
+func TestWhatCanNotBeIsAskedForAgain(t *testing.T) {
+	p, a := connected(t, ""), &fakeAccount{}
+	who := sitDown(t, "event, such as", "merged.deal", "event, such as", "*.deal", "URL that", "nonsense", "URL that", "", "username", "", "make a webhook", "no")
+	code, _ := webhooksRun(t, p, a, who.terminal, who.terminal, "create")
+	if code != exitFailed || len(a.all) > 0 || !strings.Contains(who.screen(), "the address is no address") {
+		t.Errorf("exit code %d, made are %v\n%s", code, a.all, who.screen())
+	}
+	eventually(t, "what became of it shows", func() bool { return strings.Contains(who.screen(), "nothing was made") })
+}
+
 func TestWhatIsThereAnywayNeedsOnlyReturn(t *testing.T) {
 	p, a := connected(t, ""), &fakeAccount{}
 	who := sitDown(t, "event, such as", "", "URL that", "", "username", "", "make a webhook", "y")

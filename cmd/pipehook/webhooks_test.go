@@ -138,7 +138,11 @@ func TestAWebhookIsMadeByFlags(t *testing.T) {
 		{"nothing is given", nil, exitUsage, "", "--event, --url"},
 		{"a merge in version 2", []string{"--auto-config", "--event", "merged.deal"}, exitUsage, "", "subscribe to *.deal"},
 		{"an address that is not encrypted", []string{"--url", "http://hooks.example.com/hook", "--event", "*.*"}, exitUsage, "", "not encrypted"},
-		{"no credentials for a pipeline that asks for them", []string{"--url", "https://hooks.example.com/hook", "--event", "*.*"}, exitDone, "create *.*", "--auth-user hook"},
+		{"no credentials for a pipeline that asks for them", []string{"--url", "https://hooks.example.com/hook", "--event", "*.deal"}, exitUsage, "", "--auth-user hook"},
+		{"no credentials, by another name of the host", []string{"--url", "https://192.0.2.1/hook", "--event", "*.deal"}, exitUsage, "", "refuses what comes without"},
+		{"no credentials, and that is meant", []string{"--url", "https://hooks.example.com/hook", "--event", "*.deal", "--no-auth"}, exitDone, "create *.deal", "warning: pipeline crm asks for HTTP Basic"},
+		{"no credentials for somebody else", []string{"--url", "https://elsewhere.example.com/", "--event", "*.deal"}, exitDone, "create *.deal", "warning: pipeline crm asks for HTTP Basic"},
+		{"no address", []string{"--url", "nonsense", "--event", "*.deal"}, exitUsage, "", "--url: the address is no address"},
 		{"a password that others see", []string{"--url", "https://elsewhere.example.com/", "--event", "*.*", "--auth-user", "x", "--auth-pass", "canary-typed"}, exitDone, "create *.*", "--auth-pass-file"},
 		{"a username without a password", []string{"--url", "https://elsewhere.example.com/", "--event", "*.*", "--auth-user", "x"}, exitUsage, "", "no password"},
 		{"an object that is not known", []string{"--auto-config", "--event", "added.dealfield"}, exitDone, "create create.dealfield", "warning: pipehook knows no object"},
@@ -156,6 +160,14 @@ func TestAWebhookIsMadeByFlags(t *testing.T) {
 				t.Error("the password is not that of the pipeline")
 			}
 		})
+	}
+}
+
+func TestASampleThatIsNotThereIsAnsweredInALine(t *testing.T) {
+	p := connected(t, "")
+	code, _, errs := p.webhooks(t, &fakeAccount{}, "test", "--event", "nonsense")
+	if code != exitUsage || strings.Contains(errs, "--file") || len(errs) > 300 || !strings.Contains(errs, "updated.deal") {
+		t.Errorf("exit code %d\n%s", code, errs)
 	}
 }
 

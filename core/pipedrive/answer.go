@@ -52,7 +52,11 @@ func parse(status int, header http.Header, body []byte, secrets *core.Redactor) 
 	}
 	e := &Error{Status: status, Reason: reason(status, isJSON)}
 	if isJSON {
-		e.Msg = secrets.Redact(words(a.Error, a.Message, a.Errors))
+		e.Msg = secrets.Redact(words(a.Error, a.Message))
+		if own := secrets.Redact(words(a.Errors)); own != "" && own != e.Msg { // what is wrong, and not only that something is
+			e.Msg = strings.TrimPrefix(e.Msg+": "+own, ": ")
+		}
+		e.Keys = keysOf(a.Errors)
 		e.Info = secrets.Redact(words(a.ErrorInfo))
 		if strings.HasPrefix(e.Info, "Please check developers.pipedrive.com") {
 			e.Info = ""
@@ -99,6 +103,15 @@ func reason(status int, isJSON bool) Reason {
 	default:
 		return Unexpected
 	}
+}
+
+// keysOf are the keys of an object.
+func keysOf(text json.RawMessage) []string {
+	var parts map[string]json.RawMessage
+	if json.Unmarshal(text, &parts) != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(parts))
 }
 
 // words are the first of parts that say something, on one line.

@@ -56,6 +56,7 @@ type Error struct {
 	Status       int // 0 without an answer
 	Reason       Reason
 	Msg, Info    string
+	Keys         []string      // the parts of the request that its words are about, where they say so
 	RetryAfter   time.Duration // when it may work; 0 when not known
 	Attempts     int           // how often it was tried; 0 when it was not sent
 	Err          error
@@ -74,7 +75,7 @@ func (e *Error) Error() string {
 	if e.Attempts > 1 {
 		fmt.Fprintf(&b, " (tried %d times)", e.Attempts)
 	}
-	if next := e.next(); next != "" {
+	if next := e.Next(); next != "" {
 		b.WriteString("; " + next)
 	}
 	return b.String()
@@ -128,8 +129,8 @@ func (e *Error) what() string {
 	return text
 }
 
-// next is what to do about it.
-func (e *Error) next() string {
+// Next is what to do about it, which ends the error's text; empty when there is nothing.
+func (e *Error) Next() string {
 	wait := ""
 	if e.RetryAfter > 0 {
 		wait = "try again in " + e.RetryAfter.Round(time.Second).String()
