@@ -51,6 +51,12 @@ func syncListener(conf *config.Config) *config.Listener {
 	return nil
 }
 
+// tablesKept reports whether a listener of the configuration that is in force keeps them.
+func (a *app) tablesKept() bool {
+	conf := a.conf.Load()
+	return conf != nil && syncListener(conf) != nil
+}
+
 // tablesURL is where the local tables are: where the configuration says, else in the store's PostgreSQL database or in
 // a file beside its SQLite file.
 func tablesURL(conf *config.Config) string {
@@ -203,7 +209,7 @@ func (t *localTables) subscriptions(conf *config.Config) []delivery.Subscription
 		t.log.Info("listener loaded", "listener", l.Name, "use", l.Use, "match", patternTexts(l.Match))
 	}
 	sub := subscriptionOf(*l, t, nil)
-	sub.Source = mirror.Source
+	sub.Source, sub.Keeps = mirror.Source, true
 	return []delivery.Subscription{sub}
 }
 

@@ -164,7 +164,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			if len(errs) > 0 {
 				return c.checkFailed(several(errs))
 			}
-			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, slices.Concat(warnings(conf), strange, nameless))
+			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, slices.Concat(warnings(conf), openDoors(conf), strange, nameless))
 		},
 	}
 }

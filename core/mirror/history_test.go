@@ -140,7 +140,7 @@ func (h *past) changed(ch simulate.Change) {
 // step is something that somebody does, and what comes of it.
 func (h *past) step(t *testing.T) {
 	h.later(time.Millisecond + time.Duration(h.r.Int63n(int64([]time.Duration{100 * time.Millisecond, time.Second, 20 * time.Second}[h.r.Intn(3)]))))
-	mix := simulate.Mix{Objects: strings.Fields("organization person deal lead activity note product deal_product deal_installment project task file stage board phase")}
+	mix := simulate.Mix{Objects: strings.Fields("organization person deal lead activity note product deal_product deal_installment project task file stage phase")}
 	if _, err := h.server.CRM().Act(h.r, 1, mix); err != nil {
 		t.Fatal(err)
 	}
@@ -223,8 +223,9 @@ func (h *past) check(t *testing.T) {
 		switch n := h.told(ch); {
 		case !o.Hooks, ch.Object == "deal_installment": // which says nothing of when it was changed
 		case n == 2 && ch.MergedFrom+ch.MergedTo != "": // a late merge tells more than a comparison found
+		case n == 2 && ch.Action == "delete": // one that came late, of a record whose change before it was missed
 		case n > 1, n == 0 && ch.Action != "delete": // what was never known, or is known by the other half of a merge, is not told as deleted
-			t.Errorf("%s of %s at %s was told %d times", ch.Action, is, ch.At, n)
+			t.Errorf("%s of %s at %s was told %d times: %s", ch.Action, is, ch.At, n, h.all(ch))
 		}
 	}
 }
@@ -263,4 +264,14 @@ func (h *past) told(ch simulate.Change) (n int) {
 		}
 	}
 	return n
+}
+
+// all is what was told of a record, and how.
+func (h *past) all(ch simulate.Change) (all []string) {
+	for _, ev := range h.events {
+		if ev.Object == ch.Object && ev.ObjectID == ch.ID {
+			all = append(all, fmt.Sprintf("%s %s of %s, stored at %s", cmp.Or(ev.Origin, "webhook"), ev.Action, ev.OccurredAt, ev.ReceivedAt))
+		}
+	}
+	return all
 }
