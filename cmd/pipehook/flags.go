@@ -62,6 +62,23 @@ func (s *stateName) Set(text string) error {
 func (s *stateName) String() string { return string(*s) }
 func (s *stateName) Type() string   { return "state" }
 
+// originName is a flag for what made an event.
+type originName string
+
+func (o *originName) Set(text string) error {
+	if !slices.Contains(origins, text) {
+		return fmt.Errorf("it is one of %s", strings.Join(origins, ", "))
+	}
+	*o = originName(text)
+	return nil
+}
+
+func (o *originName) String() string { return string(*o) }
+func (o *originName) Type() string   { return "origin" }
+
+// origins are what events may come from, as people call it.
+var origins = []string{fromWebhook, core.OriginReconcile}
+
 // limit is a flag for how many are listed.
 type limit int
 

@@ -90,6 +90,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any, signals <-chan os
 	for _, cost := range warnings(conf) {
 		logs.logger().Warn(cost)
 	}
+	tellFields(ctx, conf, logs.logger())
 	for again := false; ; again = true {
 		k := &keeper{path: c.path, taken: taken, signals: signals, load: func() (*config.Config, error) { return c.loadServing(flags) }}
 		next, err := c.serveOnce(ctx, conf, parts{logs: logs, from: in, manager: managerOf(c.environ), attach: attach, again: again}, k)
