@@ -10,6 +10,7 @@ import (
 
 	"github.com/pipehook/pipehook/core/pipedrive"
 	"github.com/pipehook/pipehook/core/pipedrive/hooks"
+	"github.com/pipehook/pipehook/core/store"
 )
 
 const noAccount = "no account is configured: pipedrive.company and pipedrive.api_token, or [pipedrive.oauth]"
@@ -46,7 +47,7 @@ func (d *doctor) company(ctx context.Context) []diagnosis {
 // notAsked is an error of the API as a diagnosis.
 func (d *doctor) notAsked(err error) []diagnosis {
 	e, ok := errors.AsType[*pipedrive.Error](err)
-	if !ok {
+	if _, missing := errors.AsType[*store.MissingError](err); missing || !ok {
 		return from(bad, err)
 	}
 	err = explainStatus(d.conf, e, "pipehook doctor")

@@ -424,6 +424,13 @@ func TestConnectNeedsADatabase(t *testing.T) {
 	says(t, exitFailed, []string{"pipedrive", "connect", "--config", p.config},
 		"pipehook: error: there is no database at ", "pipehook: hint: pipehook migrate makes it")
 	says(t, exitFailed, []string{"pipedrive", "status", "--config", p.config}, "pipehook: error: there is no database at ", "pipehook: hint: pipehook migrate makes it")
+	_, found := examined(t, p)
+	finds(t, found, "account", bad, "there is no database at ")
+	for _, d := range found {
+		if strings.Contains(d.Says, "read the tokens") {
+			t.Errorf("doctor says %q", d.Says)
+		}
+	}
 }
 
 // A process that serves has asked before the app is connected, and asks after, when the first tokens have ended.

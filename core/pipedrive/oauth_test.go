@@ -187,6 +187,10 @@ func TestTokensThatCanNotBeReadNowAskNobodyToConnect(t *testing.T) {
 	if text := e.Error(); !strings.Contains(text, "database is locked") || strings.Contains(text, "connect") {
 		t.Errorf("got %q", text)
 	}
+	a.states.away = &core.Error{Kind: core.Invalid, Msg: "there is no database"}
+	if text := failure(t, get(c), pipedrive.Unavailable).Error(); strings.Contains(text, "tried") {
+		t.Errorf("what is not there was asked again: %q", text)
+	}
 	a.states.away = nil
 	if err := get(c); err != nil {
 		t.Error(err)

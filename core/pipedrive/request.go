@@ -228,7 +228,7 @@ func again(r *Request, e *Error) bool {
 	default:
 		return false
 	}
-	if e.RetryAfter > patience {
+	if e.RetryAfter > patience || core.KindOf(e.Err) == core.Invalid { // what keeps the tokens is not there, and won't be by itself
 		return false
 	}
 	if r.Method == http.MethodPost || strings.HasSuffix(r.Path, "/merge") {
