@@ -165,7 +165,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	a.effects.routes, a.effects.commit = a.engine, a.bound // before anything runs
 	a.deliveries = newDeliveries(a.engine, a.log)
 	a.store.Attach(a.engine)
-	a.rotation = rotation.NewKeeper(a.store, a.pipelineNames, a.log)
+	a.rotation = rotation.NewKeeper(a.store, a.rotated, a.log)
 	a.deps = stages.Deps{
 		Log: a.log, Now: time.Now, Store: a.spool, Committer: a.bound, Deliverer: a.engine,
 		Resolve:              func(path string) string { return beside(conf, path) },

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -9,9 +10,14 @@ import (
 	"github.com/pipehook/pipehook/stages/authenticate"
 )
 
-func (a *app) pipelineNames() (all []string) {
+// rotated are the pipelines whose credentials may be changed.
+func (a *app) rotated() (all []rotation.Pipeline) {
 	for _, p := range a.conf.Load().Pipelines {
-		all = append(all, p.Name)
+		one := rotation.Pipeline{Name: p.Name}
+		if basic, _, err := basicOf(p); err == nil && basic != nil {
+			one.Configured = credentialsOf(basic)
+		}
+		all = append(all, one)
 	}
 	return all
 }
@@ -35,6 +41,15 @@ func (a *app) judgeCredential(pipeline, username, password string, configured, a
 // stillGood refuses the configured password when a rotation has replaced it: what would be made with it would
 // soon be refused. When the store can't be asked nobody knows of a rotation.
 func (r *registrar) stillGood(ctx context.Context) error {
+	st := r.lastRotation(ctx)
+	if !st.Replaces(rotation.Credential{Username: r.basic.Username, Password: r.basic.Password}) {
+		return nil
+	}
+	return usagef("set "+r.passwordPlace()+" to the new one; pipehook webhooks rotate --status", "the configured password was changed by webhooks rotate on %s and is about to be refused", st.StartedAt.Local().Format(time.DateTime))
+}
+
+// lastRotation is what the store has of the pipeline, nil also when it can't be asked.
+func (r *registrar) lastRotation(ctx context.Context) *rotation.Status {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	reader, err := store.OpenReader(ctx, storeURL(r.conf))
@@ -43,10 +58,10 @@ func (r *registrar) stillGood(ctx context.Context) error {
 	}
 	defer func() { _ = reader.Close() }()
 	st, err := rotation.Load(ctx, reader, r.pipeline.Name)
-	if err != nil || !st.Replaces(rotation.Credential{Username: r.basic.Username, Password: r.basic.Password}) {
+	if err != nil {
 		return nil
 	}
-	return usagef("set "+r.passwordPlace()+" to the new one; pipehook webhooks rotate --status", "the configured password was changed by webhooks rotate on %s and is about to be refused", st.StartedAt.Local().Format(time.DateTime))
+	return st
 }
 
 // passwordPlace is what has to be set for another password.
@@ -58,14 +73,13 @@ func (r *registrar) passwordPlace() string {
 }
 
 // configured are the credentials that the configuration has.
-func (r *registrar) configured() []rotation.Credential {
-	all := []rotation.Credential{{Username: r.basic.Username, Password: r.basic.Password}}
-	if r.basic.PreviousPassword != "" {
-		name := r.basic.PreviousUsername
-		if name == "" {
-			name = r.basic.Username
-		}
-		all = append(all, rotation.Credential{Username: name, Password: r.basic.PreviousPassword})
+func (r *registrar) configured() []rotation.Credential { return credentialsOf(r.basic) }
+
+// credentialsOf has the one in use first.
+func credentialsOf(b *authenticate.Basic) []rotation.Credential {
+	all := []rotation.Credential{{Username: b.Username, Password: b.Password}}
+	if b.PreviousPassword != "" {
+		all = append(all, rotation.Credential{Username: cmp.Or(b.PreviousUsername, b.Username), Password: b.PreviousPassword})
 	}
 	return all
 }

@@ -95,18 +95,20 @@ func (d *doctor) webhooks(ctx context.Context) []diagnosis {
 	if err != nil {
 		return d.notAsked(err)
 	}
-	all := d.coming(r, has)
-	for _, one := range hooks.Twice(wanted) {
-		all = append(all, diagnosis{Verdict: warning, Says: one, Fix: "leave one out"})
-	}
-	if len(wanted) == 0 {
-		return all
-	}
+	all := append(d.coming(r, has), passwords(ctx, r)...)
 	var ours []string
 	if at := r.address(); at != "" {
 		ours = []string{at}
 	}
-	if p := hooks.Compare(wanted, has, ours); !p.InStep() {
+	p := hooks.Compare(wanted, has, ours)
+	all = append(all, doubles(p)...)
+	if len(wanted) == 0 {
+		return all
+	}
+	for i := range p {
+		p[i].Twice = false // it has been said
+	}
+	if !p.InStep() {
 		what, do, _ := strings.Cut(summary(p), ": ")
 		all = append(all, diagnosis{Verdict: bad, Says: "not as the configuration declares them: " + what, Fix: do})
 	} else {
@@ -123,6 +125,30 @@ func (d *doctor) compared(all []diagnosis) {
 			one.Fix = "pipehook events refused --since 1h tells who was refused: it may not have been Pipedrive"
 		}
 	}
+}
+
+// doubles tells of what brings events here that another brings too.
+func doubles(p hooks.Plan) (all []diagnosis) {
+	for _, s := range p {
+		if !s.Twice {
+			continue
+		}
+		d := diagnosis{Verdict: warning, Says: stepName(s) + ": " + strings.Join(s.Why, ", "), Fix: "leave one out of the configuration"}
+		if s.Wanted == nil {
+			d.Fix = fmt.Sprintf("pipehook webhooks delete %d, or the other", s.Has.ID)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// passwords tells of one that is accepted and stands in no configuration.
+func passwords(ctx context.Context, r *registrar) []diagnosis {
+	if r.basic == nil || !r.lastRotation(ctx).Strange(r.configured()) {
+		return nil
+	}
+	what, do, _ := strings.Cut(strangePassword, ": ")
+	return []diagnosis{{Verdict: warning, Says: what, Fix: do}}
 }
 
 // coming judges the webhooks that come to the pipeline.

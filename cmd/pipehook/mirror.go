@@ -28,6 +28,8 @@ type localTables struct {
 	mu     sync.RWMutex // held for reading while the tables are used
 	mirror *mirror.Mirror
 	terms  tableTerms
+
+	told string // what was said of the listener; only the one who loads uses it
 }
 
 // tableTerms are what the tables are opened with.
@@ -195,11 +197,16 @@ func (t *localTables) close() error {
 	return t.mirror.Close()
 }
 
-// subscriptions is the listener of the configuration that keeps the tables.
+// subscriptions is the listener of the configuration that keeps the tables. It is told of when it is another than before.
 func (t *localTables) subscriptions(conf *config.Config) []delivery.Subscription {
 	l := syncListener(conf)
 	if l == nil {
+		t.told = ""
 		return nil
+	}
+	if is := fmt.Sprint(l.Name, patternTexts(l.Match)); is != t.told {
+		t.told = is
+		t.log.Info("listener loaded", "listener", l.Name, "use", l.Use, "match", patternTexts(l.Match))
 	}
 	sub := subscriptionOf(*l, t, nil)
 	sub.Source, sub.Keeps = mirror.Source, true

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -122,7 +123,7 @@ func (r *registrar) wanted() ([]hooks.Wanted, error) {
 	var mistakes config.Mistakes
 	for i, w := range r.conf.Pipedrive.Webhooks {
 		one, key := hooks.Wanted{Name: w.Name, URL: w.URL, Version: w.Version, User: w.User}, fmt.Sprintf("pipedrive.webhook[%d]", i)
-		one.Key = key
+		one.Key, one.Prefix = key, strings.TrimSpace("pipehook "+r.pipeline.Name)+" "
 		if one.Version == "" {
 			one.Version = hooks.Version2
 		}
@@ -174,16 +175,9 @@ func (r *registrar) rehearsal() bool {
 	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// nameOf is what a webhook is called that was given no name, which Pipedrive asks for.
-func (r *registrar) nameOf(w hooks.Wanted) string {
-	if w.Name != "" {
-		return w.Name
-	}
-	return strings.TrimSpace("pipehook " + r.pipeline.Name + " " + w.Event.String())
-}
-
-// register makes the webhook, under a name.
+// register makes the webhook, under a name, which Pipedrive asks for. One that nobody has declared gets another than those
+// by which apply knows its own again.
 func (r *registrar) register(ctx context.Context, w hooks.Wanted, password core.Secret) (hooks.Webhook, error) {
-	w.Name = r.nameOf(w)
+	w.Name = cmp.Or(w.Name, "pipehook "+w.Event.String())
 	return r.create(ctx, w, password)
 }

@@ -73,10 +73,16 @@ func (c *cli) createWebhook(ctx context.Context, f createFlags) error {
 		return err
 	}
 	if same, ok := hooks.Identical(w, has); ok && !f.force {
-		return c.printCreated(same, false)
+		return c.printCreated(r, same, false)
+	}
+	if err := c.tellOverlaps(hooks.Overlapping(w, has), f); err != nil {
+		return err
 	}
 	if c.asker() != nil && !f.yes {
 		sure, err := c.asker().sure(ctx, fmt.Sprintf("make a webhook of version %s for %s to %s", w.Version, w.Event.Named(w.Version), w.URL))
+		if err == nil && !sure {
+			fmt.Fprintln(c.stderr, "nothing was made")
+		}
 		if err != nil || !sure {
 			return declined(err)
 		}
@@ -85,12 +91,23 @@ func (c *cli) createWebhook(ctx context.Context, f createFlags) error {
 	if err != nil {
 		return err
 	}
-	return c.printCreated(made, true)
+	return c.printCreated(r, made, true)
 }
 
-func (c *cli) printCreated(h hooks.Webhook, created bool) error {
+// tellOverlaps warns of what brings some of the events already. Where nobody can be asked it needs a flag.
+func (c *cli) tellOverlaps(others []hooks.Webhook, f createFlags) error {
+	for _, h := range others {
+		fmt.Fprintf(c.stderr, "warning: webhook %d (%s) brings some of the events to the same place: they would come twice\n", h.ID, h.Event.Named(h.Version))
+	}
+	if len(others) == 0 || f.force || f.yes || c.asker() != nil {
+		return nil
+	}
+	return usagef("--force makes it all the same; pipehook webhooks list shows what there is", "nothing was made: some of the events come already")
+}
+
+func (c *cli) printCreated(r *registrar, h hooks.Webhook, created bool) error {
 	if c.json {
-		return c.printJSON(map[string]any{"created": created, "webhook": viewOf(h)})
+		return c.printJSON(map[string]any{"created": created, "webhook": r.viewOf(h)})
 	}
 	text := fmt.Sprintf("webhook %d: %s to %s", h.ID, h.Event.Named(h.Version), plain(h.URL))
 	if !created {
@@ -220,6 +237,20 @@ func passwordFile(path string) (core.Secret, error) {
 		return "", usagef("", "--auth-pass-file: %s is empty", path)
 	}
 	return core.Secret(password), nil
+}
+
+// strangeWebhooks warns of what is declared and may be a slip, as create does.
+func strangeWebhooks(conf *config.Config) (all []string) {
+	for i, w := range conf.Pipedrive.Webhooks {
+		e, err := hooks.Parse(w.Event)
+		if err != nil {
+			continue
+		}
+		if warning, err := e.Check(cmp.Or(w.Version, hooks.Version2)); err == nil && warning != "" {
+			all = append(all, fmt.Sprintf("pipedrive.webhook[%d].event: %s", i, warning))
+		}
+	}
+	return all
 }
 
 // checkWebhooks finds the mistakes in what the configuration declares.

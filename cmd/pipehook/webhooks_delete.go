@@ -12,15 +12,20 @@ import (
 )
 
 func (c *cli) webhooksDeleteCommand() *cobra.Command {
-	var ids []int64
+	var ids webhookIDs
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "delete", Short: "Delete webhooks of the account", Args: cobra.NoArgs,
+		Use: "delete [ID…]", Short: "Delete webhooks of the account", Args: cobra.ArbitraryArgs,
 		Long:    "Delete the webhooks of the ids. On a terminal they can be chosen from a list, and are asked for once more\nunless --yes is given.",
-		Example: "  pipehook webhooks delete --id 12345\n  pipehook webhooks delete --id 12,13 --yes",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Example: "  pipehook webhooks delete 12345\n  pipehook webhooks delete --id 12,13 --yes",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, one := range args {
+				if err := ids.Set(one); err != nil {
+					return usagef("pipehook webhooks list shows the ids", "%w", err)
+				}
+			}
 			if len(ids) == 0 && c.asker() == nil {
-				return usagef("pipehook webhooks delete --id ID; pipehook webhooks list shows them", "nothing is chosen")
+				return usagef("pipehook webhooks delete ID; pipehook webhooks list shows them", "nothing is chosen")
 			}
 			r, err := c.registrar(true)
 			if err != nil {
@@ -46,9 +51,29 @@ func (c *cli) webhooksDeleteCommand() *cobra.Command {
 			return c.deleteWebhooks(cmd, r, chosen, yes)
 		},
 	}
-	cmd.Flags().Int64SliceVar(&ids, "id", nil, "the id of a webhook; may be given several times")
+	cmd.Flags().Var(&ids, "id", "the id of a webhook, or several with commas; may be given several times")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
+}
+
+// webhookIDs are ids as flags and arguments give them, one or several with commas.
+type webhookIDs []int64
+
+func (ids *webhookIDs) String() string { return "" }
+
+// Type is what help shows.
+func (ids *webhookIDs) Type() string { return "ID" }
+
+// Set adds to those that were given.
+func (ids *webhookIDs) Set(text string) error {
+	for word := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ' ' || c == ',' }) {
+		id, err := strconv.ParseInt(word, 10, 64)
+		if err != nil || id <= 0 {
+			return fmt.Errorf("%q is no id of a webhook, which is a number", word)
+		}
+		*ids = append(*ids, id)
+	}
+	return nil
 }
 
 func (c *cli) chooseWebhooks(cmd *cobra.Command, r *registrar, has []hooks.Webhook) ([]int64, error) {
@@ -59,13 +84,9 @@ func (c *cli) chooseWebhooks(cmd *cobra.Command, r *registrar, has []hooks.Webho
 	if err != nil {
 		return nil, err
 	}
-	var ids []int64
-	for _, word := range strings.FieldsFunc(text, func(c rune) bool { return c == ' ' || c == ',' }) {
-		id, err := strconv.ParseInt(word, 10, 64)
-		if err != nil {
-			return nil, usagef("pipehook webhooks list", "%q is no id", word)
-		}
-		ids = append(ids, id)
+	var ids webhookIDs
+	if err := ids.Set(text); err != nil {
+		return nil, usagef("pipehook webhooks list", "%w", err)
 	}
 	if ids == nil {
 		return nil, usagef("", "nothing is chosen")

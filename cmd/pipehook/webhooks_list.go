@@ -56,11 +56,11 @@ type webhookJSON struct {
 	Declared      string `json:"declared,omitempty"` // the key of the configuration that asks for it
 }
 
-func viewOf(h hooks.Webhook) webhookJSON {
+func (r *registrar) viewOf(h hooks.Webhook) webhookJSON {
 	return webhookJSON{
 		ID: h.ID, Name: h.Name, Event: h.Event.Named(h.Version), Canonical: h.Event.String(), URL: h.URL, Version: h.Version, Active: h.Active,
 		AuthUser: h.AuthUser, UserID: h.User, OwnerID: h.Owner, Type: h.Type, LastStatus: h.LastStatus, LastDelivery: momentText(h.LastDelivery),
-		RemovedReason: h.RemovedReason,
+		RemovedReason: h.RemovedReason, Here: r.ours(h.URL),
 	}
 }
 
@@ -73,8 +73,8 @@ func (r *registrar) views(wanted []hooks.Wanted, has []hooks.Webhook) []webhookJ
 	}
 	all := make([]webhookJSON, len(has))
 	for i, h := range has {
-		all[i] = viewOf(h)
-		all[i].Here, all[i].Declared = r.ours(h.URL), declared[h.ID]
+		all[i] = r.viewOf(h)
+		all[i].Declared = declared[h.ID]
 	}
 	return all
 }

@@ -13,18 +13,19 @@ import (
 
 const planHelp = `Compare the webhooks that the configuration declares as [[pipedrive.webhook]] with those of the account.
 Exit code 0 when they are in step and 2 when they are not; 1 when it could not be found out. What nobody
-has declared is left alone.`
+has declared is left alone. It is told of when it brings events here that another webhook brings too, and
+the two are not in step then.`
 
 func (c *cli) webhooksPlanCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "plan", Short: "Compare the declared webhooks with those of the account", Args: cobra.NoArgs, Long: planHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, p, err := c.planWebhooks(cmd.Context())
+			r, p, err := c.planWebhooks(cmd.Context())
 			if err != nil {
 				c.complain(err)
 				return exitCode(exitFailed) // a mistake in the configuration too: 2 says that the two differ
 			}
-			if err := c.printPlan(p, nil); err != nil {
+			if err := c.printPlan(r, p, nil); err != nil {
 				return err
 			}
 			if !p.InStep() {
@@ -48,7 +49,7 @@ func (c *cli) planWebhooks(ctx context.Context) (*registrar, hooks.Plan, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, one := range hooks.Twice(wanted) {
+	for _, one := range strangeWebhooks(r.conf) {
 		fmt.Fprintln(c.stderr, "warning:", one)
 	}
 	var ours []string
@@ -66,7 +67,8 @@ type stepJSON struct {
 	URL      string       `json:"url"`
 	Webhook  *webhookJSON `json:"webhook,omitempty"` // as it is
 	Why      []string     `json:"why,omitempty"`
-	Made     int64        `json:"made,omitempty"` // the id of the new one
+	Twice    bool         `json:"twice,omitempty"` // another brings some of its events here
+	Made     int64        `json:"made,omitempty"`  // the id of the new one
 	Deleted  bool         `json:"deleted,omitempty"`
 }
 
@@ -76,12 +78,15 @@ type done struct {
 	deleted bool
 }
 
-func stepViews(p hooks.Plan, became map[int]done) []stepJSON {
+func (r *registrar) stepViews(p hooks.Plan, became map[int]done) []stepJSON {
 	all := make([]stepJSON, len(p))
 	for i, s := range p {
-		v := stepJSON{Kind: s.Kind, Why: s.Why, Made: became[i].made, Deleted: became[i].deleted}
+		v := stepJSON{Kind: s.Kind, Why: s.Why, Twice: s.Twice, Made: became[i].made, Deleted: became[i].deleted}
 		if s.Has != nil {
-			view := viewOf(*s.Has)
+			view := r.viewOf(*s.Has)
+			if s.Wanted != nil {
+				view.Declared = s.Wanted.Key
+			}
 			v.Webhook, v.Event, v.URL = &view, view.Event, view.URL
 		}
 		if s.Wanted != nil {
@@ -95,8 +100,8 @@ func stepViews(p hooks.Plan, became map[int]done) []stepJSON {
 var marks = map[hooks.Kind]string{hooks.Keep: "=", hooks.Adopt: "=", hooks.Create: "+", hooks.Replace: "~", hooks.Duplicate: "-", hooks.Leave: " "}
 
 // printPlan prints the plan, or with became what was done of it.
-func (c *cli) printPlan(p hooks.Plan, became map[int]done) error {
-	views := stepViews(p, became)
+func (c *cli) printPlan(r *registrar, p hooks.Plan, became map[int]done) error {
+	views := r.stepViews(p, became)
 	if c.json {
 		return c.printJSON(map[string]any{"inStep": p.InStep(), "steps": views})
 	}
@@ -105,7 +110,11 @@ func (c *cli) printPlan(p hooks.Plan, became map[int]done) error {
 		if v.Webhook != nil {
 			ids = fmt.Sprintf(" (webhook %d)", v.Webhook.ID)
 		}
-		fmt.Fprintf(c.stdout, "%s %-9s %s to %s%s\n", marks[v.Kind], v.Kind, plain(v.Event), plain(v.URL), ids)
+		mark := marks[v.Kind]
+		if v.Twice && (v.Kind == hooks.Leave || mark == "=") {
+			mark = "!"
+		}
+		fmt.Fprintf(c.stdout, "%s %-9s %s to %s%s\n", mark, v.Kind, plain(v.Event), plain(v.URL), ids)
 		for _, why := range v.Why {
 			fmt.Fprintln(c.stdout, "            ", plain(why))
 		}
@@ -129,11 +138,25 @@ func summary(p hooks.Plan) string {
 	if p.InStep() {
 		return "in step: nothing to do"
 	}
+	doubles := p.Doubles()
+	if doubles > 0 && p.Count(hooks.Create)+p.Count(hooks.Replace)+p.Count(hooks.Duplicate) == 0 {
+		return doublesText(doubles) + ": pipehook webhooks delete ID, or declare less"
+	}
 	text := fmt.Sprintf("%d to create, %d to replace, %s: pipehook webhooks apply", p.Count(hooks.Create), p.Count(hooks.Replace), count(p.Count(hooks.Duplicate), "duplicate"))
 	if p.Count(hooks.Duplicate) > 0 {
 		text += " --prune"
 	}
+	if doubles > 0 {
+		text += "; " + doublesText(doubles)
+	}
 	return text
+}
+
+func doublesText(n int) string {
+	if n == 1 {
+		return "1 webhook brings what another brings too"
+	}
+	return fmt.Sprintf("%d webhooks bring what others bring too", n)
 }
 
 func (c *cli) webhooksApplyCommand() *cobra.Command {
@@ -151,10 +174,10 @@ func (c *cli) webhooksApplyCommand() *cobra.Command {
 				changes += p.Count(hooks.Duplicate)
 			}
 			if changes == 0 {
-				return c.printPlan(p, map[int]done{})
+				return c.printPlan(r, p, map[int]done{})
 			}
 			if !yes && !c.json {
-				if err := c.printPlan(p, nil); err != nil {
+				if err := c.printPlan(r, p, nil); err != nil {
 					return err
 				}
 			}
@@ -163,7 +186,7 @@ func (c *cli) webhooksApplyCommand() *cobra.Command {
 				return declined(err)
 			}
 			became, err := c.applyPlan(cmd.Context(), r, p, prune)
-			return errors.Join(c.printPlan(p, became), err)
+			return errors.Join(c.printPlan(r, p, became), err)
 		},
 	}
 	cmd.Flags().BoolVar(&prune, "prune", false, "delete duplicates of what is declared")
@@ -219,7 +242,11 @@ func (c *cli) makeWanted(ctx context.Context, r *registrar, s hooks.Step) (done,
 		}
 		password = r.basic.Password
 	}
-	made, err := r.register(ctx, *s.Wanted, password)
+	w := *s.Wanted
+	if w.Name == "" {
+		w.Name = w.Prefix + w.Event.String()
+	}
+	made, err := r.register(ctx, w, password)
 	if err != nil {
 		return done{}, err
 	}

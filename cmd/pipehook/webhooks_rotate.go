@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -34,6 +35,8 @@ const leastPassword = 16
 
 // knownWithin is how long a server has to take notice of a rotation.
 const knownWithin = 15 * time.Second
+
+const takeBackWithin = 5 * time.Second
 
 type rotateFlags struct {
 	status, prompt, yes bool
@@ -116,10 +119,11 @@ func (c *cli) rotate(ctx context.Context, r *registrar, s rotation.States, st *r
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	if err := c.awaitServers(ctx, t); err != nil {
-		return err
+		return t.takenBack(ctx, st, err)
 	}
 	if err := c.handOut(t); err != nil {
-		return &hinted{fmt.Errorf("no webhook was changed: the new password could not be handed out: %w", err), "pipehook webhooks rotate"}
+		err = fmt.Errorf("no webhook was changed: the new password could not be handed out: %w", err)
+		return t.takenBack(ctx, st, &hinted{err, "pipehook webhooks rotate"})
 	}
 	if err := t.replaceAll(ctx, has); err != nil {
 		return &hinted{fmt.Errorf("%w; made anew: %v, still with the old password: %v; both passwords are good", err, t.rotation.Made, t.rotation.Waiting), "set " + r.passwordPlace() + " to the new password where it is not, then: pipehook webhooks rotate"}
@@ -154,6 +158,20 @@ func (r *registrar) alone() error {
 		return nil
 	}
 	return usagef("give each a variable of its own, then: pipehook webhooks rotate", "%s is %s too, which would change with it", v.Name, strings.Join(others, " and "))
+}
+
+// takenBack leaves nothing of a rotation that was begun for nothing: nobody has its password. One that goes on may
+// have changed webhooks, and stays.
+func (t *turn) takenBack(ctx context.Context, before *rotation.Status, err error) error {
+	if before != nil && before.ID == t.rotation.ID {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackWithin)
+	defer cancel()
+	if failed := t.rotation.TakeBack(ctx, t.states, t.pipeline.Name, before); failed != nil {
+		return &hinted{fmt.Errorf("%w; that a change was begun could not be taken back (%w)", err, failed), cmp.Or(hintOf(err), "pipehook webhooks rotate")}
+	}
+	return err
 }
 
 func (t *turn) save(ctx context.Context) error {
@@ -221,7 +239,11 @@ func (c *cli) awaitServers(ctx context.Context, t *turn) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return &hinted{errors.Join(errors.New("no server has taken notice of the new password, so nothing was changed at Pipedrive; the old one is good"), err), "start pipehook serve with this configuration, then: pipehook webhooks rotate"}
+			none := errors.New("no server has taken notice of the new password, so nothing was changed; the old one is good")
+			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				none = fmt.Errorf("%w (%w)", none, err)
+			}
+			return &hinted{none, "start pipehook serve with this configuration, then: pipehook webhooks rotate"}
 		case <-tick.C:
 		}
 	}

@@ -49,9 +49,12 @@ func (r *registrar) rotationView(st *rotation.Status, now time.Time) rotationJSO
 	return v
 }
 
+// strangePassword is said when the password was changed by hand after a rotation.
+const strangePassword = "the configuration has another password than the one that pipehook made, and webhooks with either are accepted: pipehook webhooks rotate ends that"
+
 var rotationStates = map[string]string{
 	"none":     "the password was never changed by pipehook; the configured one is good",
-	"begun":    "begun, and no server knows it; nothing was changed at Pipedrive",
+	"begun":    "begun, and nothing was changed at Pipedrive; the configured password is good: pipehook webhooks rotate begins again",
 	"known":    "begun; both passwords are good, and not all webhooks have the new one: pipehook webhooks rotate goes on",
 	"replaced": "all webhooks have the new password, and none has come yet; both are good",
 	"used":     "the new password is in use; the old one is good for retries still",
@@ -69,8 +72,11 @@ func (c *cli) printRotation(r *registrar, st *rotation.Status) error {
 			fmt.Fprintf(c.stdout, "  %-17s %s\n", line.name, clockText(line.at))
 		}
 	}
-	if v.Configured == "old" {
+	switch {
+	case v.Configured == "old" && len(v.Made) > 0: // before, nobody was given the new one
 		fmt.Fprintf(c.stdout, "the configuration has the old password still: set %s to the new one\n", r.passwordPlace())
+	case st.Strange(r.configured()):
+		fmt.Fprintln(c.stdout, strangePassword)
 	}
 	return nil
 }

@@ -11,10 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/pipedrive/hooks"
+	"github.com/pipehook/pipehook/core/rotation"
 	"github.com/pipehook/pipehook/core/samples"
+	"github.com/pipehook/pipehook/core/store"
 )
 
 const firstPassword = "canary-first-password"
@@ -101,11 +105,54 @@ func TestNothingIsChangedWhileNoServerKnows(t *testing.T) {
 	if code != exitFailed || !strings.Contains(errs, "no server has taken notice") || a.calls != nil {
 		t.Errorf("exit code %d, calls %v\n%s", code, a.calls, errs)
 	}
-	if v := p.rotation(t); v.State != "begun" || v.Configured != "old" {
+	if strings.Contains(errs, "deadline") {
+		t.Errorf("the wait shows\n%s", errs)
+	}
+	if v := p.rotation(t); v.State != "none" {
+		t.Errorf("left is %+v", v)
+	}
+	r := p.rotationOf(t, nil, "canary-that-nobody-knows", time.Time{}) // it could not be taken back
+	if code, out, _ := p.webhooks(t, a, "rotate", "--status"); code != exitDone || !strings.Contains(out, "rotate begins again") || strings.Contains(out, "to the new one") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	if v := p.rotation(t); v.State != "begun" || v.Configured != "old" || len(r.Made) > 0 {
 		t.Errorf("got %+v", v)
 	}
 	if code, _, errs := p.webhooks(t, a, "create", "--auto-config", "--event", "*.note"); code != exitUsage || !strings.Contains(errs, "was changed by webhooks rotate") {
 		t.Errorf("a webhook is made with the old password: exit code %d\n%s", code, errs)
+	}
+}
+
+// rotationOf keeps a rotation from the first password, as a command would.
+func (p *project) rotationOf(t *testing.T, st *rotation.Status, password core.Secret, replaced time.Time) rotation.Rotation {
+	t.Helper()
+	conf, err := (&cli{stderr: io.Discard, path: p.config}).load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := store.OpenManager(t.Context(), storeURL(conf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := st.Begin("hook", password, []rotation.Credential{{Username: "hook", Password: firstPassword}}, time.Now())
+	r.ReplacedAt = replaced
+	if err := errors.Join(r.Save(t.Context(), m, conf.Pipelines[0].Name), m.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestAPasswordThatWasChangedByHandAfterARotationIsToldOf(t *testing.T) {
+	p := rotating(t)
+	p.serve(t)()
+	p.rotationOf(t, nil, "canary-made-by-rotate", time.Now())
+	a := &fakeAccount{}
+	for password, told := range map[string]bool{"canary-made-by-rotate": false, firstPassword: false, "canary-by-hand": true} {
+		p.write(t, ".env", "A=1\nHOOK_PASSWORD="+password+"\n")
+		code, out, errs := p.webhooks(t, a, "rotate", "--status")
+		if got := strings.Contains(out, "another password than the one that pipehook made"); code != exitDone || got != told {
+			t.Errorf("%s: exit code %d\n%s%s", password, code, out, errs)
+		}
 	}
 }
 

@@ -128,7 +128,9 @@ func TestAWebhookIsMadeByFlags(t *testing.T) {
 		calls string
 		says  string // on either stream
 	}{
-		{"all from the configuration", []string{"--auto-config", "--event", "*.*"}, exitDone, "create *.*", "webhook 101"},
+		{"all from the configuration", []string{"--auto-config", "--event", "*.deal"}, exitDone, "create *.deal", "webhook 101"},
+		{"some of it comes already", []string{"--auto-config", "--event", "*.*"}, exitUsage, "", "webhook 7 (*.person) brings some of the events"},
+		{"some of it comes already, and that is meant", []string{"--auto-config", "--event", "added.*", "--yes"}, exitDone, "create create.*", "warning: webhook 7 (*.person)"},
 		{"in the old vocabulary", []string{"--auto-config", "--event", "updated.deal"}, exitDone, "create change.deal", ""},
 		{"of version 1", []string{"--auto-config", "--event", "change.deal", "--webhook-version", "1.0"}, exitDone, "create updated.deal", ""},
 		{"one like it is there", []string{"--auto-config", "--event", "*.person"}, exitDone, "", "is there already"},
@@ -158,7 +160,7 @@ func TestAWebhookIsMadeByFlags(t *testing.T) {
 }
 
 func TestWebhooksAreDeletedByTheirIDs(t *testing.T) {
-	p, a := connected(t, ""), &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.person"), hookHere(8, "*.deal"), hookHere(9, "*.*")}}
+	p, a := connected(t, ""), &fakeAccount{all: []hooks.Webhook{hookHere(6, "*.note"), hookHere(7, "*.person"), hookHere(8, "*.deal"), hookHere(9, "*.*")}}
 	for _, test := range []struct {
 		args []string
 		code int
@@ -167,7 +169,12 @@ func TestWebhooksAreDeletedByTheirIDs(t *testing.T) {
 		{nil, exitUsage, "nothing is chosen"},
 		{[]string{"--id", "5", "--yes"}, exitFailed, "there is no webhook 5"},
 		{[]string{"--id", "7"}, exitUsage, "add --yes"},
+		{[]string{"--id", "abc", "--yes"}, exitUsage, `"abc" is no id of a webhook, which is a number`},
+		{[]string{"abc", "--yes"}, exitUsage, `"abc" is no id of a webhook, which is a number`},
+		{[]string{"6"}, exitUsage, "add --yes"},
+		{[]string{"--help"}, exitDone, "--id ID "},
 		{[]string{"--id", "7,8", "--id", "7", "--yes"}, exitDone, "2 webhooks deleted"},
+		{[]string{"6", "--yes"}, exitDone, "1 webhook deleted"},
 	} {
 		if code, out, errs := p.webhooks(t, a, append([]string{"delete"}, test.args...)...); code != test.code || !strings.Contains(out+errs, test.says) {
 			t.Errorf("%v: exit code %d\n%s%s", test.args, code, out, errs)
@@ -213,6 +220,67 @@ func TestTheAccountIsMadeAsDeclaredAndOnlyOnce(t *testing.T) {
 	before := len(a.calls)
 	if code, _, errs := p.webhooks(t, a, "apply", "--yes"); code != exitDone || len(a.calls) != before {
 		t.Errorf("a second apply: exit code %d, calls %v\n%s", code, a.calls[before:], errs)
+	}
+}
+
+func TestWhatComesTwiceIsOutOfStep(t *testing.T) {
+	for declared, want := range map[string]string{
+		"": `  leave     *.* to https://hooks.example.com/hook (webhook 7)
+             it comes here and is not declared
+! leave     create.deal to https://hooks.example.com/hook (webhook 8)
+             some events come twice: webhook 7 brings *.* here too
+! leave     *.person to https://hooks.example.com/hook (webhook 9)
+             some events come twice: webhook 7 brings *.* here too
+2 webhooks bring what others bring too: pipehook webhooks delete ID, or declare less
+`,
+		"[[pipedrive.webhook]]\nevent = \"*.person\"\n[[pipedrive.webhook]]\nevent = \"added.person\"\n": "some events come twice: pipedrive.webhook[0] brings *.person here too",
+	} {
+		p := connected(t, declared)
+		a := &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.*"), hookHere(8, "added.deal"), hookHere(9, "*.person")}}
+		code, out, errs := p.webhooks(t, a, "plan")
+		if code != exitUsage || !strings.Contains(out, want) {
+			t.Errorf("exit code %d\n%s%s", code, out, errs)
+		}
+		var answer struct {
+			InStep bool       `json:"inStep"`
+			Steps  []stepJSON `json:"steps"`
+		}
+		code, out, _ = p.webhooks(t, a, "plan", "--json")
+		if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitUsage || answer.InStep || !strings.Contains(out, `"here": true`) || strings.Contains(out, `"here": false`) {
+			t.Errorf("exit code %d, error %v\n%s", code, err, out)
+		}
+	}
+}
+
+func TestAnEventThatWasChangedReplacesTheWebhookThatApplyMade(t *testing.T) {
+	p := connected(t, "[[pipedrive.webhook]]\nevent = \"*.person\"\n")
+	byHand := hookHere(7, "*.note")
+	byHand.Name = "pipehook *.note" // as create calls one
+	a := &fakeAccount{all: []hooks.Webhook{byHand}}
+	if code, _, errs := p.webhooks(t, a, "apply", "--yes"); code != exitDone {
+		t.Fatal(errs)
+	}
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, "pipeline.toml", strings.Replace(string(text), `event = "*.person"`, `event = "*.deal"`, 1))
+	if code, out, _ := p.webhooks(t, a, "plan"); code != exitUsage || !strings.Contains(out, "event is *.person, not *.deal") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	if code, out, errs := p.webhooks(t, a, "apply", "--yes"); code != exitDone || len(a.all) != 2 || a.all[0].ID != 7 || a.all[1].Event.Object != "deal" {
+		t.Errorf("exit code %d, left are %+v\n%s%s", code, a.all, out, errs)
+	}
+}
+
+func TestAnObjectThatIsNotKnownIsWarnedOfWhereItIsDeclared(t *testing.T) {
+	p, a := connected(t, "[[pipedrive.webhook]]\nevent = \"added.foo\"\n"), &fakeAccount{}
+	const says = `pipedrive.webhook[0].event: pipehook knows no object "foo"`
+	if _, _, errs := p.webhooks(t, a, "plan"); !strings.Contains(errs, says) {
+		t.Errorf("plan\n%s", errs)
+	}
+	if _, out, errs := command(t, "check", "--config", p.config); !strings.Contains(out+errs, says) {
+		t.Errorf("check\n%s%s", out, errs)
 	}
 }
 

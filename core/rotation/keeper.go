@@ -26,16 +26,23 @@ const (
 	Retired
 )
 
+// Pipeline is one whose credentials may be changed.
+type Pipeline struct {
+	Name       string
+	Configured []Credential // the first is the one in use; empty when it has none, or when nobody knows
+}
+
 // Keeper is a server's side: it knows the rotations of its pipelines and notes when their credentials are
 // used. It is a service; before Run it knows none.
 type Keeper struct {
 	states    States
-	pipelines func() []string
+	pipelines func() []Pipeline
 	log       *slog.Logger
 	now       func() time.Time
 
-	turn  chan struct{} // held by who looks, so that nobody puts what is older in the place of what is newer
-	asked time.Time     // when a stranger last made it look; belongs to the turn
+	turn    chan struct{}   // held by who looks, so that nobody puts what is older in the place of what is newer
+	asked   time.Time       // when a stranger last made it look; belongs to the turn
+	strange map[string]bool // whose configuration has another credential, and it was said; belongs to the turn
 
 	mu      sync.Mutex
 	known   map[string]*Status
@@ -44,10 +51,10 @@ type Keeper struct {
 }
 
 // NewKeeper keeps the rotations of the pipelines there are at the moment.
-func NewKeeper(states States, pipelines func() []string, log *slog.Logger) *Keeper {
+func NewKeeper(states States, pipelines func() []Pipeline, log *slog.Logger) *Keeper {
 	return &Keeper{
 		states: states, pipelines: pipelines, log: log, now: time.Now, turn: make(chan struct{}, 1),
-		known: map[string]*Status{}, wrote: map[string]time.Time{}, changed: make(chan struct{}, 1),
+		known: map[string]*Status{}, wrote: map[string]time.Time{}, strange: map[string]bool{}, changed: make(chan struct{}, 1),
 	}
 }
 
@@ -166,13 +173,17 @@ func (k *Keeper) look(ctx context.Context) {
 
 // read takes over what is kept. While the store is away what is known goes on to hold. The turn is held.
 func (k *Keeper) read(ctx context.Context) {
-	for _, pipeline := range k.pipelines() {
+	for _, p := range k.pipelines() {
+		pipeline := p.Name
 		st, err := Load(ctx, k.states, pipeline)
 		if err != nil {
 			k.log.Debug("rotations can't be read", "pipeline", pipeline, "err", err)
 			continue
 		}
-		if st == nil {
+		if st == nil { // nothing was changed, or it was taken back
+			k.mu.Lock()
+			delete(k.known, pipeline)
+			k.mu.Unlock()
 			continue
 		}
 		st.recorded = !st.NewUsed.IsZero()
@@ -190,9 +201,26 @@ func (k *Keeper) read(ctx context.Context) {
 		k.known[pipeline] = st
 		k.mu.Unlock()
 		if news {
-			k.log.Info("a credential is being changed: the new one is good too", "pipeline", pipeline)
+			k.log.Info(k.news(st), "pipeline", pipeline)
 		}
+		strange := st.Strange(p.Configured)
+		if strange && !k.strange[pipeline] {
+			k.log.Warn("the configured credential is not the one that webhooks rotate made, and both are good: webhooks rotate ends that", "pipeline", pipeline)
+		}
+		k.strange[pipeline] = strange
 	}
+}
+
+// news is where a rotation stands that was not known.
+func (k *Keeper) news(st *Status) string {
+	retired, sure := st.RetiredAt()
+	switch {
+	case st.ReplacedAt.IsZero():
+		return "a credential is being changed: the new one is good too"
+	case sure && k.now().After(retired):
+		return "a credential was changed: the new one is good, the old one is refused"
+	}
+	return "a credential was changed: the old one is good for retries still"
 }
 
 // note keeps when credentials were used.

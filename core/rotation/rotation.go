@@ -143,6 +143,19 @@ func (r *Rotation) Save(ctx context.Context, s States, pipeline string) error {
 	return write(ctx, s, stateName(pipeline, partRotation), r)
 }
 
+// TakeBack puts what was kept before, nil for nothing, in the place of the rotation. One that somebody else has
+// begun since stays.
+func (r *Rotation) TakeBack(ctx context.Context, s States, pipeline string, before *Status) error {
+	st, err := Load(ctx, s, pipeline)
+	if err != nil || st == nil || st.ID != r.ID {
+		return err
+	}
+	if before == nil {
+		return s.SetState(ctx, stateName(pipeline, partRotation), nil)
+	}
+	return before.Save(ctx, s, pipeline)
+}
+
 // RetiredAt is when the old credentials stop being good, and whether that is known yet.
 func (st *Status) RetiredAt() (time.Time, bool) {
 	if st.ReplacedAt.IsZero() || st.NewUsed.IsZero() {
@@ -194,6 +207,12 @@ func isOne(d Digest, all []Credential) bool {
 		}
 	}
 	return false
+}
+
+// Strange reports whether the configured credentials, of which the first is the one in use, are none that the finished
+// rotation knows: what it made is good beside them, for as long as there is no other rotation.
+func (st *Status) Strange(configured []Credential) bool {
+	return st != nil && !st.ReplacedAt.IsZero() && len(configured) > 0 && !isOne(st.New, configured) && !isKnown(st.Old, configured[0])
 }
 
 // Replaces reports whether the rotation has put another credential in the place of this one.

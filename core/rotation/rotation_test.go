@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -40,7 +41,7 @@ func (m *memory) SetState(_ context.Context, name string, value []byte) error {
 
 // server is a Keeper whose time is set by the test.
 func server(m *memory, now *time.Time) *Keeper {
-	k := NewKeeper(m, func() []string { return []string{"crm"} }, slog.New(slog.DiscardHandler))
+	k := NewKeeper(m, func() []Pipeline { return []Pipeline{{Name: "crm"}} }, slog.New(slog.DiscardHandler))
 	k.now = func() time.Time { return *now }
 	return k
 }
@@ -178,5 +179,60 @@ func TestWhoComesWhileAServerLooksIsNotRefused(t *testing.T) {
 	}
 	if got[Good] != senders {
 		t.Errorf("%d of %d are refused", got[Unknown], senders)
+	}
+}
+
+func TestWhatWasTakenBackIsForgotten(t *testing.T) {
+	m, now := &memory{}, time.Now()
+	k := server(m, &now)
+	first := begun(t, m, nil, newPassword, now, oldPassword)
+	k.look(t.Context())
+	before, err := Load(t.Context(), m, "crm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := begun(t, m, before, "a third password of length", now, newPassword)
+	k.look(t.Context())
+	if err := second.TakeBack(t.Context(), m, "crm", before); err != nil {
+		t.Fatal(err)
+	}
+	k.look(t.Context())
+	if k.judge("crm", "hook", "a third password of length", true) != Unknown || k.judge("crm", "hook", newPassword) != Good {
+		t.Error("the second rotation holds, or the first does not")
+	}
+	if err := second.TakeBack(t.Context(), m, "crm", nil); err != nil { // it is not there any more
+		t.Fatal(err)
+	}
+	if err := first.TakeBack(t.Context(), m, "crm", nil); err != nil {
+		t.Fatal(err)
+	}
+	k.look(t.Context())
+	if k.judge("crm", "hook", newPassword, true) != Unknown {
+		t.Error("the first rotation holds")
+	}
+}
+
+func TestTheLogSaysWhereAChangeStands(t *testing.T) {
+	m, now := &memory{}, time.Now()
+	r := begun(t, m, nil, newPassword, now, oldPassword)
+	r.ReplacedAt = now
+	if err := errors.Join(r.Save(t.Context(), m, "crm"), write(t.Context(), m, stateName("crm", partNew), Use{r.ID, now})); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(Grace + time.Second)
+	var log strings.Builder
+	password := core.Secret("a password made by hand")
+	k := NewKeeper(m, func() []Pipeline { return []Pipeline{{"crm", []Credential{{"hook", password}}}} }, slog.New(slog.NewTextHandler(&log, nil)))
+	k.now = func() time.Time { return now }
+	k.look(t.Context())
+	k.look(t.Context())
+	if got := log.String(); !strings.Contains(got, "the old one is refused") || strings.Contains(got, "being changed") || strings.Count(got, "level=WARN") != 1 {
+		t.Errorf("got %s", got)
+	}
+	log.Reset()
+	password = newPassword
+	k.look(t.Context())
+	if log.Len() > 0 {
+		t.Errorf("got %s", log.String())
 	}
 }

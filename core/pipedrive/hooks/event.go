@@ -89,6 +89,25 @@ func (e Event) Covers(o Event) bool {
 	return (e.Action == Any || e.Action == o.Action) && (e.Object == Any || e.Object == o.Object)
 }
 
+// overlaps reports whether something can happen that both are about, each in its version.
+func (e Event) overlaps(version string, o Event, other string) bool {
+	actions := e.Action == Any || o.Action == Any || e.Action == o.Action
+	switch {
+	case !actions:
+		return false
+	case e.Object == Any:
+		return offers(version, o.Object)
+	case o.Object == Any:
+		return offers(other, e.Object)
+	}
+	return e.Object == o.Object
+}
+
+// offers reports whether webhooks of the version can be about the object.
+func offers(version, object string) bool {
+	return version == Version1 && !slices.Contains(newer, object) || version != Version1 && object != activityType
+}
+
 // Check refuses an event that webhooks of the version can't be about. Of an object that it does not know it
 // only warns: Pipedrive adds some now and then, and its published description lags behind.
 func (e Event) Check(version string) (warning string, err error) {

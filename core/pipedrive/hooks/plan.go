@@ -31,6 +31,7 @@ type Wanted struct {
 	Key      string // where the configuration asks for it
 	Event    Event
 	Name     string // empty for any
+	Prefix   string // of the name that one without is given: its event follows
 	URL      string
 	Version  string
 	User     int64 // 0 for any
@@ -40,7 +41,7 @@ type Wanted struct {
 // Kind is what becomes of a webhook.
 type Kind string
 
-// The kinds. Create, Replace and Duplicate are what is out of step.
+// The kinds. Create, Replace and Duplicate are what is out of step, and whatever comes twice.
 const (
 	Keep      Kind = "keep"
 	Adopt     Kind = "adopt"     // it is the wanted one under another name, which is left
@@ -56,13 +57,26 @@ type Step struct {
 	Wanted *Wanted  // nil for Duplicate and Leave
 	Has    *Webhook // nil for Create
 	Why    []string // what differs, or what is odd of it
+	Twice  bool     // another brings some of its events to the same place
 }
 
 // Plan is what has to be done, in the order of the wanted webhooks; others follow.
 type Plan []Step
 
 // InStep reports whether there is nothing to do.
-func (p Plan) InStep() bool { return p.Count(Create)+p.Count(Replace)+p.Count(Duplicate) == 0 }
+func (p Plan) InStep() bool {
+	return p.Count(Create)+p.Count(Replace)+p.Count(Duplicate)+p.Doubles() == 0
+}
+
+// Doubles is how many webhooks bring what another brings too, beside those that are a Duplicate.
+func (p Plan) Doubles() (n int) {
+	for _, s := range p {
+		if s.Twice {
+			n++
+		}
+	}
+	return n
+}
 
 // Count is how many steps are of a kind.
 func (p Plan) Count(k Kind) (n int) {
@@ -131,19 +145,27 @@ func Compare(wanted []Wanted, has []Webhook, ours []string) Plan {
 	for i := range wanted {
 		c.settle(i, c.same, Keep)
 	}
-	for i := range wanted {
-		if c.steps[i].Kind == "" {
-			c.settle(i, c.alike, Replace)
+	for _, fits := range []func(*Wanted, *Webhook) int{c.alike, c.madeUp} {
+		for i := range wanted {
+			if c.steps[i].Kind == "" {
+				c.settle(i, fits, Replace)
+			}
 		}
 	}
 	for i := range wanted {
 		if c.steps[i].Kind == "" {
 			c.steps[i] = Step{Kind: Create, Wanted: &wanted[i]}
 		}
+		for j := range wanted[:i] {
+			if twice(&wanted[j], &wanted[i]) {
+				c.steps[i].Why = append(c.steps[i].Why, fmt.Sprintf("some events come twice: %s brings %s here too", wanted[j].Key, wanted[j].Event))
+				c.steps[i].Twice = true
+			}
+		}
 	}
 	for i := range has {
 		if !c.claimed[i] {
-			c.steps = append(c.steps, c.rest(&has[i], ours))
+			c.steps = append(c.steps, c.rest(i, ours))
 		}
 	}
 	return c.steps
@@ -205,8 +227,18 @@ func (c *comparison) alike(w *Wanted, has *Webhook) int {
 	return 0
 }
 
+// madeUp is for a wanted webhook without a name: the one that was made for it under a made-up name before its event was
+// changed.
+func (c *comparison) madeUp(w *Wanted, has *Webhook) int {
+	if w.Name == "" && w.Prefix != "" && has.Name == w.Prefix+has.Event.String() && SameURL(w.URL, has.URL) && has.Type != "automation" {
+		return 1
+	}
+	return 0
+}
+
 // rest is what a plan says of a webhook that no wanted one has claimed.
-func (c *comparison) rest(has *Webhook, ours []string) Step {
+func (c *comparison) rest(at int, ours []string) Step {
+	has := &c.has[at]
 	s := Step{Kind: Leave, Has: has}
 	here := slices.ContainsFunc(ours, func(u string) bool { return SameURL(u, has.URL) })
 	for i := range c.wanted {
@@ -218,18 +250,55 @@ func (c *comparison) rest(has *Webhook, ours []string) Step {
 		kept := c.steps[i].Has
 		switch {
 		case w.Event == has.Event && kept != nil && kept.User != has.User && has.Active:
-			s.Why = append(s.Why, fmt.Sprintf("it brings %s here too, of another user (%d)", has.Event, has.User))
+			s.Why, s.Twice = append(s.Why, fmt.Sprintf("it brings %s here too, of another user (%d)", has.Event, has.User)), true
 		case w.Event == has.Event && kept != nil && has.Type != "automation":
 			s.Kind = Duplicate
 			s.Why = append(s.Why, fmt.Sprintf("webhook %d brings %s here already", kept.ID, has.Event))
-		case has.Active && (w.Event.Covers(has.Event) || has.Event.Covers(w.Event)):
-			s.Why = append(s.Why, fmt.Sprintf("some events come twice: %s is declared, and this brings %s", w.Event, has.Event))
+		case has.Active && w.Event.overlaps(w.Version, has.Event, has.Version):
+			s.Why, s.Twice = append(s.Why, fmt.Sprintf("some events come twice: %s is declared, and this brings %s", w.Event, has.Event)), true
 		}
+	}
+	if s.Kind == Duplicate {
+		s.Twice = false // it goes
+		return s
+	}
+	if here && len(s.Why) == 0 {
+		c.besides(at, &s)
 	}
 	if s.Kind == Leave && here && len(s.Why) == 0 {
 		s.Why = []string{"it comes here and is not declared"}
 	}
 	return s
+}
+
+// besides tells of another that nobody has asked for either and that brings the same here. Of two it is the one that brings
+// less, or was listed later, that is told of.
+func (c *comparison) besides(at int, s *Step) {
+	h := &c.has[at]
+	for i := range c.has {
+		o := &c.has[i]
+		if i == at || c.claimed[i] || !h.Active || !o.overlaps(h.URL, h.Event, h.Version) {
+			continue
+		}
+		if less := o.Event.Covers(h.Event) && o.Event != h.Event; less || i < at && !(h.Event.Covers(o.Event) && o.Event != h.Event) {
+			s.Why, s.Twice = append(s.Why, fmt.Sprintf("some events come twice: webhook %d brings %s here too", o.ID, o.Event)), true
+		}
+	}
+}
+
+// overlaps reports whether an active one brings some of the events to the address.
+func (h *Webhook) overlaps(address string, e Event, version string) bool {
+	return h.Active && SameURL(h.URL, address) && h.Event.overlaps(h.Version, e, version)
+}
+
+// Overlapping are those that bring some of the events of a new one to the same place.
+func Overlapping(w Wanted, has []Webhook) (all []Webhook) {
+	for i := range has {
+		if has[i].overlaps(w.URL, w.Event, w.Version) {
+			all = append(all, has[i])
+		}
+	}
+	return all
 }
 
 // Identical is the first webhook that a new one would only repeat, whatever its name.
@@ -242,14 +311,7 @@ func Identical(w Wanted, has []Webhook) (Webhook, bool) {
 	return Webhook{}, false
 }
 
-// Twice is a sentence for each pair of wanted webhooks that bring the same events to the same place.
-func Twice(wanted []Wanted) (all []string) {
-	for i, a := range wanted {
-		for _, b := range wanted[:i] {
-			if SameURL(a.URL, b.URL) && a.User == b.User && (a.Event.Covers(b.Event) || b.Event.Covers(a.Event)) {
-				all = append(all, fmt.Sprintf("%s (%s) and %s (%s) bring the same events to the same place: each comes twice", b.Key, b.Event, a.Key, a.Event))
-			}
-		}
-	}
-	return all
+// twice reports whether two that are wanted bring some of the same events to the same place.
+func twice(a, b *Wanted) bool {
+	return SameURL(a.URL, b.URL) && a.User == b.User && a.Event.overlaps(a.Version, b.Event, b.Version)
 }
