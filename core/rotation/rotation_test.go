@@ -197,7 +197,7 @@ func TestWhatWasTakenBackIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.look(t.Context())
-	if k.judge("crm", "hook", "a third password of length", true) != Unknown || k.judge("crm", "hook", newPassword) != Good {
+	if k.judge("crm", "hook", "a third password of length", true) != Unknown || k.judge("crm", "hook", newPassword, true) != Good {
 		t.Error("the second rotation holds, or the first does not")
 	}
 	if err := second.TakeBack(t.Context(), m, "crm", nil); err != nil { // it is not there any more
