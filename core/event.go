@@ -84,6 +84,7 @@ type Facts struct {
 type Plan struct {
 	Store     bool     // persist was passed
 	Listeners []string // durable deliveries to create; only with Store
+	Withheld  bool     // only listeners that keep records hear of it
 
 	Key    []byte        // dedupe was passed: at most one event with this key within Window
 	Window time.Duration // zero means for as long as the first event is kept

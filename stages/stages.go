@@ -26,12 +26,13 @@ type Deps struct {
 	Deliverer            dispatch.Deliverer
 	Resolve              func(path string) string
 	AuthenticationFailed func(pipeline, method, reason string)
-	JudgeCredential      func(pipeline, username, password string, configured bool) authenticate.Judgement
+	JudgeCredential      func(pipeline, username, password string, configured, attempt bool) authenticate.Judgement
 	OpenScript           func(script.Spec) (script.Runner, error)
 	OpenPlugin           func(plugin.Config) (plugin.Runner, error)
 	PluginLimits         core.ProgramLimits // of a plugin that has none of its own
 	Echoes               echo.Ledger
 	EchoSeen             func(pipeline, result string)
+	TablesKept           func() bool
 	LongestGuest         time.Duration // that a script or a plugin may take
 }
 
@@ -42,7 +43,7 @@ func All(d Deps) []core.Factory {
 		validate.Factory(validate.Deps{Resolve: d.Resolve}),
 		script.Factory(script.Deps{Open: d.OpenScript, Longest: d.LongestGuest, Log: d.Log, Now: d.Now}),
 		plugin.Factory(plugin.Deps{Open: d.OpenPlugin, Limits: d.PluginLimits, Longest: d.LongestGuest, Log: d.Log, Now: d.Now}),
-		echo.Factory(echo.Deps{Ledger: d.Echoes, Seen: d.EchoSeen, Log: d.Log}),
+		echo.Factory(echo.Deps{Ledger: d.Echoes, Seen: d.EchoSeen, Kept: d.TablesKept, Log: d.Log}),
 		dedupe.Factory(dedupe.Deps{Log: d.Store, Now: d.Now}),
 		persist.Factory(),
 		dispatch.Factory(dispatch.Deps{Deliverer: d.Deliverer, Committer: d.Committer}),

@@ -170,7 +170,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 		Log: a.log, Now: time.Now, Store: a.spool, Committer: a.bound, Deliverer: a.engine,
 		Resolve:              func(path string) string { return beside(conf, path) },
 		AuthenticationFailed: a.metrics.AuthenticationFailed, JudgeCredential: a.judgeCredential,
-		Echoes: a.effects.echoes, EchoSeen: a.metrics.Echo,
+		Echoes: a.effects.echoes, EchoSeen: a.metrics.Echo, TablesKept: a.tablesKept,
 	}
 	chain := a.chains.draft(conf, a.plugins.running)
 	hooks, err := assemble(conf, a.deps, chain)

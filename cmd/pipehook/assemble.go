@@ -108,6 +108,7 @@ func warnings(conf *config.Config) []string {
 	all := append(costs(conf), missingFolder(conf)...)
 	all = append(all, idleEchoes(conf)...)
 	all = append(all, strangeWebhooks(conf)...)
+	all = append(all, signedByNobody(conf)...)
 	for _, l := range conf.Listeners {
 		all = append(all, strangeActions(l.Name, l.Match)...)
 	}

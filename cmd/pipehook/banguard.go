@@ -17,20 +17,18 @@ import (
 // pipedriveSource is the source of the pipelines whose answers Pipedrive judges.
 const pipedriveSource = "pipedrive"
 
-// guard watches the webhooks that Pipedrive sends. It has the settings of the start.
+// guard watches the webhooks that Pipedrive sends. How often it asks is as at the start; whom it asks is as a reload says.
 func (a *app) guard(conf *config.Config) *watch.Watch {
 	opts := watch.Options{
 		States: a.store, Every: conf.Pipedrive.Watch.Every, Quiet: conf.Pipedrive.Watch.Quiet, Log: a.log, Now: time.Now,
 		OnGap: a.reconciling.gap, Ours: func(url string) bool { return comesHere(a.conf.Load(), url) },
-	}
-	if conf.Pipedrive.Connected() {
-		opts.API = a
+		API: a, Asks: func() bool { return a.conf.Load().Pipedrive.Connected() },
 	}
 	w := watch.New(opts)
 	a.metrics.Pipedrive(func() map[string]telemetry.PipedriveFlow {
 		flows := map[string]telemetry.PipedriveFlow{}
 		for name, is := range w.Pipelines() {
-			flows[name] = telemetry.PipedriveFlow(is)
+			flows[name] = telemetry.PipedriveFlow{Failed: is.Failed, Suspected: is.Suspected, Last: is.Last}
 		}
 		return flows
 	}, func() map[string]bool {

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/effect"
 )
 
 // What counts towards a ban is seen by who looks at the process, and by the next process.
@@ -69,6 +73,45 @@ func TestFailedFirstAttemptsShowInReadinessAndMetricsAndOutliveTheProcess(t *tes
 		shows("/readyz", "has probably silenced a webhook", http.StatusOK)
 		shows("/metrics", `pipehook_pipedrive_ban_suspected{pipeline="crm"} 1`, http.StatusOK)
 	})
+}
+
+// An account's webhook may have fallen silent while nobody served, and what a process before this one saw be long past.
+func TestTheAccountsWebhooksAreAskedForAtTheStart(t *testing.T) {
+	_, account := standInFor(t)
+	p := newProject(t, testdb.SQLite(t), fullChain, nil)
+	text := fmt.Sprintf("[pipedrive]\nbase_url = %q\napi_token = %q\npublic_url = \"http://%s/\"\n", account.Pipedrive.BaseURL, accountToken, p.hooks)
+	conf, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := p.serve(t) // without an account
+	stop()
+	p.write(t, "pipeline.toml", string(conf)+text)
+	stop = p.serve(t) // sees that there is none
+	metrics := func(line string) func() bool {
+		return func() bool {
+			resp, err := http.Get("http://" + p.admin + "/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			return err == nil && strings.Contains(string(body), line)
+		}
+	}
+	stop()
+	h := askingPipedrive(account).user(hostSpec{name: "l"})
+	made, err := h.Pipedrive(t.Context(), callOf("l", "1"), &effect.APICall{Method: "POST", Path: "/api/v1/webhooks", Body: fmt.Appendf(nil,
+		`{"name":"all","event_action":"*","event_object":"*","subscription_url":"http://%s/hook"}`, p.hooks)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var is struct{ ID int64 }
+	if err := json.Unmarshal(made.Data, &is); err != nil {
+		t.Fatal(err)
+	}
+	p.serve(t)
+	eventually(t, "the webhook is active", metrics(fmt.Sprintf(`pipehook_pipedrive_webhook_active{webhook="%d"} 1`, is.ID)))
 }
 
 func TestAWebhookComesHereHoweverItsAddressIsWritten(t *testing.T) {

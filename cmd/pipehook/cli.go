@@ -46,6 +46,9 @@ Start with:  pipehook dev`,
 	}
 	root.PersistentFlags().StringVarP(&c.path, "config", "c", defaultConfig, "the configuration file")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON with stable names")
+	plainFlags()
+	root.SetUsageTemplate(strings.ReplaceAll(strings.ReplaceAll(root.UsageTemplate(),
+		".LocalFlags.FlagUsages", "flagUsages .LocalFlags"), ".InheritedFlags.FlagUsages", "flagUsages .InheritedFlags"))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd.CommandPath()+" --help", "%w", err)
 	})
@@ -167,6 +170,9 @@ func complaints(err error) []complaint {
 	if e, ok := errors.AsType[*jshost.CompileError](err); ok {
 		return []complaint{{e.File, e.Line, e.Column, "", e.Msg, "", e.Long()}}
 	}
+	if e, ok := errors.AsType[*store.MissingError](err); ok { // whoever asked for what is in it has nothing to add
+		return []complaint{{Message: e.Error(), Hint: "pipehook migrate makes it, and so do serve and dev; name another with --config", text: e.Error()}}
+	}
 	text := factOf(err)
 	return []complaint{{Message: text, Hint: hintOf(err), text: text}}
 }
@@ -185,9 +191,16 @@ type several []error
 
 func (s several) Error() string { return errors.Join(s...).Error() }
 
-// complain prints each error as "pipehook: error: …" and, where there is one, "pipehook: hint: …".
+// complain prints each error as "pipehook: error: …" and, where there is one, "pipehook: hint: …"; with --json
+// as {"error":{…}}, one a line.
 func (c *cli) complain(err error) {
 	for _, one := range complaints(err) {
+		if c.json {
+			enc := json.NewEncoder(c.stderr)
+			enc.SetEscapeHTML(false)
+			_ = enc.Encode(map[string]complaint{"error": one})
+			continue
+		}
 		fmt.Fprintf(c.stderr, "pipehook: error: %s\n", one.text)
 		if one.Hint != "" {
 			fmt.Fprintf(c.stderr, "pipehook: hint: %s\n", one.Hint)

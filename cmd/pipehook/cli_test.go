@@ -59,6 +59,8 @@ func TestWrongUsageIsExitCode2WithAHint(t *testing.T) {
 		"a negative time":               {[]string{"deliveries", "cancel", "--since", "-1h"}, exitUsage, []string{`"-1h" for "--since" flag: must be above 0`}},
 		"no time":                       {[]string{"events", "replay", "--until=0s"}, exitUsage, []string{"must be above 0"}},
 		"a negative time of events":     {[]string{"events", "list", "--since", "-7d"}, exitUsage, []string{`"-7d"`}},
+		"an error as JSON":              {[]string{"events", "list", "--json"}, exitFailed, []string{`{"error":{"message":"there is no database at `, `,"hint":"pipehook migrate makes it`}},
+		"wrong usage as JSON":           {[]string{"--json", "check", "--nope"}, exitUsage, []string{`{"error":{"message":"unknown flag: --nope","hint":"pipehook check --help"}}`}},
 		"a time in days":                {[]string{"events", "list", "--since", "7d"}, exitFailed, []string{"there is no database at"}},
 		"a state that is none":          {[]string{"deliveries", "retry", "--state", "bogus"}, exitUsage, []string{"it is one of pending, done"}},
 		"a limit below 1":               {[]string{"events", "list", "--limit", "-1"}, exitUsage, []string{"must be a number above 0"}},
@@ -82,6 +84,15 @@ func TestWrongUsageIsExitCode2WithAHint(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestHelpShowsAFlagOfYesOrNoByItsNameAlone(t *testing.T) {
+	_, out, _ := command(t, "sync", "--help")
+	for _, want := range []string{"\n      --json            print JSON", "\n      --since time   only what changed", "\n      --restart      begin anew", "\n  -h, --help         help for"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
 	}
 }
 
@@ -198,6 +209,25 @@ func TestCheckFindsThatThereIsNoPipeline(t *testing.T) {
 		code, out, errs := command(t, "check", "--config", p.config)
 		if code != exitUsage || strings.Count(errs, "pipehook: error: ") != mistakes || strings.Contains(errs, none) == strings.Contains(text, "pipeline") {
 			t.Errorf("%q: exit code %d\n%s%s", text, code, out, errs)
+		}
+	}
+}
+
+func TestCheckSaysWhomAnAuthenticateStageLetsIn(t *testing.T) {
+	const signed, open = "authenticate asks for a signature, and Pipedrive signs nothing", "authenticate has none = true: anyone"
+	for _, test := range []struct{ name, basic, source, want string }{
+		{"a signature of Pipedrive's", `signature = { header = "X-Signature", secret = "0123456789abcdef" }`, "pipedrive", signed},
+		{"a signature of another sender's", `signature = { header = "X-Signature", secret = "0123456789abcdef" }`, "script\"\nscript = \"names.js", ""},
+		{"everybody", "none = true", "pipedrive", open},
+		{"a password", `basic = { username = "hook", password = "secret" }`, "pipedrive", ""},
+	} {
+		p := newProject(t, testdb.SQLite(t), fullChain, nil)
+		p.write(t, "names.js", `export default () => ({ action: "added", object: "deal", objectId: "1" })`)
+		p.write(t, "pipeline.toml", "[[pipeline]]\nname = \"crm\"\npath = \"/crm\"\nsource = \""+test.source+"\"\n[[pipeline.stage]]\nuse = \"authenticate\"\n"+
+			test.basic+"\n[[pipeline.stage]]\nuse = \"dedupe\"\n[[pipeline.stage]]\nuse = \"persist\"\n[[pipeline.stage]]\nuse = \"dispatch\"\n")
+		out := says(t, exitDone, []string{"check", "--config", p.config}, test.want)
+		if test.want == "" && strings.Contains(out, "authenticate") {
+			t.Errorf("%s: %s", test.name, out)
 		}
 	}
 }

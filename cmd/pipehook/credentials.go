@@ -23,8 +23,12 @@ func (a *app) rotated() (all []rotation.Pipeline) {
 }
 
 // judgeCredential asks what rotations say of a credential.
-func (a *app) judgeCredential(pipeline, username, password string, configured bool) authenticate.Judgement {
-	switch a.rotation.Judge(context.Background(), pipeline, username, password, configured) {
+func (a *app) judgeCredential(pipeline, username, password string, configured, attempt bool) authenticate.Judgement {
+	judge := a.rotation.Judge
+	if attempt {
+		judge = a.rotation.Try
+	}
+	switch judge(context.Background(), pipeline, username, password, configured) {
 	case rotation.Good:
 		return authenticate.Good
 	case rotation.Retired:

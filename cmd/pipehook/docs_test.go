@@ -68,12 +68,16 @@ func TestEveryKindOfStageHasAPage(t *testing.T) {
 
 var tomlExample = regexp.MustCompile("(?s)```toml\n(.*?)```")
 
-// The examples of the stages' pages are stages; that of the README is a whole pipeline.
+// The examples of the stages' pages are stages; those of the README are a whole pipeline, and what is put at its end.
 func TestTheExamplesInTheDocumentsAreGood(t *testing.T) {
 	for _, name := range []string{"README.md", "docs/stages/authenticate.md", "docs/stages/dedupe.md", "docs/stages/persist.md", "docs/stages/dispatch.md"} {
+		var before string
 		for _, m := range tomlExample.FindAllStringSubmatch(page(t, name), -1) {
 			p := newProject(t, testdb.SQLite(t), "", nil)
-			text := m[1]
+			text := before + m[1]
+			if name == "README.md" {
+				before = text
+			}
 			if !strings.Contains(text, "[[pipeline]]") {
 				text = "[[pipeline]]\nname = \"a\"\npath = \"/a\"\nsource = \"pipedrive\"\n" + text
 			}

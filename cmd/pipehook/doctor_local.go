@@ -32,7 +32,7 @@ func (d *doctor) configuration(context.Context) []diagnosis {
 		return from(bad, d.wrong)
 	}
 	var all []diagnosis
-	for _, w := range warnings(d.conf) {
+	for _, w := range append(warnings(d.conf), openDoors(d.conf)...) {
 		all = append(all, diagnosis{Verdict: warning, Says: w})
 	}
 	if all == nil {

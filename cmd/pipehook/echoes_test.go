@@ -337,18 +337,28 @@ func TestAStageThatCannotAskLetsTheEventPass(t *testing.T) {
 	}
 }
 
-// A script that changes the record it listens to would call itself for ever.
-func TestAListenerThatWritesDoesNotAnswerItself(t *testing.T) {
+// louder is served with a listener that writes to the deal whose change it hears of.
+type louder struct {
+	*project
+	t      *testing.T
+	server *simulate.Server
+	deal   string
+}
+
+// newLouder gives the listener some keys and the configuration some tables, and has a person change a deal.
+func newLouder(t *testing.T, keys, echo, tables string) *louder {
+	t.Helper()
 	server, account := standInFor(t)
-	p := newProject(t, testdb.SQLite(t), "authenticate echo dedupe persist dispatch", map[string]string{"": fmt.Sprintf(`[pipedrive]
+	p := newProject(t, testdb.SQLite(t), "authenticate echo dedupe persist dispatch", map[string]string{"echo": echo, "": fmt.Sprintf(`[pipedrive]
 base_url = %q
 api_token = %q
+%s
 [[listener]]
 name   = "louder"
 script = "scripts/louder.ts"
 match  = ["updated.deal"]
-where  = { "labels.echo" = { exists = false } }
-`, account.Pipedrive.BaseURL, accountToken)})
+%s
+`, account.Pipedrive.BaseURL, accountToken, tables, keys)})
 	p.write(t, "scripts/louder.ts", `import type { Context, Event } from "pipehook";
 export default async function (event: Event, ctx: Context) {
   const deal = await ctx.pipedrive.get("/api/v2/deals/" + event.objectId);
@@ -374,25 +384,56 @@ export default async function (event: Event, ctx: Context) {
 	if _, err := server.CRM().Update("deal", id, simulate.Record{"title": "hello"}, simulate.By{}); err != nil {
 		t.Fatal(err)
 	}
-	metrics := func() string {
-		r, err := http.Get("http://" + p.admin + "/metrics")
+	return &louder{p, t, server, id}
+}
+
+func (l *louder) shows(what, line string) {
+	l.t.Helper()
+	eventually(l.t, what, func() bool {
+		r, err := http.Get("http://" + l.admin + "/metrics")
 		if err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
 		defer r.Body.Close()
 		text, err := io.ReadAll(r.Body)
 		if err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
-		return string(text)
-	}
-	eventually(t, "the echo is marked", func() bool {
-		return strings.Contains(metrics(), `pipehook_echo_total{pipeline="crm",result="marked"} 1`)
+		return strings.Contains(string(text), line)
 	})
-	eventually(t, "the attempt ends", func() bool {
-		return strings.Contains(metrics(), `pipehook_attempts_total{listener="louder",state="done"} 1`)
-	})
-	if is, there := server.CRM().Get("deal", id); !there || is["title"] != "hello!" {
-		t.Errorf("it is %v", is["title"])
+}
+
+// ranOnce looks whether what it wrote stands there once.
+func (l *louder) ranOnce() {
+	l.t.Helper()
+	l.shows("the attempt ends", `pipehook_attempts_total{listener="louder",state="done"} 1`)
+	if is, there := l.server.CRM().Get("deal", l.deal); !there || is["title"] != "hello!" {
+		l.t.Errorf("it is %v", is["title"])
 	}
+}
+
+// A script that changes the record it listens to would call itself for ever.
+func TestAListenerThatWritesDoesNotAnswerItself(t *testing.T) {
+	l := newLouder(t, `where  = { "labels.echo" = { exists = false } }`, "", "")
+	l.shows("the echo is marked", `pipehook_echo_total{pipeline="crm",result="marked"} 1`)
+	l.ranOnce()
+}
+
+// What the tables miss, reconcile would tell of as of anybody's change.
+func TestAnEchoThatIsDroppedReachesTheTablesSoThatReconcileFindsNothing(t *testing.T) {
+	l := newLouder(t, "", `mode = "drop"`, "[pipedrive.reconcile]\nat_start = false\nsettle = \"0s\"\n[pipedrive.sync]\nobjects = [\"deal\"]\n"+mirrorListener)
+	l.shows("the echo is dropped", `pipehook_echo_total{pipeline="crm",result="dropped"} 1`)
+	eventually(t, "the echo is stored", func() bool { return len(l.events(t)) == 3 })
+	l.ranOnce()
+	eventually(t, "the tables have all", func() bool {
+		r := compared(t, l.project, "deal", "--since", "1h")
+		if n := submitted(r); n != 0 {
+			t.Fatalf("reconcile tells of %d changes: %+v", n, r)
+		}
+		return r.Objects[0].Looked == 1 && r.Objects[0].Differing == 0
+	})
+	if n := len(l.events(t)); n != 3 {
+		t.Errorf("%d events are stored", n)
+	}
+	l.ranOnce()
 }

@@ -28,7 +28,8 @@ func (c *cli) eventsCommand() *cobra.Command {
 }
 
 func (c *cli) eventsListCommand() *cobra.Command {
-	var match, listener, origin string
+	var match, listener string
+	var origin originName
 	var state stateName
 	var since ago
 	most := limit(50)
@@ -36,7 +37,7 @@ func (c *cli) eventsListCommand() *cobra.Command {
 		Use: "list", Short: "List the newest events", Args: cobra.NoArgs,
 		Example: "  pipehook events list --match updated.deal --state dead",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f := store.Filter{Origin: origin, State: string(state), Listener: listener, Since: since.from(time.Now()), Limit: int(most)}
+			f := store.Filter{Origin: string(origin), State: string(state), Listener: listener, Since: since.from(time.Now()), Limit: int(most)}
 			if match != "" {
 				p, err := core.ParsePattern(match)
 				if err != nil {
@@ -56,7 +57,7 @@ func (c *cli) eventsListCommand() *cobra.Command {
 	cmd.Flags().StringVar(&match, "match", "", "only events that fit a pattern, such as updated.deal")
 	cmd.Flags().Var(&state, "state", "only events with a delivery that is "+strings.Join(core.States(), ", "))
 	cmd.Flags().StringVar(&listener, "listener", "", "only events with a delivery to this listener")
-	cmd.Flags().StringVar(&origin, "origin", "", "only events that a sender sent (webhook), or that something else made, such as reconcile")
+	cmd.Flags().Var(&origin, "origin", "only events that a sender sent (webhook), or that a comparison found (reconcile)")
 	cmd.Flags().Var(&since, "since", "only events received in the last …, such as 24h or 7d")
 	cmd.Flags().Var(&most, "limit", "how many")
 	return cmd
@@ -225,10 +226,12 @@ func (c *cli) printEvent(ev store.Event, attempts []store.Attempt, whys map[stri
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"id", ev.ID}, {"event", ev.Action + "." + ev.Object}, {"object id", ev.ObjectID}, {"origin", core.OriginOf(ev.Overlay)}, {"labels", labelsText(ev.Labels)}, {"pipeline", ev.Pipeline},
+		{"id", ev.ID}, {"event", ev.Action + "." + ev.Object}, {"object id", ev.ObjectID}, {"origin", originText(ev.Overlay)}, {"labels", labelsText(ev.Labels)}, {"pipeline", ev.Pipeline},
 		{"source", ev.Source}, {"occurred", timeText(ev.OccurredAt)}, {"received", timeText(ev.ReceivedAt)}, {"from", ev.Remote},
 	} {
-		fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
+		if line[1] != "" {
+			fmt.Fprintf(w, "%s\t%s\n", line[0], plain(line[1]))
+		}
 	}
 	if cause, ok := derived.CauseOf(ev.Source, ev.Body); ok {
 		fmt.Fprintf(w, "emitted by\t%s\n", plain(causeText(&cause)))
@@ -269,7 +272,10 @@ func printOutput(w io.Writer, output string) {
 }
 
 // originText is what made an event, as people and scripts call it.
-func originText(overlay string) string { return cmp.Or(core.OriginOf(overlay), "webhook") }
+func originText(overlay string) string { return cmp.Or(core.OriginOf(overlay), fromWebhook) }
+
+// fromWebhook is the origin of an event that a sender sent, as people and scripts call it.
+const fromWebhook = "webhook"
 
 // labelsText is what stages said of an event, as people read it.
 func labelsText(text string) string {

@@ -21,7 +21,6 @@ import (
 type troubled struct {
 	*project
 	server *simulate.Server
-	api    http.Handler // in place of server where it is set
 	day    atomic.Int64 // how many days later it is there
 
 	mu     sync.Mutex

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -48,10 +49,20 @@ func checkFields(ctx context.Context, conf *config.Config) (warnings []string, e
 		}
 		names := fieldNames(f, l.Match)
 		for _, name := range asked {
-			if !slices.Contains(names, name) {
-				at := slices.IndexFunc(conf.Listeners, func(one config.Listener) bool { return one.Name == l.Name })
-				mistakes = append(mistakes, conf.Mistake(fmt.Sprintf("listener[%d]", at), "there is no custom field fields."+name+" of "+objectsText(l.Match), strict.Suggest(name, names)))
+			if slices.Contains(names, name) {
+				continue
 			}
+			key := fmt.Sprintf("listener[%d]", slices.IndexFunc(conf.Listeners, func(one config.Listener) bool { return one.Name == l.Name }))
+			wrong := "there is no custom field fields." + name + " of " + objectsText(l.Match)
+			if !haveCustom(l.Match) {
+				mistakes = append(mistakes, conf.Mistake(key, wrong+": "+bareText(l.Match), "leave it out, or match objects that have custom fields"))
+				continue
+			}
+			hint := "pipehook pipedrive fields pull"
+			if len(names) > 0 {
+				hint = strict.Suggest(name, names)
+			}
+			mistakes = append(mistakes, conf.Mistake(key, wrong, hint))
 		}
 	}
 	return warnings, mistakes.Err()
@@ -76,6 +87,36 @@ func fieldNames(f *shape.Fields, match []core.Pattern) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// haveCustom reports whether any object of the patterns may have custom fields.
+func haveCustom(match []core.Pattern) bool {
+	return len(match) == 0 || slices.ContainsFunc(match, func(p core.Pattern) bool {
+		o, known := shape.Find(p.Object())
+		return !known || o.Custom
+	})
+}
+
+// bareText says that the objects of the patterns have no custom fields.
+func bareText(match []core.Pattern) string {
+	if name := match[0].Object(); objectsText(match) == name {
+		return name + "s have no custom fields"
+	}
+	return "they have no custom fields"
+}
+
+// tellFields logs the mistakes that check refuses. A process goes on with them: the definitions may have become others since.
+func tellFields(ctx context.Context, conf *config.Config, log *slog.Logger) {
+	nameless, wrong := checkFields(ctx, conf)
+	for _, w := range nameless {
+		log.Warn(w)
+	}
+	if wrong == nil {
+		return
+	}
+	for _, one := range complaints(wrong) {
+		log.Warn("custom fields are asked for that are not known", complaintAttrs(one)...)
+	}
 }
 
 func objectsText(match []core.Pattern) string {

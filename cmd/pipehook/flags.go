@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pipehook/pipehook/core"
 )
@@ -58,6 +61,23 @@ func (s *stateName) Set(text string) error {
 
 func (s *stateName) String() string { return string(*s) }
 func (s *stateName) Type() string   { return "state" }
+
+// originName is a flag for what made an event.
+type originName string
+
+func (o *originName) Set(text string) error {
+	if !slices.Contains(origins, text) {
+		return fmt.Errorf("it is one of %s", strings.Join(origins, ", "))
+	}
+	*o = originName(text)
+	return nil
+}
+
+func (o *originName) String() string { return string(*o) }
+func (o *originName) Type() string   { return "origin" }
+
+// origins are what events may come from, as people call it.
+var origins = []string{fromWebhook, core.OriginReconcile}
 
 // limit is a flag for how many are listed.
 type limit int
@@ -109,4 +129,28 @@ func knownOnly(cmd *cobra.Command, args []string) error {
 		return usagef(hint, "unknown command %q", args[0])
 	}
 	return usagef(hint, "unknown command %q of %s", args[0], cmd.CommandPath())
+}
+
+// plainFlags gives the templates of help flagUsages.
+var plainFlags = sync.OnceFunc(func() { cobra.AddTemplateFunc("flagUsages", flagUsages) })
+
+// flagGap is what stands between a flag and what it does.
+var flagGap = regexp.MustCompile(`\S( {3,})`)
+
+// flagUsages shows --json as --json, not as --json[=true|false].
+func flagUsages(flags *pflag.FlagSet) string {
+	const choice = "[=true|false]"
+	lines := strings.SplitAfter(strings.ReplaceAll(flags.FlagUsages(), choice, strings.Repeat(" ", len(choice))), "\n")
+	spare := len(choice)
+	for _, line := range lines {
+		if at := flagGap.FindStringSubmatchIndex(line); at != nil {
+			spare = min(spare, at[3]-at[2]-3)
+		}
+	}
+	for i, line := range lines {
+		if at := flagGap.FindStringSubmatchIndex(line); at != nil {
+			lines[i] = line[:at[2]] + line[at[2]+spare:]
+		}
+	}
+	return strings.Join(lines, "")
 }

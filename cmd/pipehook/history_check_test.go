@@ -80,6 +80,9 @@ func (h *history) account(t *testing.T) map[recordName]shape.Record {
 // queries are the lists that hold all of an object's records.
 func (h *history) queries(t *testing.T, o shape.Object) (all []url.Values) {
 	t.Helper()
+	if o.Name == "deal" {
+		return []url.Values{{"include_fields": {"first_won_time"}}} // which webhooks carry
+	}
 	if o.Parent == "" {
 		return []url.Values{{}}
 	}
@@ -189,7 +192,7 @@ func (h *history) checkMissed(t *testing.T, differ map[recordName]string, rows m
 		row, known := rows[is]
 		o, _ := shape.Find(is.object)
 		switch heard := arrived[is][ch.At.UnixMilli()]; {
-		case !o.Hooks:
+		case !o.Hooks, h.twins[is]:
 		case heard && differs:
 			t.Errorf("%s %s was told by a webhook, and differs: %s; row %s", is.object, is.id, what, rowText(row, ch.After))
 		case !heard && !differs && ch.Action == "delete" && known && !row.Deleted,

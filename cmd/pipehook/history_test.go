@@ -95,7 +95,8 @@ type history struct {
 	done  atomic.Int64 // steps
 	mu    sync.Mutex
 	last  map[recordName]simulate.Change
-	total int64 // changes
+	twins map[recordName]bool // whose last change was in the millisecond of the one before: they can't be told apart
+	total int64               // changes
 }
 
 // recordName is which record it is.
@@ -103,7 +104,7 @@ type recordName struct{ object, id string }
 
 func newHistory(t *testing.T, bin, storeURL string, seed int64) *history {
 	t.Helper()
-	h := &history{seed: seed, steps: 1000, bin: bin, told: newTellings(t), last: map[recordName]simulate.Change{}}
+	h := &history{seed: seed, steps: 1000, bin: bin, told: newTellings(t), last: map[recordName]simulate.Change{}, twins: map[recordName]bool{}}
 	if os.Getenv(historySteps) != "" {
 		h.steps = kills(t, historySteps)
 	}
@@ -173,7 +174,9 @@ func (h *history) changed(ch simulate.Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.total++
-	h.last[recordName{ch.Object, ch.ID}] = ch
+	is := recordName{ch.Object, ch.ID}
+	h.twins[is] = h.last[is].At.Equal(ch.At)
+	h.last[is] = ch
 }
 
 // tellings are what the second listener was told, in that order.

@@ -28,6 +28,8 @@ type localTables struct {
 	mu     sync.RWMutex // held for reading while the tables are used
 	mirror *mirror.Mirror
 	terms  tableTerms
+
+	told string // what was said of the listener; only the one who loads uses it
 }
 
 // tableTerms are what the tables are opened with.
@@ -47,6 +49,12 @@ func syncListener(conf *config.Config) *config.Listener {
 		}
 	}
 	return nil
+}
+
+// tablesKept reports whether a listener of the configuration that is in force keeps them.
+func (a *app) tablesKept() bool {
+	conf := a.conf.Load()
+	return conf != nil && syncListener(conf) != nil
 }
 
 // tablesURL is where the local tables are: where the configuration says, else in the store's PostgreSQL database or in
@@ -189,14 +197,19 @@ func (t *localTables) close() error {
 	return t.mirror.Close()
 }
 
-// subscriptions is the listener of the configuration that keeps the tables.
+// subscriptions is the listener of the configuration that keeps the tables. It is told of when it is another than before.
 func (t *localTables) subscriptions(conf *config.Config) []delivery.Subscription {
 	l := syncListener(conf)
 	if l == nil {
+		t.told = ""
 		return nil
 	}
+	if is := fmt.Sprint(l.Name, patternTexts(l.Match)); is != t.told {
+		t.told = is
+		t.log.Info("listener loaded", "listener", l.Name, "use", l.Use, "match", patternTexts(l.Match))
+	}
 	sub := subscriptionOf(*l, t, nil)
-	sub.Source = mirror.Source
+	sub.Source, sub.Keeps = mirror.Source, true
 	return []delivery.Subscription{sub}
 }
 

@@ -38,7 +38,10 @@ func TestTheListenerThatKeepsLocalTables(t *testing.T) {
 	put(strings.Replace(tablesPipeline, "use = \"pipedrive_sync\"", "match = [\"*.person\", \"*.deal\"]\nuse = \"pipedrive_sync\"", 1))
 	says(t, exitDone, []string{"check"}, "1 pipeline, 1 listener")
 	put(tablesPipeline)
-	says(t, exitFailed, []string{"pipedrive", "tables"}, "there are no local tables at ", "pipehook serve")
+	says(t, exitFailed, []string{"pipedrive", "tables"}, "there are no local tables at ", "hint: pipehook sync, or pipehook serve")
+	says(t, exitUsage, []string{"sync", "deals"}, `"deals" is no object of Pipedrive's`, `did you mean "deal"?`)
+	says(t, exitUsage, []string{"reconcile", "deals"}, `did you mean "deal"?`)
+	says(t, exitUsage, []string{"events", "list", "--origin", "nonsense"}, "it is one of webhook, reconcile")
 	says(t, exitDone, []string{"pipedrive", "tables", "--schema"}, "CREATE TABLE pipedrive_deals (\n    id INTEGER PRIMARY KEY")
 	m, err := mirror.Open(t.Context(), mirror.Options{URL: "sqlite:pipedrive.db"})
 	if err != nil {

@@ -24,6 +24,9 @@ its whole address here. The tokens are kept sealed in the store; a process that 
 
 Without a terminal: --no-wait prints the address and ends, --code-file takes what came back.`
 
+// untilLayout has the zone: who agrees may be elsewhere.
+const untilLayout = "15:04:05 MST"
+
 // connection is what connect and status need.
 type connection struct {
 	conf   *config.Config
@@ -92,7 +95,7 @@ func (c *cli) pipedriveConnectCommand() *cobra.Command {
 			if noWait {
 				return c.printAddress(n.app.AuthURL(state), p.Until)
 			}
-			fmt.Fprintf(c.stderr, "Open this in a browser and agree. It is good until %s.\n\n  %s\n\n", p.Until.Local().Format(time.TimeOnly), n.app.AuthURL(state))
+			fmt.Fprintf(c.stderr, "Open this in a browser and agree. It is good for 10 minutes, until %s.\n\n  %s\n\n", p.Until.Local().Format(untilLayout), n.app.AuthURL(state))
 			return c.connected(ctx, n, c.awaitConnection(ctx, n, p))
 		},
 	}
@@ -155,7 +158,7 @@ func (c *cli) awaitConnection(ctx context.Context, n *connection, p pending) err
 	}
 	pasted := make(chan answer, 1)
 	if a := c.asker(); a != nil {
-		fmt.Fprintln(c.stderr, "If the browser ends at a page that can't be reached, paste its address here (it does not show).")
+		fmt.Fprintln(c.stderr, "If the browser ends at a page that can't be reached, paste its address here (it does not show). Ctrl-C ends it.")
 		asked := make(chan struct{})
 		defer func() { stop(); <-asked }() // the terminal is as it was
 		go func() {                        // ends with ctx
@@ -164,14 +167,15 @@ func (c *cli) awaitConnection(ctx context.Context, n *connection, p pending) err
 			pasted <- answer{string(text), err}
 		}()
 	} else {
-		fmt.Fprintln(c.stderr, "Waiting for the callback at admin.listen of a pipehook that serves.")
+		fmt.Fprintln(c.stderr, "Waiting until Pipedrive's answer reaches /pipedrive/callback at admin.listen of a pipehook that serves. Ctrl-C ends it;\n--no-wait prints the address and does not wait.")
 	}
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return &hinted{fmt.Errorf("nobody has agreed yet, and the address is good until %s", p.Until.Local().Format(untilLayout)),
+				"pipehook pipedrive status shows whether it was used; pipehook pipedrive connect begins anew"}
 		case a := <-pasted:
 			if a.err != nil {
 				return a.err

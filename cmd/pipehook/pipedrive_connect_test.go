@@ -421,7 +421,9 @@ func TestACompanyWithATokenHasAStatusToo(t *testing.T) {
 
 func TestConnectNeedsADatabase(t *testing.T) {
 	p := appProject(t, newAppStandIn(t, simulate.Options{}), "sqlite:"+filepath.Join(t.TempDir(), "none.db"), "")
-	says(t, exitFailed, []string{"pipedrive", "connect", "--config", p.config}, "there is no database at")
+	says(t, exitFailed, []string{"pipedrive", "connect", "--config", p.config},
+		"pipehook: error: there is no database at ", "pipehook: hint: pipehook migrate makes it")
+	says(t, exitFailed, []string{"pipedrive", "status", "--config", p.config}, "pipehook: error: there is no database at ", "pipehook: hint: pipehook migrate makes it")
 }
 
 // A process that serves has asked before the app is connected, and asks after, when the first tokens have ended.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
+	"github.com/pipehook/pipehook/core/strict"
 )
 
 // fieldsJSON is what fields list prints with --json.
@@ -81,6 +83,12 @@ func (c *cli) pipedriveFieldsListCommand() *cobra.Command {
 			}
 			objects := f.Objects()
 			if len(args) == 1 {
+				if err := checkObjects(args); err != nil {
+					return err
+				}
+				if o, _ := shape.Find(args[0]); !o.Custom && !all {
+					return usagef("pipehook pipedrive fields list", "%ss have no custom fields", o.Name)
+				}
 				objects = args
 			}
 			return c.printFields(path, f, objects, all)
@@ -88,6 +96,20 @@ func (c *cli) pipedriveFieldsListCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "built-in fields too")
 	return cmd
+}
+
+// checkObjects refuses names of objects that there are not.
+func checkObjects(names []string) error {
+	var known []string
+	for _, o := range shape.Objects() {
+		known = append(known, o.Name)
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return usagef(strict.Suggest(name, known), "%q is no object of Pipedrive's", name)
+		}
+	}
+	return nil
 }
 
 func (c *cli) printFields(path string, f *shape.Fields, objects []string, all bool) error {

@@ -52,8 +52,33 @@ func TestCheckKnowsCustomFieldsByName(t *testing.T) {
 	says(t, exitDone, []string{"pipedrive", "fields", "list", "deal", "--json"}, `"name": "contract_end"`)
 	put("pipeline.toml", strings.Replace(fieldsPipeline, "contract_end", "contract_ends", 1))
 	says(t, exitUsage, []string{"check"}, "there is no custom field fields.contract_ends of deal", `did you mean "contract_end"?`)
+	put("pipeline.toml", strings.Replace(fieldsPipeline, "updated.deal", "updated.note", 1))
+	says(t, exitUsage, []string{"check"}, "there is no custom field fields.contract_end of note: notes have no custom fields", "leave it out")
+	says(t, exitUsage, []string{"pipedrive", "fields", "list", "deals"}, `"deals" is no object of Pipedrive's`, `did you mean "deal"?`)
+	says(t, exitUsage, []string{"pipedrive", "fields", "list", "note"}, "notes have no custom fields")
 	put("pipedrive.fields.json", strings.Replace(dealFields, "}]}}", "}]}", 1))
 	says(t, exitUsage, []string{"check"}, "pipedrive.fields: definitions of fields: not valid JSON at byte")
+}
+
+func TestMistakesInNamesOfCustomFieldsAreLogged(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"deals.js": "export default () => {}", "pipedrive.fields.json": dealFields, "pipeline.toml": strings.Replace(fieldsPipeline, "contract_end", "contract_ends", 1)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := cli{path: "pipeline.toml"}
+	conf, err := c.load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	tellFields(t.Context(), conf, slog.New(slog.NewTextHandler(&log, nil)))
+	for _, want := range []string{"level=WARN", "there is no custom field fields.contract_ends of deal", `did you mean \"contract_end\"?`, "line=10"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%q is not in %s", want, &log)
+		}
+	}
 }
 
 // fakeFields has one field more each time it is asked.

@@ -50,7 +50,14 @@ func (c *cli) pipedriveTables(ctx context.Context, schema bool) error {
 		return err
 	}
 	if _, err := os.Stat(path); sqlite && err != nil { // looking makes no file
-		return &hinted{fmt.Errorf("there are no local tables at %s", path), `write a [[listener]] with use = "pipedrive_sync", then pipehook serve`}
+		next := `write a [[listener]] with use = "pipedrive_sync", then pipehook serve`
+		if syncListener(conf) != nil {
+			next = "pipehook sync, or pipehook serve, which fills them at its start"
+			if r := conf.Pipedrive.Reconcile; !r.AtStart || r.Every == 0 {
+				next = "pipehook sync"
+			}
+		}
+		return &hinted{fmt.Errorf("there are no local tables at %s", path), next}
 	}
 	m, err := mirror.Open(ctx, mirror.Options{URL: url, Objects: conf.Pipedrive.Sync.Objects})
 	if err != nil {

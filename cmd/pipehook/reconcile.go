@@ -16,6 +16,7 @@ import (
 
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/mirror"
+	"github.com/pipehook/pipehook/core/strict"
 )
 
 // reconcilePath is where the process that serves compares Pipedrive with the local tables when it is told to.
@@ -27,6 +28,9 @@ type reconcileAsk struct {
 	Since   time.Time `json:"since,omitzero"`
 	Deletes bool      `json:"deletes,omitempty"`
 	DryRun  bool      `json:"dryRun,omitempty"`
+
+	Account string `json:"account,omitempty"` // and store: for which it is asked; another is refused
+	Store   string `json:"store,omitempty"`
 }
 
 // reconcileLine is a line of its answer: how far it has come, or at last one of the others.
@@ -64,7 +68,11 @@ func writeError(w http.ResponseWriter, status int, code, msg string) {
 func (r *reconciling) ask(w http.ResponseWriter, req *http.Request) {
 	var asked reconcileAsk
 	if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<16)).Decode(&asked); err != nil && !errors.Is(err, io.EOF) {
-		writeError(w, http.StatusBadRequest, "malformed", "the body must be an object with objects, since, deletes and dryRun, of which all may be left out")
+		writeError(w, http.StatusBadRequest, "malformed", "the body must be an object with objects, since, deletes, dryRun, account and store, of which all may be left out")
+		return
+	}
+	if another := anotherThan(r.a.conf.Load(), asked.Account, asked.Store); another != "" {
+		writeError(w, http.StatusConflict, "conflict", another)
 		return
 	}
 	control := http.NewResponseController(w)
@@ -103,6 +111,9 @@ func (c *cli) reconcileCommand() *cobra.Command {
 			if err := keepsTables(conf); err != nil {
 				return err
 			}
+			if err := checkObjects(args); err != nil {
+				return err
+			}
 			asked.Objects, asked.Since = args, since.Time
 			shown := c.newProgress("records compared", 0)
 			report, err := c.reconcile(cmd.Context(), conf, asked, func(p mirror.Progress) { shown.at(p.Records) })
@@ -130,7 +141,9 @@ func (c *cli) reconcileCommand() *cobra.Command {
 // reconcile has the process that serves compare, or does it here when there is none.
 func (c *cli) reconcile(ctx context.Context, conf *config.Config, asked reconcileAsk, progress func(mirror.Progress)) (*mirror.Report, error) {
 	if conf.Admin.Listen != "" {
-		report, there, err := askReconcile(ctx, conf, asked, progress)
+		report, there, err := askReconcile(ctx, conf, asked, progress, func() {
+			fmt.Fprintf(c.stderr, "pipehook: the process that serves at %s compares\n", conf.Admin.Listen)
+		})
 		if there {
 			return report, err
 		}
@@ -138,8 +151,9 @@ func (c *cli) reconcile(ctx context.Context, conf *config.Config, asked reconcil
 	return c.reconcileHere(ctx, conf, asked, progress)
 }
 
-// askReconcile asks who answers at admin.listen. there is false when nobody does.
-func askReconcile(ctx context.Context, conf *config.Config, asked reconcileAsk, progress func(mirror.Progress)) (report *mirror.Report, there bool, err error) {
+// askReconcile asks who answers at admin.listen, and calls begun when that compares. there is false when nobody does.
+func askReconcile(ctx context.Context, conf *config.Config, asked reconcileAsk, progress func(mirror.Progress), begun func()) (report *mirror.Report, there bool, err error) {
+	asked.Account, asked.Store = conf.Pipedrive.Address(), storeName(conf)
 	body, err := json.Marshal(asked)
 	if err != nil {
 		return nil, true, err
@@ -160,6 +174,9 @@ func askReconcile(ctx context.Context, conf *config.Config, asked reconcileAsk, 
 	defer func() { _ = resp.Body.Close() }()
 	switch resp.StatusCode {
 	case http.StatusOK:
+		begun()
+	case http.StatusConflict:
+		return nil, true, &hinted{fmt.Errorf("who answers at admin.listen, %s, serves something else: %s", conf.Admin.Listen, errorText(resp.Body)), "pipehook reconcile --config with the file that it serves with"}
 	case http.StatusUnauthorized:
 		return nil, true, fmt.Errorf("who answers at admin.listen, %s, has another admin.token", conf.Admin.Listen)
 	default:
@@ -251,10 +268,21 @@ func (c *cli) printReconcile(r *mirror.Report) error {
 		return c.printJSON(r)
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "OBJECT\tLOOKED AT\tDIFFER\tSUBMITTED\tDELETES\tPENDING\tDUPLICATES\tWRITTEN\tFILLED\tCALLS\tTIME\tERROR")
+	fmt.Fprintln(w, "OBJECT\tLOOKED AT\tDIFFER\tSETTLING\tSUBMITTED\tDELETES\tPENDING\tDUPLICATES\tWRITTEN\tFILLED\tCALLS\tTIME\tERROR")
 	for _, o := range r.Objects {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", o.Object, o.Looked, o.Differing, o.Submitted, o.Deletes, o.Pending,
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", o.Object, o.Looked, o.Differing, o.Settling, o.Submitted, o.Deletes, o.Pending,
 			o.Duplicates, o.Written, o.Filled, o.Calls, took(o.TookMS), plain(o.Error))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	settle := strict.DurationText(time.Duration(r.SettleMS) * time.Millisecond)
+	switch n := r.Settling(); n {
+	case 0:
+	case 1:
+		fmt.Fprintf(c.stdout, "1 change younger than %s is left for the next comparison\n", settle)
+	default:
+		fmt.Fprintf(c.stdout, "%d changes younger than %s are left for the next comparison\n", n, settle)
+	}
+	return nil
 }

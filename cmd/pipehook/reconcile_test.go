@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/mirror"
@@ -135,5 +138,79 @@ func TestAWebhookThatComesAfterItsChangeWasFoundIsADuplicate(t *testing.T) {
 		if late.Status != "duplicate" || len(p.events(t)) != 2 {
 			t.Errorf("the deletion is answered %+v", late)
 		}
+	})
+}
+
+func TestWhatIsTooYoungToBeComparedIsCounted(t *testing.T) {
+	server := simulate.New(simulate.Options{Token: "token of the account", Company: "acme", CompanyID: 7})
+	web := httptest.NewServer(server)
+	t.Cleanup(web.Close)
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": fmt.Sprintf(
+		"[pipedrive]\nbase_url = %q\napi_token = \"token of the account\"\n[pipedrive.reconcile]\nat_start = false\n[pipedrive.sync]\nobjects = [\"deal\"]\n%s", web.URL, mirrorListener)})
+	compared(t, p)
+	for range 2 {
+		if _, err := server.CRM().Create("deal", simulate.Record{"title": "young"}, simulate.By{Quiet: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, errs := command(t, "reconcile", "--config", p.config)
+	if code != exitDone || !strings.Contains(out, "2 changes younger than 5m are left for the next comparison\n") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	if r := compared(t, p); r.Settling() != 2 || r.Differences() != 0 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestWhoMadeAChangeThatWasMissedIsNotKnown(t *testing.T) {
+	crm, p := newAccount(t, testdb.SQLite(t))
+	compared(t, p)
+	if _, err := crm.Create("deal", simulate.Record{"title": "missed"}, simulate.By{Quiet: true}); err != nil {
+		t.Fatal(err)
+	}
+	if n := submitted(compared(t, p, "--since", "1h")); n != 1 { // validate takes it
+		t.Fatalf("%d events", n)
+	}
+	for _, ev := range p.events(t) {
+		_, body, _ := command(t, "events", "show", ev.ID, "--raw", "--config", p.config)
+		meta := gjson.Get(body, "meta")
+		if !meta.Get("company_id").Exists() || meta.Get("change_source").Exists() || meta.Get("user_id").Exists() {
+			t.Errorf("got %s", meta)
+		}
+	}
+}
+
+func TestTheProcessThatServesComparesItsOwnAccountAlone(t *testing.T) {
+	_, p := newAccount(t, testdb.SQLite(t))
+	defer p.serve(t)()
+	code, _, errs := command(t, "reconcile", "--config", p.config)
+	if code != exitDone || !strings.Contains(errs, "the process that serves at "+p.admin+" compares\n") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	own := readFile(t, p.config)
+	for wrong, text := range map[string]string{
+		"its account is http://127.0.0.1:": strings.Replace(own, "base_url = \"http://127.0.0.1:", "base_url = \"http://127.0.0.2:", 1),
+		"its store is /":                   strings.Replace(own, p.storeURL, "sqlite:another.db", 1),
+	} {
+		p.write(t, "another.toml", text)
+		code, _, errs := command(t, "reconcile", "--config", filepath.Join(p.dir, "another.toml"))
+		if code != exitFailed || !strings.Contains(errs, p.admin+", serves something else: "+wrong) {
+			t.Errorf("exit code %d\n%s", code, errs)
+		}
+	}
+}
+
+func TestTheLogTellsOfTheListenerAndOfTheFirstFill(t *testing.T) {
+	crm, p := newAccount(t, testdb.SQLite(t))
+	if _, err := crm.Create("person", simulate.Record{"name": "Ann"}, simulate.By{Quiet: true}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(p.dir, "serve.log")
+	p.write(t, "pipeline.toml", fmt.Sprintf("log = { file = %q }\n", file)+strings.Replace(readFile(t, p.config), "at_start = false", "at_start = true", 1))
+	defer p.serve(t)()
+	eventually(t, "the log tells of it", func() bool {
+		text := readFile(t, file)
+		return strings.Contains(text, `"msg":"listener loaded","listener":"mirror","use":"pipedrive_sync"`) &&
+			strings.Contains(text, `"msg":"the local table was filled for the first time","object":"person","records":1,`)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -55,13 +56,39 @@ func (r *reconciling) run(ctx context.Context, o mirror.ReconcileOptions) (mirro
 	if _, busy := errors.AsType[*mirror.Busy](err); !busy && ctx.Err() == nil {
 		r.metrics.Done(report.Differences(), err == nil && report.Failed() == nil)
 	}
-	for _, one := range report.Objects {
-		if one.Differing > 0 || one.Error != "" {
-			r.a.log.Info("compared with Pipedrive", "object", one.Object, "differing", one.Differing, "submitted", one.Submitted,
-				"deletes", one.Deletes, "pending", one.Pending, "duplicates", one.Duplicates, "err", one.Error)
-		}
+	for i := range report.Objects {
+		r.tell(&report.Objects[i], report.DryRun)
 	}
 	return report, err
+}
+
+// tell logs what was found of an object, when something was. What is not worth a word is left out.
+func (r *reconciling) tell(o *mirror.ReconciledObject, dry bool) {
+	attrs := []any{slog.String("object", o.Object)}
+	if dry {
+		attrs = append(attrs, slog.Bool("dryRun", true))
+	}
+	if o.Filled > 0 && !dry {
+		r.a.log.Info("the local table was filled for the first time", append(attrs, "records", o.Filled, "took", took(o.TookMS))...)
+	}
+	if o.Differing == 0 && o.Error == "" {
+		return
+	}
+	for _, n := range []struct {
+		key string
+		n   int
+	}{
+		{"differing", o.Differing}, {"submitted", o.Submitted}, {"deletes", o.Deletes}, {"pending", o.Pending}, {"duplicates", o.Duplicates}, {"settling", o.Settling},
+	} {
+		if n.n > 0 {
+			attrs = append(attrs, slog.Int(n.key, n.n))
+		}
+	}
+	if o.Error != "" {
+		r.a.log.Warn("not all was compared with Pipedrive", append(attrs, "err", o.Error)...)
+		return
+	}
+	r.a.log.Info("compared with Pipedrive", attrs...)
 }
 
 func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (mirror.Report, error) {

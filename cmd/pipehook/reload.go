@@ -93,6 +93,7 @@ func (k *keeper) reload(ctx context.Context) {
 	for _, cost := range warnings(conf) {
 		a.log.Warn(cost)
 	}
+	tellFields(ctx, conf, a.log)
 }
 
 func complaintAttrs(one complaint) []any {

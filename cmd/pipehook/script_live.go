@@ -145,6 +145,9 @@ func (s *liveStore) Route(ev *core.Event) (names []string, refused []core.Refusa
 
 // wantsEvent reports whether a listener gets an event.
 func wantsEvent(l config.Listener, match []core.Pattern, ev *core.Event) bool {
+	if ev.Plan.Withheld && l.Use != config.PipedriveSyncListener {
+		return false
+	}
 	if !slices.ContainsFunc(match, func(p core.Pattern) bool { return p.Match(ev) }) {
 		return false
 	}

@@ -90,6 +90,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any, signals <-chan os
 	for _, cost := range warnings(conf) {
 		logs.logger().Warn(cost)
 	}
+	tellFields(ctx, conf, logs.logger())
 	for again := false; ; again = true {
 		k := &keeper{path: c.path, taken: taken, signals: signals, load: func() (*config.Config, error) { return c.loadServing(flags) }}
 		next, err := c.serveOnce(ctx, conf, parts{logs: logs, from: in, manager: managerOf(c.environ), attach: attach, again: again}, k)
@@ -163,7 +164,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			if len(errs) > 0 {
 				return c.checkFailed(several(errs))
 			}
-			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, slices.Concat(warnings(conf), strange, nameless))
+			return c.printCheck(conf.Path, len(conf.Pipelines), listeners, slices.Concat(warnings(conf), openDoors(conf), strange, nameless))
 		},
 	}
 }

@@ -58,6 +58,9 @@ func (c *cli) syncCommand() *cobra.Command {
 			if err := keepsTables(conf); err != nil {
 				return err
 			}
+			if err := checkObjects(args); err != nil {
+				return err
+			}
 			o.Objects, o.Since, o.Leave = args, since.Time, conf.Pipedrive.Reconcile.Every > 0
 			return c.sync(cmd.Context(), conf, o)
 		},

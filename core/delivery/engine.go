@@ -73,6 +73,7 @@ type Subscription struct {
 	Changed     []string // when not empty: only events in which one of these fields changed
 	Where       core.Where
 	Source      string // when not empty: only events of this source
+	Keeps       bool   // it keeps records, and hears of what is withheld from others
 	Listener    core.Listener
 	Code        func() string // the version that runs; nil when the listener has none
 	Timeout     time.Duration // of one attempt
@@ -93,6 +94,9 @@ func (s *Subscription) decide(ev *core.Event) (wanted bool, why string) {
 	}
 	if s.Source != "" && ev.Source != s.Source {
 		return false, "source: it is for events of " + s.Source + " only"
+	}
+	if ev.Plan.Withheld && !s.Keeps {
+		return false, "withheld: a stage left it to listeners that keep records"
 	}
 	if len(s.Changed) > 0 && !slices.ContainsFunc(s.Changed, ev.Changed) {
 		if len(s.Changed) == 1 {

@@ -70,6 +70,9 @@ func (l listing) ask() pipedrive.List {
 		}
 		query.Set("sort_direction", "asc")
 	}
+	if more := onRequest(o); more != nil {
+		query["include_fields"] = more
+	}
 	if l.gone && o.Name == "deal" {
 		query.Set("status", "open,won,lost,deleted")
 	}
@@ -83,6 +86,14 @@ func (l listing) ask() pipedrive.List {
 		query.Set(o.Parent+"_id", joined(l.parent))
 	}
 	return pipedrive.List{Path: path, Query: query, Paging: o.Paging, Limit: o.Limit, From: l.from}
+}
+
+// onRequest is what webhooks carry of an object and its lists only have when they are asked for it by this name.
+func onRequest(o shape.Object) []string {
+	if o.Name == "deal" {
+		return []string{"first_won_time"}
+	}
+	return nil
 }
 
 // perList is how many parents one list is for.
@@ -175,7 +186,11 @@ func (w *work) records(object string, items []json.RawMessage) ([]shape.Record, 
 // one asks for a record by its id. It is not there when Pipedrive does not know it, or says that it is deleted.
 func (w *work) one(ctx context.Context, o shape.Object, id string) (r shape.Record, there bool, err error) {
 	w.calls.Add(1)
-	resp, err := w.api.Do(ctx, pipedrive.Request{Method: http.MethodGet, Path: o.Path + "/" + url.PathEscape(id)})
+	query := url.Values{}
+	if more := onRequest(o); more != nil {
+		query["include_fields"] = more
+	}
+	resp, err := w.api.Do(ctx, pipedrive.Request{Method: http.MethodGet, Path: o.Path + "/" + url.PathEscape(id), Query: query})
 	if e, ok := errors.AsType[*pipedrive.Error](err); ok && (e.Reason == pipedrive.NotFound || e.Reason == pipedrive.Gone) {
 		return r, false, nil
 	}

@@ -38,10 +38,11 @@ type ReconcileOptions struct {
 
 // Report says what a comparison found.
 type Report struct {
-	Began   time.Time          `json:"began"`
-	TookMS  int64              `json:"tookMs"`
-	DryRun  bool               `json:"dryRun"`
-	Objects []ReconciledObject `json:"objects"`
+	Began    time.Time          `json:"began"`
+	TookMS   int64              `json:"tookMs"`
+	DryRun   bool               `json:"dryRun"`
+	SettleMS int64              `json:"settleMs"` // what changed less long ago was left alone
+	Objects  []ReconciledObject `json:"objects"`
 }
 
 // ReconciledObject says what a comparison found about an object.
@@ -54,6 +55,7 @@ type ReconciledObject struct {
 	Pending    int    `json:"pending"`    // whose event is on its way
 	Unsent     int    `json:"unsent"`     // that a failure, or a dry run, has left to the next comparison
 	Deletes    int    `json:"deletes"`    // of the submitted
+	Settling   int    `json:"settling"`   // that differ, and changed less than Settle ago: the next comparison tells of them if no webhook did
 	Written    int    `json:"written"`    // that no listener is told of: the tables alone have learned something
 	Filled     int    `json:"filled"`     // records of an object that was never read before
 	Swept      bool   `json:"swept"`      // all ids were compared
@@ -81,6 +83,14 @@ func (r *Report) Differences() (n int) {
 	return n
 }
 
+// Settling is how many records changed too short a time ago to be compared.
+func (r *Report) Settling() (n int) {
+	for i := range r.Objects {
+		n += r.Objects[i].Settling
+	}
+	return n
+}
+
 // reportName is where the last report is kept, for all processes.
 const reportName = "report"
 
@@ -97,7 +107,7 @@ func (m *Mirror) Last(ctx context.Context) (r Report, err error) {
 // not keep the others from being compared; what it has submitted stays, and repeating it does no harm. The error is of
 // ctx, of the lease, or says that the options are wrong.
 func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Report, error) {
-	report := Report{Began: m.opts.Now().UTC(), DryRun: o.DryRun, Objects: []ReconciledObject{}}
+	report := Report{Began: m.opts.Now().UTC(), DryRun: o.DryRun, SettleMS: o.Settle.Milliseconds(), Objects: []ReconciledObject{}}
 	objects, err := m.choose(o.Objects)
 	if err != nil {
 		return report, err

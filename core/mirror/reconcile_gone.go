@@ -120,6 +120,9 @@ func (l *look) again(ctx context.Context, ids []string) (found []shape.Record, e
 	if byIDs[o.Name] {
 		list := listing{object: o}.ask()
 		list.Query = url.Values{"ids": {joined(ids)}}
+		if more := onRequest(o); more != nil {
+			list.Query["include_fields"] = more
+		}
 		l.calls.Add(1)
 		for page, err := range l.api.Pages(ctx, list) {
 			if err != nil {

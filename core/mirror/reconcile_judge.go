@@ -15,6 +15,7 @@ type verdict uint8
 const (
 	agrees  verdict = iota // nothing that a webhook tells is another
 	ignored                // nothing may be concluded from it now
+	settles                // it is another, and may still be told of by itself
 	unknown                // there is no row
 	differs
 	deleted
@@ -28,7 +29,10 @@ var actions = map[verdict]string{unknown: core.Added, differs: core.Updated, del
 func (l *look) judge(r shape.Record, row Row, known bool, asked time.Time) (v verdict, keys []string) {
 	switch {
 	case changedAt(r).After(l.horizon) || r.Updated.IsZero() && known && row.ChangedAt.After(l.horizon):
-		return ignored, nil // it may still arrive
+		if knows(r, row, known) {
+			return ignored, nil
+		}
+		return settles, nil // it may still arrive
 	case !known && (r.Deleted || !l.base.covers(changedAt(r)) && changedAt(r).Before(l.from)):
 		return ignored, nil
 	case !known:
@@ -53,6 +57,17 @@ func (l *look) judge(r shape.Record, row Row, known bool, asked time.Time) (v ve
 		return differs, keys
 	}
 	return agrees, nil
+}
+
+// knows reports whether a change that may still arrive needs no telling, as far as times say.
+func knows(r shape.Record, row Row, known bool) bool {
+	switch {
+	case !known || r.Deleted:
+		return r.Deleted && (!known || row.Deleted)
+	case row.Deleted:
+		return !r.Updated.After(row.DeletedAt)
+	}
+	return !r.Updated.After(row.Updated)
 }
 
 func changedAt(r shape.Record) time.Time {

@@ -41,6 +41,8 @@ func (l *look) page(ctx context.Context, records []shape.Record, asked time.Time
 		}
 		switch v, _ := l.judge(r, row, known, asked); {
 		case v == ignored:
+		case v == settles:
+			l.done.Settling++
 		case v == agrees || !l.object.Hooks:
 			if c := seen(r, asked, FromReconcile); !known || row.learns(&c, l.now()) {
 				quiet = append(quiet, c)
@@ -101,8 +103,12 @@ func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) 
 		r := found[i]
 		row, known := rows[r.ID]
 		v, keys := l.judge(r, row, known, asked)
-		if v == agrees || v == ignored {
-			l.count(func(d *ReconciledObject) { d.Differing-- })
+		if v == agrees || v == ignored || v == settles {
+			l.count(func(d *ReconciledObject) {
+				if d.Differing--; v == settles {
+					d.Settling++
+				}
+			})
 			return nil
 		}
 		return l.submit(ctx, l.event(v, r, row, keys, seq), r, v, row)

@@ -180,7 +180,7 @@ func TestAComparisonTellsWhatWebhooksMissed(t *testing.T) {
 		if got := d.types(t); !sameTexts(got, "updated.deal 1", "deleted.deal 2", "added.deal 4") {
 			t.Errorf("the events are %v", got)
 		}
-		if done := d.run(t); done.Pending != 3 || done.Submitted != 0 {
+		if done := d.run(t); done.Pending != 3 || done.Submitted != 0 || done.Settling != 1 {
 			t.Errorf("while they are on their way: %+v", done)
 		}
 		d.deliver(t)
@@ -190,11 +190,11 @@ func TestAComparisonTellsWhatWebhooksMissed(t *testing.T) {
 		if !row(t, d.m, "deal", "2").Deleted || row(t, d.m, "deal", "4").ID == "" {
 			t.Error("the tables do not follow")
 		}
-		if done := d.run(t); done.Differing != 0 {
+		if done := d.run(t); done.Differing != 0 || done.Settling != 1 {
 			t.Errorf("after they were handled: %+v", done)
 		}
 		d.later(10 * time.Minute)
-		if d.run(t); !sameTexts(d.types(t), "added.deal 5") {
+		if done := d.run(t); !sameTexts(d.types(t), "added.deal 5") || done.Settling != 0 {
 			t.Errorf("what has settled: %v", d.types(t))
 		}
 	})

@@ -92,7 +92,7 @@ func (s *Schedule) Run(ctx context.Context) error {
 		wait := min(soonest<<min(failed, 10), longest)
 		failed++
 		retry = time.Now().Add(wait + jitter(wait/4))
-		s.log.Error("what webhooks may have missed could not be looked at in full; trying again", "in", wait, "err", err)
+		s.log.Error("what webhooks may have missed could not be looked at in full; trying again", "in", wait.String(), "err", err)
 	}
 }
 

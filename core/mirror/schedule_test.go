@@ -67,6 +67,15 @@ func TestAGapIsLookedAtOnceItHasSettled(t *testing.T) {
 	}
 }
 
+func TestAStartAfterAnOutageComparesAtOnceAndAllIDsOnceItHasSettled(t *testing.T) {
+	at, sweeps := scheduled(t, mirror.Timing{Every: 24 * time.Hour, AtStart: true, Settle: 5 * time.Minute}, time.Hour, func(s *mirror.Schedule) {
+		s.Gap(time.Now().Add(-time.Hour), "no process served")
+	}, well)
+	if len(at) != 2 || sweeps != 1 || at[0] != 0 || at[1] < 5*time.Minute || at[1] > 7*time.Minute {
+		t.Errorf("it ran at %v, %d sweeps", at, sweeps)
+	}
+}
+
 func TestAComparisonThatFailsIsTriedAgainLaterAndLater(t *testing.T) {
 	at, _ := scheduled(t, mirror.Timing{Every: 24 * time.Hour, AtStart: true}, 4*time.Hour, nil, func(n int) error {
 		if n < 4 {

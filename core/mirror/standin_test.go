@@ -154,6 +154,29 @@ func TestThePartsOfADealThatWasMissedAreFoundAndNotTakenForDeleted(t *testing.T)
 	}
 }
 
+func TestWhatTheAPIShowsOnRequestIsAskedFor(t *testing.T) {
+	s := newStandIn(t, testdb.SQLite(t), "deal")
+	for _, title := range []string{"listed", "asked for by its id"} {
+		s.create(t, "deal", simulate.Record{"title": title})
+	}
+	s.compare(t)
+	s.later(time.Hour)
+	for id, more := range map[string]simulate.Record{"1": {"status": "won"}, "2": {"status": "won", "is_archived": true}} {
+		if _, err := s.crm.Update("deal", id, more, simulate.By{Quiet: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	won := s.now.Format(time.RFC3339)
+	s.later(10 * time.Minute)
+	s.compare(t, deletes)
+	s.deliver(t)
+	for _, id := range []string{"1", "2"} {
+		if got := row(t, s.m, "deal", id).Values["first_won_time"]; got != won {
+			t.Errorf("deal %s was first won at %v, want %s", id, got, won)
+		}
+	}
+}
+
 func TestAFillOfManyRecordsOutlivesWhatGoesWrong(t *testing.T) {
 	if testing.Short() {
 		t.Skip("100,000 records")

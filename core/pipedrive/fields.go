@@ -45,7 +45,13 @@ func (c *Client) Fields(ctx context.Context) (*shape.Fields, error) {
 	if len(byObject) == 0 {
 		return nil, missing
 	}
-	return shape.NewFields(c.company(ctx), byObject), nil
+	company := c.company(ctx)
+	if company == "" {
+		if me, err := c.Me(ctx); err == nil { // it only names the file's account
+			company = me.CompanyDomain
+		}
+	}
+	return shape.NewFields(company, byObject), nil
 }
 
 func (c *Client) fieldsOf(ctx context.Context, path string, paging shape.Paging) ([]shape.Field, error) {

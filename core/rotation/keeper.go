@@ -78,12 +78,21 @@ func (k *Keeper) Run(ctx context.Context) error {
 // makes it look again, now and then: a rotation may have begun a moment ago. Who comes while it looks waits for
 // what it finds: to refuse a sender has a price.
 func (k *Keeper) Judge(ctx context.Context, pipeline, username, password string, configured bool) Verdict {
-	v := k.judge(pipeline, username, password)
+	return k.ask(ctx, pipeline, username, password, configured, true)
+}
+
+// Try says what Judge says, of what is no sender's: it does not count as a use.
+func (k *Keeper) Try(ctx context.Context, pipeline, username, password string, configured bool) Verdict {
+	return k.ask(ctx, pipeline, username, password, configured, false)
+}
+
+func (k *Keeper) ask(ctx context.Context, pipeline, username, password string, configured, use bool) Verdict {
+	v := k.judge(pipeline, username, password, use)
 	if v == Unknown && !configured {
 		ctx, cancel := context.WithTimeout(ctx, askWithin)
 		defer cancel()
 		k.lookAgain(ctx)
-		v = k.judge(pipeline, username, password)
+		v = k.judge(pipeline, username, password, use)
 	}
 	return v
 }
@@ -112,7 +121,7 @@ func (k *Keeper) take(ctx context.Context) bool {
 func (k *Keeper) give() { <-k.turn }
 
 // judge compares with all there are, whatever fits.
-func (k *Keeper) judge(pipeline, username, password string) Verdict {
+func (k *Keeper) judge(pipeline, username, password string, use bool) Verdict {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	st := k.known[pipeline]
@@ -133,13 +142,13 @@ func (k *Keeper) judge(pipeline, username, password string) Verdict {
 	}
 	if st.New.Is(username, password) { // of what is both it is the new one that counts
 		old, verdict = false, Good
-		if st.NewUsed.IsZero() {
+		if use && st.NewUsed.IsZero() {
 			st.NewUsed, st.recorded = now, false
 			k.log.Info("the new credential is in use", "pipeline", pipeline)
 			k.wake()
 		}
 	}
-	if old && verdict == Good {
+	if use && old && verdict == Good {
 		st.OldUsed = now
 	}
 	return verdict

@@ -79,6 +79,9 @@ func TestBothPasswordsAreGoodUntilTheNewOneWasUsedAndRetriesAreOver(t *testing.T
 		t.Fatal(err)
 	}
 	k.look(t.Context())
+	if k.Try(t.Context(), "crm", "hook", newPassword, false) != Good {
+		t.Error("the new one is refused when it is tried")
+	}
 	now = now.Add(time.Hour)
 	if judge(oldPassword, true) != Good {
 		t.Error("the old one is refused before the new one was used")
@@ -101,7 +104,7 @@ func TestBothPasswordsAreGoodUntilTheNewOneWasUsedAndRetriesAreOver(t *testing.T
 
 	restarted := server(m, &now)
 	restarted.look(t.Context())
-	if restarted.judge("crm", "hook", oldPassword) != Retired || restarted.judge("crm", "hook", newPassword) != Good {
+	if restarted.judge("crm", "hook", oldPassword, true) != Retired || restarted.judge("crm", "hook", newPassword, true) != Good {
 		t.Error("a restart forgets")
 	}
 	for name, value := range m.all {
@@ -129,7 +132,7 @@ func TestWhatIsKnownHoldsWhileTheStoreIsAway(t *testing.T) {
 	m.away = context.DeadlineExceeded
 	k.look(t.Context())
 	k.note(t.Context())
-	if k.judge("crm", "hook", newPassword) != Good {
+	if k.judge("crm", "hook", newPassword, true) != Good {
 		t.Error("the new one is refused")
 	}
 	m.away = nil

@@ -38,7 +38,15 @@ func invalid(format string, args ...any) error {
 
 func mustExist(path string) error {
 	if _, err := os.Stat(path); err != nil {
-		return invalid("there is no database at %s: start pipehook serve or dev first, or name its configuration", path)
+		return &MissingError{path}
 	}
 	return nil
 }
+
+// MissingError says that a SQLite database was not made yet, or is another one. Its Kind is core.Invalid.
+type MissingError struct{ Path string }
+
+func (e *MissingError) Error() string { return "there is no database at " + e.Path }
+
+// Unwrap gives it its Kind.
+func (e *MissingError) Unwrap() error { return &core.Error{Kind: core.Invalid, Msg: e.Error()} }

@@ -10,7 +10,7 @@ import (
 type PipedriveFlow struct {
 	Failed    int       // first attempts that failed and count towards a ban
 	Suspected bool      // Pipedrive has probably silenced a webhook
-	Last      time.Time // when the last one came; zero when none did
+	Last      time.Time // when the last one was taken; zero when none was
 }
 
 // Pipedrive adds gauges that are read at each scrape: by pipeline, and of the account's webhooks, by id, whether each is
@@ -23,7 +23,7 @@ func (m *Metrics) Pipedrive(flows func() map[string]PipedriveFlow, active func()
 		flows: flows, webhooks: active,
 		failed:    desc("pipehook_pipedrive_failed_first_attempts", "First attempts of one webhook that failed; at ten Pipedrive silences it for 30 minutes.", "pipeline"),
 		suspected: desc("pipehook_pipedrive_ban_suspected", "Whether Pipedrive has probably silenced a webhook.", "pipeline"),
-		last:      desc("pipehook_pipedrive_last_delivery_seconds", "How long ago the last webhook came.", "pipeline"),
+		last:      desc("pipehook_pipedrive_last_delivery_seconds", "How long ago the last webhook was taken.", "pipeline"),
 		active:    desc("pipehook_pipedrive_webhook_active", "Whether Pipedrive says that the webhook is active.", "webhook"),
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 
@@ -48,7 +49,8 @@ type Deps struct {
 	Failed func(pipeline, method, reason string)
 	// Judge says of a credential of HTTP Basic whether it is good though it is not configured, or bad though
 	// it is. It is called from many requests at once, in a time that does not tell how much of it was right.
-	Judge func(pipeline, username, password string, configured bool) Judgement
+	// attempt is true for what pipehook's own commands send to try an address, which is no use by a sender.
+	Judge func(pipeline, username, password string, configured, attempt bool) Judgement
 }
 
 // Judgement is what Deps.Judge says of a credential.
@@ -70,7 +72,7 @@ func Factory(deps Deps) core.Factory {
 		deps.Failed = func(string, string, string) {}
 	}
 	if deps.Judge == nil {
-		deps.Judge = func(string, string, string, bool) Judgement { return AsConfigured }
+		deps.Judge = func(string, string, string, bool, bool) Judgement { return AsConfigured }
 	}
 	return core.Factory{Kind: "authenticate", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
 		var conf Config
@@ -180,7 +182,7 @@ func (s *stage) Admit(ev *core.Event) error {
 		return s.refuse("ip", "not_allowed", &core.Error{Kind: core.Forbidden, Msg: "this address is not allowed"})
 	}
 	if s.basic != nil {
-		if reason, previous := s.basic.verify(ev.Header, s.judge); reason != "" {
+		if reason, previous := s.basic.verify(ev.Header, s.judging(ev.Header)); reason != "" {
 			return s.refuse("basic", reason, s.unauthenticated("the credentials are missing or wrong"))
 		} else if previous {
 			s.basic.rotating.Do(func() { s.tell("basic") })
@@ -194,8 +196,15 @@ func (s *stage) Admit(ev *core.Event) error {
 	return nil
 }
 
-func (s *stage) judge(username, password string, configured bool) Judgement {
-	return s.deps.Judge(s.pipeline, username, password, configured)
+// ownAgent begins what pipehook's commands call themselves. Who else does so keeps the old credentials good a little
+// longer, and no more.
+const ownAgent = "pipehook "
+
+func (s *stage) judging(h http.Header) func(username, password string, configured bool) Judgement {
+	attempt := strings.HasPrefix(h.Get("User-Agent"), ownAgent)
+	return func(username, password string, configured bool) Judgement {
+		return s.deps.Judge(s.pipeline, username, password, configured, attempt)
+	}
 }
 
 func (s *stage) Process(_ context.Context, ev *core.Event) (core.Verdict, error) {

@@ -15,7 +15,7 @@ const Label = "echo"
 
 // Config is the stage's table in the file.
 type Config struct {
-	// Mode is "mark": the event gets the label echo, or "drop": it ends here.
+	// Mode is "mark": the event gets the label echo, or "drop": it ends here, for all but the local tables.
 	Mode string `koanf:"mode" validate:"oneof=mark drop"`
 	// Window is how long after a write its event may come.
 	Window time.Duration `koanf:"window" validate:"gt=0,lte=24h"`
@@ -34,6 +34,7 @@ type Ledger interface {
 type Deps struct {
 	Ledger Ledger
 	Seen   func(pipeline, result string) // is told of each event that is marked, dropped or a near_miss; may be nil
+	Kept   func() bool                   // reports whether a listener keeps local tables; nil for none
 	Log    *slog.Logger                  // nil discards
 }
 
@@ -47,6 +48,9 @@ func Factory(deps Deps) core.Factory {
 	}
 	if deps.Seen == nil {
 		deps.Seen = func(string, string) {}
+	}
+	if deps.Kept == nil {
+		deps.Kept = func() bool { return false }
 	}
 	return core.Factory{Kind: "echo", New: func(decode core.Decode, at core.Place) (core.Stage, error) {
 		conf := Default()
@@ -80,13 +84,21 @@ func (s *stage) Process(ctx context.Context, ev *core.Event) (core.Verdict, erro
 	default:
 		return core.Continue, nil
 	}
-	if s.conf.Mode == "drop" {
+	drop := s.conf.Mode == "drop"
+	if drop && !s.deps.Kept() {
 		s.deps.Seen(s.pipeline, "dropped")
 		ev.Remark("dropped: an echo of what " + by + " wrote")
 		return core.Dropped, nil
 	}
 	if _, err := ev.Amend(core.Amendment{Labels: map[string]string{Label: by}}); err != nil {
 		return core.Continue, err
+	}
+	if drop {
+		// Tables that miss it would differ from the account, and reconcile would tell everybody of the difference.
+		ev.Plan.Withheld = true
+		s.deps.Seen(s.pipeline, "dropped")
+		ev.Remark("left to the local tables: an echo of what " + by + " wrote")
+		return core.Continue, nil
 	}
 	s.deps.Seen(s.pipeline, "marked")
 	ev.Remark("an echo of what " + by + " wrote")

@@ -17,7 +17,7 @@ type Envelope struct {
 	Object      string
 	ID          string
 	CompanyID   string
-	UserID      string
+	UserID      string          // who made the change; empty when nobody knows
 	Data        json.RawMessage // as a webhook of version 2 carries it; nil for null
 	Previous    json.RawMessage
 	At          time.Time // when it happened
@@ -30,13 +30,17 @@ type Envelope struct {
 // wordsV2 are the actions of version 2.
 var wordsV2 = map[string]string{"added": "create", "updated": "change", "merged": "change", "deleted": "delete"}
 
-// Body is a webhook of version 2 with a new id, made by pipehook and not by Pipedrive.
+// Body is a webhook of version 2 with a new id, made by pipehook and not by Pipedrive. It does not say by what way the
+// change was made, as nobody who compares records knows.
 func Body(b Envelope) []byte {
 	meta := map[string]any{
 		"action": cmp.Or(wordsV2[b.Action], b.Action), "entity": b.Object, "entity_id": b.ID, "id": uuid.NewString(),
-		"company_id": b.CompanyID, "user_id": b.UserID, "correlation_id": cmp.Or(b.Correlation, uuid.NewString()),
-		"timestamp": b.At.UTC().Format("2006-01-02T15:04:05.000Z"), "version": "2.0", "type": "general", "change_source": "api",
+		"company_id": b.CompanyID, "correlation_id": cmp.Or(b.Correlation, uuid.NewString()),
+		"timestamp": b.At.UTC().Format("2006-01-02T15:04:05.000Z"), "version": "2.0", "type": "general",
 		"is_bulk_edit": false, "attempt": json.Number("1"), "host": b.Host,
+	}
+	if b.UserID != "" {
+		meta["user_id"] = b.UserID
 	}
 	if b.MergedFrom != "" {
 		meta["merged_from_id"] = b.MergedFrom

@@ -82,10 +82,17 @@ func TestABodyIsAWebhookOfVersion2(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"meta.action": "change", "meta.entity": "deal", "meta.entity_id": "7", "meta.version": "2.0", "meta.timestamp": "2027-01-15T08:00:00.123Z",
-		"meta.merged_from_id": "6", "data.id": "7", "previous": "", "meta.attempt": "1",
+		"meta.merged_from_id": "6", "data.id": "7", "previous": "", "meta.attempt": "1", "meta.user_id": "2",
 	} {
 		if got := fmt.Sprint(gjson.GetBytes(body, path)); got != want {
 			t.Errorf("%s is %q, want %q", path, got, want)
 		}
+	}
+}
+
+func TestABodyDoesNotSayWhatNobodyKnows(t *testing.T) {
+	meta := gjson.GetBytes(shape.Body(shape.Envelope{Action: core.Added, Object: "deal", ID: "7", CompanyID: "1", At: time.Now()}), "meta")
+	if meta.Get("change_source").Exists() || meta.Get("user_id").Exists() {
+		t.Errorf("%s", meta)
 	}
 }

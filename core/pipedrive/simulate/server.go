@@ -114,7 +114,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	params := r.URL.Query()
 	params.Del("api_token") // the former way, which some still try
-	s.o.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "query", params.Encode(), "status", told.status, "took", time.Since(started))
+	s.o.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "query", params.Encode(), "status", told.status, "took", time.Since(started).Round(time.Microsecond).String())
 }
 
 // statusWriter remembers the status for the log.

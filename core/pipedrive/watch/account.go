@@ -28,12 +28,13 @@ func (w *Watch) look(ctx context.Context) {
 	now := w.opts.Now()
 	w.asking.Note(w.opts.Log, now, err, "the account's webhooks can't be asked for", "the account's webhooks are asked for again")
 	w.mu.Lock()
-	before, since := w.webhooks, w.looked
-	w.looked = now
+	before, since, first := w.webhooks, w.looked, w.tried.IsZero()
+	w.tried, w.asked = now, err
 	if err != nil {
 		w.mu.Unlock()
 		return
 	}
+	w.looked = now
 	w.webhooks = map[int64]Webhook{}
 	for _, h := range all {
 		if w.opts.Ours(h.URL) {
@@ -52,16 +53,60 @@ func (w *Watch) look(ctx context.Context) {
 		}
 		w.opts.OnGap(earlier(h.LastDelivery, since), fmt.Sprintf("webhook %d was deleted", h.ID))
 	}
-	w.compare(before, are, since)
+	if len(are) == 0 && (first || len(before) > 0) {
+		w.opts.Log.Warn("none of the account's webhooks comes here", "webhooks", len(all), "hint", "pipehook webhooks list shows where they go; pipedrive.public_url says where this is")
+	}
+	w.compare(before, are, since, first)
 }
 
-// compare tells which webhooks have fallen silent since, and which speak again.
-func (w *Watch) compare(before, are map[int64]Webhook, since time.Time) {
+// contradicts reports whether the account, asked after a time, says that all webhooks that come here are active and were
+// answered well. It is no proof: whether a webhook that is silenced counts as active is documented nowhere. The lock
+// is held.
+func (w *Watch) contradicts(since time.Time) bool {
+	if len(w.webhooks) == 0 || w.looked.Before(since) {
+		return false
+	}
+	for _, h := range w.webhooks {
+		if !h.Active || h.LastStatus != 0 && h.LastStatus/100 != 2 {
+			return false
+		}
+	}
+	return true
+}
+
+// said is what the account said of the webhooks that come here, for a sentence. The lock is held.
+func (w *Watch) said() string {
+	switch {
+	case w.asked != nil:
+		return "the account can't be asked"
+	case w.looked.IsZero():
+		return "the account was not asked"
+	case len(w.webhooks) == 0:
+		return "the account has no webhook that comes here"
+	}
+	var all []string
+	for _, id := range slices.Sorted(maps.Keys(w.webhooks)) {
+		h, is := w.webhooks[id], "active"
+		if !h.Active {
+			is = "not active"
+		}
+		text := fmt.Sprintf("webhook %d is %s", id, is)
+		if h.LastStatus != 0 {
+			text += fmt.Sprintf(", last answered %d", h.LastStatus)
+		}
+		all = append(all, text)
+	}
+	return "the account says: " + strings.Join(all, "; ")
+}
+
+// compare tells which webhooks have fallen silent since, and which speak again. A process tells at its first look of all
+// that are silent.
+func (w *Watch) compare(before, are map[int64]Webhook, since time.Time, first bool) {
 	for _, id := range slices.Sorted(maps.Keys(are)) {
 		h := are[id]
 		was, known := before[id]
 		switch {
-		case !h.Active && (was.Active || !known):
+		case !h.Active && (was.Active || !known || first):
 			w.opts.Log.Error("a webhook is not active: Pipedrive sends nothing to it", "webhook", id, "of", h.Event, "last_status", h.LastStatus,
 				"last_delivery", h.LastDelivery, "hint", "if it stays so for longer than the 30 minutes of a ban, make it again: pipehook webhooks apply")
 		case h.Active && known && !was.Active:

@@ -182,10 +182,12 @@ func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
 	if failed && ev.Meta == nil {
 		first = w.unread.first(ev.Pipeline, now)
 	}
-	resumed := w.came(ev.Pipeline, now)
+	if w.flows[ev.Pipeline] == nil {
+		w.flows[ev.Pipeline] = &flow{}
+	}
+	resumed := status/100 == 2 && w.came(ev.Pipeline, now)
 	began, banned := w.fails.banned(ev.Pipeline, now)
-	// What was under way when the ban began still arrives.
-	spoke := banned && first && !failed && now.Sub(began) > underWay && len(w.fails.against(ev.Pipeline, webhook, now)) >= banAt
+	spoke := banned && first && !failed && sentSince(ev, began, now) && len(w.fails.against(ev.Pipeline, webhook, now)) >= banAt
 	if spoke {
 		w.fails.clear(ev.Pipeline, now)
 	}
@@ -195,6 +197,16 @@ func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
 	n := len(w.fails.counting(ev.Pipeline, now))
 	before := w.told[ev.Pipeline]
 	w.told[ev.Pipeline] = n
+	if spoke {
+		delete(w.reaches, ev.Pipeline)
+	}
+	waits := failed && first && n >= banAt && w.asks()
+	if waits {
+		further := banned && w.contradicts(began)
+		if _, known := w.reaches[ev.Pipeline]; !known && (before < banAt || further && now.Sub(w.looked) >= askCalmly) {
+			w.reaches[ev.Pipeline] = failing{now, further, webhook, n, status}
+		}
+	}
 	w.mu.Unlock()
 	if resumed {
 		w.opts.Log.Info("webhooks come again", "pipeline", ev.Pipeline)
@@ -203,12 +215,54 @@ func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
 		w.opts.Log.Info("Pipedrive sends: the suspected ban is over or was none", "pipeline", ev.Pipeline)
 		w.opts.OnGap(began, "Pipedrive may have silenced a webhook of pipeline "+ev.Pipeline)
 	}
-	if failed && first {
+	if failed && first && !waits {
 		w.warn(ev.Pipeline, webhook, before, n, status)
 	}
 	if failed && first || spoke {
 		w.soon()
 	}
+}
+
+// sentSince reports whether a first attempt was sent after a ban would have begun. What was under way then still
+// arrives, and tells of what happened before.
+func sentSince(ev *core.Event, began, now time.Time) bool {
+	return ev.OccurredAt.Sub(began) > sooner || now.Sub(began) > underWay
+}
+
+// tellBans tells of the pipelines that have reached ten failures, once it is known what the account says of them.
+func (w *Watch) tellBans() {
+	w.mu.Lock()
+	now, is := w.opts.Now(), w.said()
+	told, denied := map[string]failing{}, map[string]bool{}
+	for pipeline, f := range w.reaches {
+		began, banned := w.fails.banned(pipeline, now)
+		if banned && w.asks() && w.asked == nil && w.looked.Before(f.at) {
+			continue // it is asked soon
+		}
+		delete(w.reaches, pipeline)
+		is := w.contradicts(began)
+		if banned && !(is && f.further) {
+			told[pipeline], denied[pipeline] = f, is
+		}
+	}
+	w.mu.Unlock()
+	for _, pipeline := range slices.Sorted(maps.Keys(told)) {
+		if f := told[pipeline]; denied[pipeline] {
+			w.opts.Log.Warn("ten first attempts failed, but Pipedrive says that its webhooks are active and were answered well: somebody else may have sent them",
+				"pipeline", pipeline, "status", f.status, "account", is, "hint", "pipehook events refused --since 1h tells from where they came")
+		} else {
+			w.silenced(pipeline, f, is)
+		}
+	}
+}
+
+func (w *Watch) silenced(pipeline string, f failing, account string) {
+	args := []any{"pipeline", pipeline, "failed", f.n, "of", banAt, "status", f.status}
+	if f.webhook != "" {
+		args = append(args, "webhook", f.webhook)
+	}
+	w.opts.Log.Error("Pipedrive has probably silenced a webhook: ten first attempts failed. What happens in the next 30 minutes is not sent, ever",
+		append(args, "account", account, "hint", "pipehook events refused tells why requests failed; pipehook reconcile brings what is missed once it is over")...)
 }
 
 // warn says how near the ban is, at each sign once.
@@ -220,8 +274,7 @@ func (w *Watch) warn(pipeline, webhook string, before, n, status int) {
 	}
 	switch {
 	case passed(banAt):
-		w.opts.Log.Error("Pipedrive has probably silenced a webhook: ten first attempts failed. What happens in the next 30 minutes is not sent, ever",
-			append(args, "hint", "pipehook events refused tells why requests failed; pipehook reconcile brings what is missed once it is over")...)
+		w.silenced(pipeline, failing{webhook: webhook, n: n, status: status}, "can't be asked: none is connected")
 	case passed(lastSign), passed(firstSign):
 		w.opts.Log.Warn("first attempts of webhooks fail; at ten Pipedrive silences the webhook for 30 minutes",
 			append(args, "hint", "pipehook events refused tells why; a wrong password counts too")...)

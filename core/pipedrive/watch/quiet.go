@@ -26,13 +26,9 @@ type silence struct {
 	usual    time.Duration
 }
 
-// came notes a webhook, and reports whether a silence that was told is over. The lock is held.
+// came notes a webhook that was taken, and reports whether a silence that was told is over. The lock is held.
 func (w *Watch) came(pipeline string, now time.Time) (resumed bool) {
 	f := w.flows[pipeline]
-	if f == nil {
-		f = &flow{}
-		w.flows[pipeline] = f
-	}
 	if !f.Last.IsZero() && now.After(f.Last) {
 		f.Gaps = min(f.Gaps+1, memory)
 		f.Mean += (now.Sub(f.Last) - f.Mean) / time.Duration(f.Gaps)

@@ -12,7 +12,8 @@ import (
 type Status struct {
 	Failed    int       // first attempts that failed and count
 	Suspected bool      // Pipedrive has probably silenced a webhook
-	Last      time.Time // when the last webhook came; zero when none did
+	Denied    bool      // ten failed, but the account says that its webhooks are active and were answered well
+	Last      time.Time // when the last webhook was taken; zero when none was
 }
 
 // Pipelines is what is known of each pipeline that was heard of.
@@ -22,8 +23,10 @@ func (w *Watch) Pipelines() map[string]Status {
 	now := w.opts.Now()
 	all := make(map[string]Status, len(w.flows))
 	for pipeline, f := range w.flows {
-		_, banned := w.fails.banned(pipeline, now)
-		all[pipeline] = Status{Failed: len(w.fails.counting(pipeline, now)), Suspected: banned, Last: f.Last}
+		began, banned := w.fails.banned(pipeline, now)
+		_, asking := w.reaches[pipeline]
+		denied := banned && w.contradicts(began)
+		all[pipeline] = Status{Failed: len(w.fails.counting(pipeline, now)), Suspected: banned && !denied && !asking, Denied: denied, Last: f.Last}
 	}
 	return all
 }
@@ -39,10 +42,15 @@ func (w *Watch) Webhooks() map[int64]Webhook {
 func (w *Watch) Check() error {
 	var causes []string
 	pipelines := w.Pipelines()
+	w.mu.Lock()
+	said := w.said()
+	w.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(pipelines)) {
 		switch s := pipelines[name]; {
 		case s.Suspected:
-			causes = append(causes, fmt.Sprintf("pipeline %s: Pipedrive has probably silenced a webhook", name))
+			causes = append(causes, fmt.Sprintf("pipeline %s: Pipedrive has probably silenced a webhook; %s", name, said))
+		case s.Denied:
+			causes = append(causes, fmt.Sprintf("pipeline %s: %d first attempts failed, which Pipedrive's may not have been: %s", name, s.Failed, said))
 		case s.Failed >= firstSign:
 			causes = append(causes, fmt.Sprintf("pipeline %s: %d of %d first attempts failed, after which Pipedrive silences the webhook", name, s.Failed, banAt))
 		}

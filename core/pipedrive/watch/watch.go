@@ -28,6 +28,7 @@ type API interface {
 type Options struct {
 	States States
 	API    API                   // nil when the account can't be asked
+	Asks   func() bool           // whether there is an account now; nil for always
 	Ours   func(url string) bool // tells the webhooks that come here from an account's others; nil takes all
 	Every  time.Duration         // how often the account is asked; 0 for never
 	Quiet  float64               // so many times the usual gap is odd; 0 for never
@@ -44,6 +45,8 @@ const (
 	askWithin  = time.Minute
 	saveWithin = 10 * time.Second
 	lastWithin = 2 * time.Second // at the end, which nobody wants to wait for
+	askAgain   = time.Minute     // after the account could not be asked
+	askCalmly  = 5 * askAgain    // at most that often because of further failures, which anybody can make
 )
 
 // Watch is what is known. Its methods may be called from many goroutines.
@@ -63,6 +66,19 @@ type Watch struct {
 	webhooks map[int64]Webhook
 	lost     map[int64]loss // deleted, and not made again
 	looked   time.Time
+
+	tried   time.Time          // when this process last asked the account; zero when it never has
+	asked   error              // what came of that
+	reaches map[string]failing // pipelines with ten failures, which are told once the account was asked
+}
+
+// failing is a failure that may have silenced a webhook.
+type failing struct {
+	at      time.Time
+	further bool // the account has said before that it did not
+	webhook string
+	n       int
+	status  int
 }
 
 // New makes a watch that has seen nothing.
@@ -78,7 +94,7 @@ func New(opts Options) *Watch {
 	}
 	return &Watch{
 		opts: opts, wake: make(chan struct{}, 1), fails: failures{Times: map[string]map[string][]time.Time{}, Cleared: map[string]time.Time{}}, unread: unread{},
-		told: map[string]int{}, flows: map[string]*flow{}, silent: map[string]bool{}, lost: map[int64]loss{},
+		told: map[string]int{}, flows: map[string]*flow{}, silent: map[string]bool{}, lost: map[int64]loss{}, reaches: map[string]failing{},
 	}
 }
 
@@ -130,16 +146,39 @@ func (w *Watch) step(ctx context.Context) {
 	w.begun = w.begun || w.start(ctx)
 	w.keep(ctx)
 	w.judge()
-	if w.opts.API == nil || w.opts.Every <= 0 {
-		return
-	}
-	w.mu.Lock()
-	due := w.opts.Now().Sub(w.looked) >= w.opts.Every
-	w.mu.Unlock()
-	if due {
+	if w.due() {
 		w.look(ctx)
 		w.keep(ctx)
 	}
+	w.tellBans()
+}
+
+// asks reports whether there is an account to be asked.
+func (w *Watch) asks() bool {
+	return w.opts.API != nil && w.opts.Every > 0 && (w.opts.Asks == nil || w.opts.Asks())
+}
+
+// due reports whether the account is to be asked: when a process begins, when the last time is long ago, soon after it
+// could not be asked, and when failures say that a webhook may be silenced.
+func (w *Watch) due() bool {
+	if !w.asks() {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.opts.Now()
+	for _, f := range w.reaches {
+		if w.tried.Before(f.at) {
+			return true
+		}
+	}
+	switch {
+	case w.tried.IsZero():
+		return true
+	case w.asked != nil:
+		return now.Sub(w.tried) >= min(askAgain, w.opts.Every)
+	}
+	return now.Sub(w.looked) >= w.opts.Every
 }
 
 // judge tells what time has brought: the end of a ban, and silence.

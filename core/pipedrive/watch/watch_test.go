@@ -210,6 +210,132 @@ func TestAWebhookThatSpeaksIsNotSilenced(t *testing.T) {
 	}
 }
 
+func TestAFirstAttemptOfWhatHappenedSinceEndsTheSuspicionAtOnce(t *testing.T) {
+	b := newBench(t, &shelf{}, nil)
+	for range 10 {
+		b.answered(500, nil)
+	}
+	began := b.now
+	before := func(ev *core.Event) { ev.OccurredAt = began.Add(-time.Second) }
+	since := func(ev *core.Event) { ev.OccurredAt = began.Add(2 * time.Second) }
+	b.answered(200, before)
+	b.answered(200, func(ev *core.Event) { since(ev); ev.Attempt = 2 })
+	if !b.Pipelines()["crm"].Suspected {
+		t.Error("what was under way has ended the suspicion")
+	}
+	b.answered(200, since)
+	if s := b.Pipelines()["crm"]; s.Suspected || s.Failed != 0 || len(b.gaps) != 1 {
+		t.Errorf("%+v, told of %v", s, b.gaps)
+	}
+}
+
+func TestOnlyWhatWasTakenIsADelivery(t *testing.T) {
+	b := newBench(t, &shelf{}, nil)
+	unread := func(ev *core.Event) { ev.Meta, ev.Attempt = nil, 0 }
+	b.answered(401, unread)
+	if s, known := b.Pipelines()["crm"]; !known || !s.Last.IsZero() || s.Failed != 1 {
+		t.Errorf("after a refusal %+v", s)
+	}
+	b.answered(200, nil)
+	took := b.now
+	b.answered(401, unread)
+	if s := b.Pipelines()["crm"]; !s.Last.Equal(took) {
+		t.Errorf("the last one was at %s, want %s", s.Last, took)
+	}
+}
+
+func TestTheAccountIsAskedBeforeABanIsCalledProbable(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		active    bool
+		last      int
+		err       error
+		suspected bool
+		says      string
+	}{
+		{"it says that all is well", true, 200, nil, false, "webhook 7 is active, last answered 200"},
+		{"its last delivery failed", true, 401, nil, true, "webhook 7 is active, last answered 401"},
+		{"the webhook is not active", false, 401, nil, true, "webhook 7 is not active, last answered 401"},
+		{"it can't be asked", true, 200, errors.New("away"), true, "the account can't be asked"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			api := &account{all: []Webhook{{ID: 7, Event: "*.*", URL: "https://a/hook", Active: true}}}
+			b := newBench(t, &shelf{}, api)
+			b.step(t.Context())
+			for range 10 {
+				b.answered(500, nil)
+			}
+			if b.Pipelines()["crm"].Suspected || b.said("ERROR") != 0 {
+				t.Errorf("told before it was asked\n%s", b.log)
+			}
+			api.all[0].Active, api.all[0].LastStatus, api.err = test.active, test.last, test.err
+			b.step(t.Context())
+			if s := b.Pipelines()["crm"]; s.Suspected != test.suspected || s.Denied == test.suspected || s.Failed != 10 {
+				t.Errorf("%+v", s)
+			}
+			if err := b.Check(); err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("it is %v", err)
+			}
+			if got := strings.Contains(b.log.String(), "has probably silenced"); got != test.suspected || !strings.Contains(b.log.String(), test.says) {
+				t.Errorf("the log says\n%s", b.log)
+			}
+			said := b.log.Len()
+			b.answered(500, nil)
+			b.step(t.Context())
+			if b.log.Len() != said {
+				t.Errorf("it is told again\n%s", b.log.String()[said:])
+			}
+		})
+	}
+}
+
+func TestAnAccountThatTurnsOutToRefuseIsBelievedLater(t *testing.T) {
+	api := &account{all: []Webhook{{ID: 7, Event: "*.*", URL: "https://a/hook", Active: true, LastStatus: 200}}}
+	b := newBench(t, &shelf{}, api)
+	for range 10 {
+		b.answered(500, nil)
+	}
+	b.step(t.Context())
+	if !b.Pipelines()["crm"].Denied {
+		t.Fatalf("%+v", b.Pipelines()["crm"])
+	}
+	api.all[0].LastStatus = 500
+	b.now = b.now.Add(askCalmly)
+	b.answered(500, nil)
+	b.step(t.Context())
+	if !b.Pipelines()["crm"].Suspected || !strings.Contains(b.log.String(), "has probably silenced") {
+		t.Errorf("%+v\n%s", b.Pipelines()["crm"], b.log)
+	}
+}
+
+func TestAProcessAsksTheAccountAtItsStart(t *testing.T) {
+	api := &account{}
+	s := &shelf{}
+	b := newBench(t, s, api)
+	b.step(t.Context())
+	if !strings.Contains(b.log.String(), "none of the account's webhooks comes here") {
+		t.Errorf("it says\n%s", b.log)
+	}
+	api.all = []Webhook{{ID: 7, Event: "*.*", URL: "https://a/hook"}}
+	for range 2 { // the second finds what the first has kept
+		next := newBench(t, s, api)
+		next.now = b.now.Add(time.Minute)
+		next.step(t.Context())
+		if next.Check() == nil || !strings.Contains(next.log.String(), "a webhook is not active") {
+			t.Errorf("%v\n%s", next.Check(), next.log)
+		}
+	}
+	away := newBench(t, &shelf{}, api)
+	api.err = errors.New("away")
+	away.step(t.Context())
+	api.err = nil
+	away.now = away.now.Add(askAgain)
+	away.step(t.Context())
+	if len(away.Webhooks()) != 1 {
+		t.Error("an account that was away is not asked again soon")
+	}
+}
+
 func TestFailuresAreForgottenAfterThreeDays(t *testing.T) {
 	b := newBench(t, &shelf{}, nil)
 	for range 9 {
