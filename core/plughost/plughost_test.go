@@ -30,6 +30,7 @@ func TestAnEventArrivesWhole(t *testing.T) {
 		Action: "updated", AlsoAction: "merged", Object: "whole", ObjectID: "9007199254740993",
 		Current: []byte(`{"id":1}`), Previous: []byte(`{}`), Meta: []byte(`{}`), Version: "2.0", Attempt: 3, OccurredAt: time.Unix(1600000000, 5).UTC(),
 		Facts: core.Facts{UserID: "1", CompanyID: "2", ChangeSource: "app", Bulk: true}, Gathered: []string{"x", "y"},
+		Origin: core.OriginReconcile, Fields: []byte(`{"tier":"Gold"}`), PreviousFields: []byte(`{"tier":null}`),
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
