@@ -387,7 +387,7 @@ func TestWebhooksThatComeHereAreJudged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &doctor{conf: conf}
+	d := &doctor{conf: conf, now: time.Now}
 	inactive, failing, elsewhere := hookHere(1, "*.*"), hookHere(2, "*.deal"), hookHere(3, "*.*")
 	inactive.Active, inactive.RemovedReason, failing.LastStatus, elsewhere.URL = false, "too many failures", 500, "https://elsewhere.example.com/"
 	found := d.coming(r, []hooks.Webhook{inactive, failing, elsewhere})

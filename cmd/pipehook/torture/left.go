@@ -24,14 +24,27 @@ func (r *round) checkLeft() error {
 		}
 		known := slices.Contains([]string{"pipeline.toml", "lock", "number", "running", "store", "torture.db", "torture.db-wal", "torture.db-shm", "torture.db.lock"}, name) ||
 			scripts[strings.TrimSuffix(name, ".js")] != ""
-		if strings.HasSuffix(name, ".damaged") && !r.diedWhole() {
+		switch {
+		case strings.HasSuffix(name, ".damaged") && !r.diedWhole():
 			return nil // the end of a write to the spool that was cut off
+		case name == "crash" || name == "crash.last": // what the runtime said when it ended pipehook
+			r.checkCrash(path)
+			return nil
 		}
 		if !known {
 			r.fail("I8", "%s was left behind", path)
 		}
 		return nil
 	})
+}
+
+// checkCrash refuses word of a crash of pipehook itself, where nothing is done to bring one about.
+func (r *round) checkCrash(path string) {
+	text, err := os.ReadFile(path)
+	if err != nil || len(text) > 0 && !r.crashes {
+		said, _, _ := strings.Cut(string(text), "\n")
+		r.fail("I8", "pipehook crashed, see %s: %s", path, said)
+	}
 }
 
 // diedWhole reports whether all processes ended as they should.

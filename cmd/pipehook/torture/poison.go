@@ -20,6 +20,7 @@ func poison(ctx context.Context, r *round) error {
 		return err
 	}
 	p.isolation = "none" // so that what ends is the process
+	r.crashes = true
 	if err := p.write(); err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ type round struct {
 	counts   []string
 	schema   int64 // its version when the row began
 	again    int   // how often what was completed was completed again
+	crashes  bool  // what is done ends pipehook itself
 
 	mu    sync.Mutex
 	wrong []string
