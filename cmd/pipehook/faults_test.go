@@ -152,7 +152,7 @@ func TestWhateverTheAPIAnswersIsAClearErrorAndTypingTheSameAgainIsEnough(t *test
 			if f.fault.Kind == simulate.FaultCut {
 				afterDelete = exitFailed // it is done, and says that there is no such webhook
 			}
-			a := newTroubled(t, simulate.Options{}, f.settings+"sync = { objects = [\"person\", \"deal\"] }\n[[pipedrive.webhook]]\nevent = \"*.*\"\n")
+			a := newTroubled(t, simulate.Options{}, f.settings+"sync = { objects = [\"person\", \"deal\"] }\n[[pipedrive.webhook]]\nevent = \"*.person\"\n")
 			a.create(t, "person", 1200)
 			for _, c := range []struct {
 				args  string
@@ -162,7 +162,7 @@ func TestWhateverTheAPIAnswersIsAClearErrorAndTypingTheSameAgainIsEnough(t *test
 			}{
 				{"webhooks list", nil, exitDone, "webhooks list"},
 				{"webhooks plan", nil, exitUsage, "webhooks list"}, // one is to be made
-				{"webhooks create --auto-config --event *.*", nil, exitDone, "webhooks list"},
+				{"webhooks create --auto-config --event *.person", nil, exitDone, "webhooks list"},
 				{"webhooks create --auto-config --event *.deal", method(http.MethodPost), exitDone, "webhooks list"},
 				{"webhooks plan", nil, exitDone, "webhooks list"},
 				{"webhooks delete --id 1 --yes", nil, exitDone, "webhooks list"},
