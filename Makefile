@@ -9,7 +9,7 @@ export PIPEHOOK_TEST_HANDOVERS      ?= 100
 export PIPEHOOK_TEST_RELOADS        ?= 1000
 export PIPEHOOK_TEST_PLUGIN_KILLS   ?= 120
 export PIPEHOOK_TEST_OUTAGE         ?= 15s
-export PIPEHOOK_TEST_HISTORY        ?= 20000
+export PIPEHOOK_TEST_HISTORY        ?= 5000
 export RAPID_CHECKS                 ?= 15
 
 .PHONY: help
