@@ -17,8 +17,8 @@ func TestSeveralFailuresInARowHaveTheAPILeftAlone(t *testing.T) {
 	a := newTroubled(t, simulate.Options{}, "")
 	a.fails(t, simulate.Fault{Kind: "503"}, nil)
 	code, said := a.types(t, "sync")
-	if n := len(a.every()); n != 8 {
-		t.Errorf("it asked %d times, want 8", n)
+	if n := len(a.every()); n < 8 || n > 10 { // three objects are read side by side: two may have asked meanwhile
+		t.Errorf("it asked %d times, want 8 to 10", n)
 	}
 	for _, want := range []string{"Pipedrive failed so often that it is left alone for a while; try again in 30s", "error: not all was read", "hint: in 30s: pipehook sync, which goes on there"} {
 		if code != exitFailed || !strings.Contains(said, want) {
@@ -32,7 +32,7 @@ func TestSeveralFailuresInARowHaveTheAPILeftAlone(t *testing.T) {
 }
 
 func TestADayWithoutTokensIsNamedWithItsEnd(t *testing.T) {
-	a := newTroubled(t, simulate.Options{Daily: 30}, "sync = { objects = [\"person\", \"deal\"] }\n")
+	a := newTroubled(t, simulate.Options{Daily: 30}, "sync = { objects = [\"person\"] }\n")
 	a.create(t, "person", 1600)
 	end := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1).Format(time.RFC3339)
 	says := func(args ...string) {
