@@ -92,7 +92,9 @@ func TestTheExamplesInTheDocumentsAreGood(t *testing.T) {
 
 var link = regexp.MustCompile(`\]\(([^)#:]+)\)`)
 
-func TestEveryLinkLeadsSomewhere(t *testing.T) {
+// eachPage calls f with the file of every page there is, and its text.
+func eachPage(t *testing.T, f func(name string, text []byte)) {
+	t.Helper()
 	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "scripts/*.md", "plugins/*/*.md"} {
 		names, err := filepath.Glob(filepath.Join("..", "..", pattern))
 		if err != nil {
@@ -103,11 +105,17 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-				if _, err := os.Stat(filepath.Join(filepath.Dir(name), m[1])); err != nil {
-					t.Errorf("%s links to %s, which is not there", name, m[1])
-				}
-			}
+			f(name, text)
 		}
 	}
+}
+
+func TestEveryLinkLeadsSomewhere(t *testing.T) {
+	eachPage(t, func(name string, text []byte) {
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", name, m[1])
+			}
+		}
+	})
 }

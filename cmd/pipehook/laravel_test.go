@@ -163,28 +163,19 @@ func anchors(text string) map[string]bool {
 }
 
 func TestEveryLinkToAHeadingLeadsThere(t *testing.T) {
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "scripts/*.md", "plugins/*/*.md"} {
-		names, err := filepath.Glob(filepath.Join("..", "..", pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range names {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range toAnchor.FindAllStringSubmatch(string(text), -1) {
-				to := text
-				if m[1] != "" {
-					if to, err = os.ReadFile(filepath.Join(filepath.Dir(name), m[1])); err != nil {
-						t.Errorf("%s: %v", name, err)
-						continue
-					}
-				}
-				if !anchors(string(to))[m[2]] {
-					t.Errorf("%s links to %s#%s, which is not there", name, m[1], m[2])
+	eachPage(t, func(name string, text []byte) {
+		for _, m := range toAnchor.FindAllStringSubmatch(string(text), -1) {
+			to := text
+			if m[1] != "" {
+				var err error
+				if to, err = os.ReadFile(filepath.Join(filepath.Dir(name), m[1])); err != nil {
+					t.Errorf("%s: %v", name, err)
+					continue
 				}
 			}
+			if !anchors(string(to))[m[2]] {
+				t.Errorf("%s links to %s#%s, which is not there", name, m[1], m[2])
+			}
 		}
-	}
+	})
 }

@@ -98,14 +98,9 @@ var addressLine = regexp.MustCompile(`(?m)^\s*(http://\S+/oauth/authorize\S+)$`)
 
 func (c *connecting) address(t *testing.T) string {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		if m := addressLine.FindStringSubmatch(c.errs.String()); m != nil {
-			return m[1]
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no address in\n%s", c.errs.String())
-		}
-	}
+	var m []string
+	eventually(t, "the address is told", func() bool { m = addressLine.FindStringSubmatch(c.errs.String()); return m != nil })
+	return m[1]
 }
 
 // agree opens the address and gives where the browser is sent to.

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // written is what a command that runs has printed so far.
@@ -44,13 +43,9 @@ func runStandIn(t *testing.T, args ...string) string {
 			t.Errorf("exit code %d\n%s", got, errs.String())
 		}
 	})
-	deadline := time.Now().Add(time.Minute)
-	for !strings.HasSuffix(out.String(), "\n\n") && !strings.HasSuffix(out.String(), "}\n") {
-		if time.Now().After(deadline) {
-			t.Fatalf("it does not say where it is: %s%s", out.String(), errs.String())
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	eventually(t, "it says where it is", func() bool {
+		return strings.HasSuffix(out.String(), "\n\n") || strings.HasSuffix(out.String(), "}\n")
+	})
 	return out.String()
 }
 
