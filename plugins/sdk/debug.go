@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/plugins/sdk/wire"
 )
 
@@ -40,18 +41,28 @@ func debug(p Plugin) error {
 	stop, again := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer again()
 	defer context.AfterFunc(stop, again)() // the second one ends the process at once
-	defaults, _ := json.Marshal(p.Config)  // one that can't be written as JSON keeps what it was given
-	var turn sync.Mutex
+	all := newShared(p)
 	return wire.ServeEach(stop, at,
-		func() wire.Server { return &debugged{Server: NewServer(p), defaults: defaults, turn: &turn} },
+		func() wire.Server { return &debugged{NewServer(p), all} },
 		func(s wire.Server) { s.(*debugged).Stop() })
+}
+
+// shared is what the Servers of one process share.
+type shared struct {
+	defaults []byte       // of the configuration
+	turn     sync.Mutex   // to start or to stop
+	config   sync.RWMutex // held by each call, so that none reads a configuration while another place fills it
+}
+
+func newShared(p Plugin) *shared {
+	defaults, _ := json.Marshal(p.Config) // one that can't be written as JSON keeps what it was given
+	return &shared{defaults: defaults}
 }
 
 // debugged is a Server that is not the only one of its process.
 type debugged struct {
 	*Server
-	defaults []byte      // of the configuration
-	turn     *sync.Mutex // to start or to stop
+	*shared
 }
 
 // Stop stops what was started.
@@ -65,6 +76,8 @@ func (d *debugged) Stop() {
 func (d *debugged) Configure(ctx context.Context, setup wire.Setup) (wire.Manifest, error) {
 	d.turn.Lock()
 	defer d.turn.Unlock()
+	d.config.Lock()
+	defer d.config.Unlock()
 	if d.defaults != nil && d.plugin.Config != nil {
 		_ = json.Unmarshal(d.defaults, d.plugin.Config) // what it was made from
 	}
@@ -73,6 +86,27 @@ func (d *debugged) Configure(ctx context.Context, setup wire.Setup) (wire.Manife
 		d.host.log.Info("pipehook is attached", "kind", setup.Kind, "name", setup.Name)
 	}
 	return m, err
+}
+
+// Handle is part of wire.Server.
+func (d *debugged) Handle(ctx context.Context, c wire.Call, ev core.Event) error {
+	d.config.RLock()
+	defer d.config.RUnlock()
+	return d.Server.Handle(ctx, c, ev)
+}
+
+// Process is part of wire.Server.
+func (d *debugged) Process(ctx context.Context, c wire.Call, ev *core.Event) (core.Verdict, error) {
+	d.config.RLock()
+	defer d.config.RUnlock()
+	return d.Server.Process(ctx, c, ev)
+}
+
+// Name is part of wire.Server.
+func (d *debugged) Name(ctx context.Context, c wire.Call, ev *core.Event) error {
+	d.config.RLock()
+	defer d.config.RUnlock()
+	return d.Server.Name(ctx, c, ev)
 }
 
 // debugSocket listens in a folder of the user's own, at a place that is the same the next time: so pipehook
