@@ -126,7 +126,7 @@ func (c *cli) serveOnce(ctx context.Context, conf *config.Config, p parts, k *ke
 	defer func() { err = joinClose(err, a.close) }()
 	k.a, k.begin = a, func() (*successor, error) { return startSuccessor(c, a.doors) }
 	a.also("configuration", k)
-	a.also("definitions", &fieldsKeeper{conf: a.conf.Load, open: a.openFields, unknown: definitions.lacking, log: a.log, again: pullAgain})
+	a.also("definitions", &fieldsKeeper{conf: a.conf.Load, open: a.openFields, definitions: &definitions, log: a.log})
 	if before := p.from.from; before != nil {
 		a.also("predecessor", core.ServiceFunc(func(ctx context.Context) error {
 			before.tell(wordServing)
