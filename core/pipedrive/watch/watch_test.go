@@ -181,15 +181,31 @@ func TestFailuresOfTwoWebhooksAreTwoCounts(t *testing.T) {
 	}
 }
 
-func TestNoMoreWebhooksAreKeptThanAnAccountHas(t *testing.T) {
-	b := newBench(t, &shelf{}, nil)
-	for id := range 3 * mostWebhooks {
-		b.answered(500, func(ev *core.Event) { ev.Meta = fmt.Appendf(nil, `{"webhook_id":%d}`, id) })
-	}
-	b.step(t.Context())
-	if n := len(b.fails.Times["crm"]); n > mostWebhooks+1 {
-		t.Errorf("%d are kept", n)
-	}
+// Who is let in may name any webhook, and what is kept has to fit into a state.
+func TestWhatBodiesSayOfTheirWebhookIsBounded(t *testing.T) {
+	t.Run("ids", func(t *testing.T) {
+		for meta, want := range map[string]string{
+			`{"webhook_id":7}`: "7", `{"webhook_id":"7"}`: "7", `{"webhook_id":"123456789012345678901"}`: "123456789012345678901",
+			`{}`: "", `{"webhook_id":null}`: "", `{"webhook_id":"seven"}`: "", `{"webhook_id":-7}`: "", `{"webhook_id":[7]}`: "",
+			`{"webhook_id":"` + strings.Repeat("7", 33) + `"}`: "",
+		} {
+			if got := webhookID(json.RawMessage(meta)); got != want {
+				t.Errorf("%s: %q", meta, got)
+			}
+		}
+	})
+	t.Run("number", func(t *testing.T) {
+		b := newBench(t, &shelf{}, nil)
+		for id := range 10 * mostWebhooks {
+			for n := range 3 * banAt {
+				b.fails.add(fmt.Sprint("crm-", id%5), fmt.Sprintf("%032d", id), b.now.Add(time.Duration(n)))
+			}
+		}
+		b.step(t.Context())
+		if n := len(b.shelf.at[stateName]); n > 128<<10 { // half of what a state may be
+			t.Errorf("%d bytes are kept", n)
+		}
+	})
 }
 
 func TestAWebhookThatSpeaksIsNotSilenced(t *testing.T) {
