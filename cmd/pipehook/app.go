@@ -178,7 +178,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err != nil {
 		return nil, err
 	}
-	a.refusals, a.watch = a.newRefusals(), a.guard(conf)
+	a.refusals, a.watch = a.newRefusals(), a.guard()
 	a.handler = a.newHandler(conf, hooks, p.see)
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))

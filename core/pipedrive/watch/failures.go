@@ -293,11 +293,15 @@ func (w *Watch) warn(pipeline, webhook string, before, n, status int) {
 	}
 }
 
+// ownAgent begins what pipehook's commands call themselves: what they try says nothing of what Pipedrive sends.
+const ownAgent = "pipehook "
+
 // fromPipedrive tells Pipedrive's requests from those of strangers, by what it calls itself or by a body that was let
 // in. Nobody has to be believed for a warning.
 func fromPipedrive(ev *core.Event, status int) bool {
+	agent := http.Header(ev.Header).Get("User-Agent")
 	letIn := ev.Meta != nil && status != http.StatusUnauthorized && status != http.StatusForbidden // a stage before authenticate has it read too
-	return letIn || strings.HasPrefix(http.Header(ev.Header).Get("User-Agent"), "Pipedrive")
+	return letIn && !strings.HasPrefix(agent, ownAgent) || strings.HasPrefix(agent, "Pipedrive")
 }
 
 // webhookID is a string in version 2, and a number or a string in version 1; "" when it is no id of Pipedrive's.

@@ -29,10 +29,9 @@ type API interface {
 type Options struct {
 	States States
 	API    API                        // nil when the account can't be asked
-	Asks   func() bool                // whether there is an account now; nil for always
 	Has    func(pipeline string) bool // whether there is a pipeline of Pipedrive's of that name now; nil for always
-	Every  time.Duration              // how often the account is asked; 0 for never
-	Quiet  float64                    // so many times the usual gap is odd; 0 for never
+	Every  func() time.Duration       // how often the account is asked now; 0 for never, as when there is none
+	Quiet  func() float64             // so many times the usual gap is odd now; 0 for never
 	OnGap  func(since time.Time, why string)
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -47,6 +46,7 @@ const (
 	saveWithin = 10 * time.Second
 	lastWithin = 2 * time.Second // at the end, which nobody wants to wait for
 	askAgain   = time.Minute     // after the account could not be asked
+	fewLooks   = 3               // so many times the account may not be asked, and what it said before still holds
 	askCalmly  = 5 * askAgain    // at most that often because of further failures, which anybody can make
 )
 
@@ -161,7 +161,7 @@ func (w *Watch) step(ctx context.Context) {
 
 // asks reports whether there is an account to be asked.
 func (w *Watch) asks() bool {
-	return w.opts.API != nil && w.opts.Every > 0 && (w.opts.Asks == nil || w.opts.Asks())
+	return w.opts.API != nil && w.opts.Every() > 0
 }
 
 // due reports whether the account is to be asked: when a process begins, when the last time is long ago, soon after it
@@ -182,9 +182,9 @@ func (w *Watch) due() bool {
 	case w.tried.IsZero():
 		return true
 	case w.asked != nil:
-		return now.Sub(w.tried) >= min(askAgain, w.opts.Every)
+		return now.Sub(w.tried) >= min(askAgain, w.opts.Every())
 	}
-	return now.Sub(w.looked) >= w.opts.Every
+	return now.Sub(w.looked) >= w.opts.Every()
 }
 
 // judge tells what time has brought: the end of a ban, and silence.

@@ -52,6 +52,8 @@ type bench struct {
 	log   *bytes.Buffer
 	gaps  []string
 	gone  string // a pipeline
+	every time.Duration
+	odd   float64
 	shelf *shelf
 }
 
@@ -63,9 +65,9 @@ func newBench(t *testing.T, s *shelf, api API) *bench {
 // benchAt is one that starts at a time.
 func benchAt(t *testing.T, s *shelf, api API, now time.Time) *bench {
 	t.Helper()
-	b := &bench{now: now, log: &bytes.Buffer{}, shelf: s}
+	b := &bench{now: now, log: &bytes.Buffer{}, shelf: s, every: 10 * time.Minute, odd: 10}
 	b.Watch = New(Options{
-		States: s, API: api, Every: 10 * time.Minute, Quiet: 10, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return b.now },
+		States: s, API: api, Every: func() time.Duration { return b.every }, Quiet: func() float64 { return b.odd }, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return b.now },
 		Has:   func(pipeline string) bool { return pipeline != b.gone },
 		OnGap: func(since time.Time, why string) { b.gaps = append(b.gaps, since.Format(time.TimeOnly)+" "+why) },
 	})
@@ -440,5 +442,28 @@ func TestRetriesOfWhatWasRefusedUnreadAreNotCounted(t *testing.T) {
 				t.Errorf("later %d are counted, want 5", s.Failed)
 			}
 		})
+	}
+}
+
+// Who mends a password tries it, and what was refused before that is not undone by it.
+func TestWhatPipehookSendsItselfIsNoWordOfPipedrives(t *testing.T) {
+	b := newBench(t, &shelf{}, nil)
+	for range 10 {
+		b.now = b.now.Add(time.Hour) // each is a first attempt
+		b.answered(http.StatusUnauthorized, notRead)
+	}
+	last := b.Pipelines()["crm"].Last
+	for _, agent := range []string{"pipehook trigger", "pipehook webhooks test"} {
+		b.answered(http.StatusOK, func(ev *core.Event) {
+			ev.Header = http.Header{"User-Agent": {agent}}
+			ev.Meta, ev.OccurredAt = json.RawMessage(`{"webhook_id":"1"}`), b.now
+		})
+		if s := b.Pipelines()["crm"]; !s.Suspected || s.Last != last || len(b.gaps) > 0 {
+			t.Errorf("%s: %+v, gaps %v", agent, s, b.gaps)
+		}
+	}
+	b.answered(http.StatusOK, func(ev *core.Event) { ev.OccurredAt = b.now })
+	if s := b.Pipelines()["crm"]; s.Suspected || len(b.gaps) != 1 {
+		t.Errorf("Pipedrive sends: %+v, gaps %v", s, b.gaps)
 	}
 }
