@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,9 @@ func (a *app) guard(conf *config.Config) *watch.Watch {
 	opts := watch.Options{
 		States: a.store, Every: conf.Pipedrive.Watch.Every, Quiet: conf.Pipedrive.Watch.Quiet, Log: a.log, Now: time.Now,
 		OnGap: a.reconciling.gap, Ours: func(url string) bool { return comesHere(a.conf.Load(), url) },
+		Has: func(pipeline string) bool {
+			return slices.ContainsFunc(a.conf.Load().Pipelines, func(p config.Pipeline) bool { return p.Name == pipeline && p.Source == pipedriveSource })
+		},
 		API: a, Asks: func() bool { return a.conf.Load().Pipedrive.Connected() },
 	}
 	w := watch.New(opts)

@@ -27,11 +27,12 @@ type API interface {
 // Options are what New needs.
 type Options struct {
 	States States
-	API    API                   // nil when the account can't be asked
-	Asks   func() bool           // whether there is an account now; nil for always
-	Ours   func(url string) bool // tells the webhooks that come here from an account's others; nil takes all
-	Every  time.Duration         // how often the account is asked; 0 for never
-	Quiet  float64               // so many times the usual gap is odd; 0 for never
+	API    API                        // nil when the account can't be asked
+	Asks   func() bool                // whether there is an account now; nil for always
+	Has    func(pipeline string) bool // whether there is a pipeline of Pipedrive's of that name now; nil for always
+	Ours   func(url string) bool      // tells the webhooks that come here from an account's others; nil takes all
+	Every  time.Duration              // how often the account is asked; 0 for never
+	Quiet  float64                    // so many times the usual gap is odd; 0 for never
 	OnGap  func(since time.Time, why string)
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -56,6 +57,7 @@ type Watch struct {
 	begun   bool          // the last sign of life was read; belongs to Run
 	trouble core.Trouble  // of the states; belongs to Run
 	asking  core.Trouble  // of the account; belongs to Run
+	since   time.Time     // when it was made
 
 	mu       sync.Mutex
 	fails    failures
@@ -89,11 +91,14 @@ func New(opts Options) *Watch {
 	if opts.OnGap == nil {
 		opts.OnGap = func(time.Time, string) {}
 	}
+	if opts.Has == nil {
+		opts.Has = func(string) bool { return true }
+	}
 	if opts.Ours == nil {
 		opts.Ours = func(string) bool { return true }
 	}
 	return &Watch{
-		opts: opts, wake: make(chan struct{}, 1), fails: failures{Times: map[string]map[string][]time.Time{}, Cleared: map[string]time.Time{}}, unread: unread{},
+		opts: opts, since: opts.Now(), wake: make(chan struct{}, 1), fails: failures{Times: map[string]map[string][]time.Time{}, Cleared: map[string]time.Time{}}, unread: unread{},
 		told: map[string]int{}, flows: map[string]*flow{}, silent: map[string]bool{}, lost: map[int64]loss{}, reaches: map[string]failing{},
 	}
 }

@@ -60,14 +60,22 @@ type bench struct {
 	now   time.Time
 	log   *bytes.Buffer
 	gaps  []string
+	gone  string // a pipeline
 	shelf *shelf
 }
 
 func newBench(t *testing.T, s *shelf, api API) *bench {
 	t.Helper()
-	b := &bench{now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC), log: &bytes.Buffer{}, shelf: s}
+	return benchAt(t, s, api, time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC))
+}
+
+// benchAt is one that starts at a time.
+func benchAt(t *testing.T, s *shelf, api API, now time.Time) *bench {
+	t.Helper()
+	b := &bench{now: now, log: &bytes.Buffer{}, shelf: s}
 	b.Watch = New(Options{
 		States: s, API: api, Every: 10 * time.Minute, Quiet: 10, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return b.now },
+		Has:   func(pipeline string) bool { return pipeline != b.gone },
 		Ours:  func(url string) bool { return !strings.Contains(url, "other") },
 		OnGap: func(since time.Time, why string) { b.gaps = append(b.gaps, since.Format(time.TimeOnly)+" "+why) },
 	})
@@ -181,15 +189,31 @@ func TestFailuresOfTwoWebhooksAreTwoCounts(t *testing.T) {
 	}
 }
 
-func TestNoMoreWebhooksAreKeptThanAnAccountHas(t *testing.T) {
-	b := newBench(t, &shelf{}, nil)
-	for id := range 3 * mostWebhooks {
-		b.answered(500, func(ev *core.Event) { ev.Meta = fmt.Appendf(nil, `{"webhook_id":%d}`, id) })
-	}
-	b.step(t.Context())
-	if n := len(b.fails.Times["crm"]); n > mostWebhooks+1 {
-		t.Errorf("%d are kept", n)
-	}
+// Who is let in may name any webhook, and what is kept has to fit into a state.
+func TestWhatBodiesSayOfTheirWebhookIsBounded(t *testing.T) {
+	t.Run("ids", func(t *testing.T) {
+		for meta, want := range map[string]string{
+			`{"webhook_id":7}`: "7", `{"webhook_id":"7"}`: "7", `{"webhook_id":"123456789012345678901"}`: "123456789012345678901",
+			`{}`: "", `{"webhook_id":null}`: "", `{"webhook_id":"seven"}`: "", `{"webhook_id":-7}`: "", `{"webhook_id":[7]}`: "",
+			`{"webhook_id":"` + strings.Repeat("7", 33) + `"}`: "",
+		} {
+			if got := webhookID(json.RawMessage(meta)); got != want {
+				t.Errorf("%s: %q", meta, got)
+			}
+		}
+	})
+	t.Run("number", func(t *testing.T) {
+		b := newBench(t, &shelf{}, nil)
+		for id := range 10 * mostWebhooks {
+			for n := range 3 * banAt {
+				b.fails.add(fmt.Sprint("crm-", id%5), fmt.Sprintf("%032d", id), b.now.Add(time.Duration(n)))
+			}
+		}
+		b.step(t.Context())
+		if n := len(b.shelf.at[stateName]); n > 128<<10 { // half of what a state may be
+			t.Errorf("%d bytes are kept", n)
+		}
+	})
 }
 
 func TestAWebhookThatSpeaksIsNotSilenced(t *testing.T) {
@@ -411,6 +435,45 @@ func TestSilenceIsToldOnceItIsMuchLongerThanUsual(t *testing.T) {
 				t.Errorf("it says\n%s", b.log)
 			}
 		})
+	}
+}
+
+// Nothing can come while nobody serves.
+func TestSilenceCountsFromTheStartOfAProcess(t *testing.T) {
+	s := &shelf{}
+	b := newBench(t, s, nil)
+	for range 40 {
+		b.now = b.now.Add(time.Minute)
+		b.answered(200, nil)
+	}
+	b.step(t.Context())
+	next := benchAt(t, s, nil, b.now.Add(time.Hour))
+	next.step(t.Context())
+	if strings.Contains(next.log.String(), "longer than usual") {
+		t.Errorf("right after the start it says\n%s", next.log)
+	}
+	next.now = next.now.Add(16 * time.Minute)
+	next.step(t.Context())
+	if !strings.Contains(next.log.String(), "longer than usual") {
+		t.Errorf("a silence since the start is not told\n%s", next.log)
+	}
+}
+
+func TestAPipelineThatIsGoneIsForgotten(t *testing.T) {
+	s := &shelf{}
+	b := newBench(t, s, nil)
+	for range 40 {
+		b.answered(200, nil)
+		b.answered(200, func(ev *core.Event) { ev.Pipeline = "former" })
+	}
+	b.step(t.Context())
+	next := newBench(t, s, nil)
+	next.gone = "former"
+	next.step(t.Context())
+	next.now = next.now.Add(time.Hour)
+	next.step(t.Context())
+	if _, known := next.Pipelines()["former"]; known || next.said("WARN") != 1 || strings.Contains(next.log.String(), "former") || strings.Contains(string(s.at[stateName]), "former") {
+		t.Errorf("it says\n%s\nand keeps %s", next.log, s.at[stateName])
 	}
 }
 
