@@ -566,7 +566,7 @@ func TestFieldsOfBothVersions(t *testing.T) {
 		}
 		return reply(403, `{"success":false,"error":"no"}`)
 	})
-	f, err := c.Fields(t.Context())
+	f, err := c.Fields(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,14 +49,11 @@ func (s Source) nameFields(ev *core.Event) {
 	if f == nil {
 		return
 	}
-	var unknown [2]string
-	ev.Fields, unknown[0] = f.View(ev.Object, customFields(ev.Current))
-	ev.PreviousFields, unknown[1] = f.View(ev.Object, customFields(ev.Previous))
-	for _, key := range unknown {
-		if key != "" && s.Unknown != nil {
-			s.Unknown(ev.Object, key)
-			return
-		}
+	var is, was []string
+	ev.Fields, is = f.View(ev.Object, customFields(ev.Current))
+	ev.PreviousFields, was = f.View(ev.Object, customFields(ev.Previous))
+	if unknown := append(is, was...); len(unknown) > 0 && s.Unknown != nil {
+		s.Unknown(ev.Object, unknown)
 	}
 }
 

@@ -57,7 +57,7 @@ func TestAStateIsTheSameInBothVersions(t *testing.T) {
 func TestAFieldThatIsNotDefinedIsTold(t *testing.T) {
 	var told []string
 	none := shape.NewFields("", map[string][]shape.Field{"deal": {{Key: "title", Label: "Title"}}})
-	source := pipedrive.Source{Fields: func() *shape.Fields { return none }, Unknown: func(object, _ string) { told = append(told, object) }}
+	source := pipedrive.Source{Fields: func() *shape.Fields { return none }, Unknown: func(object string, _ []string) { told = append(told, object) }}
 	if ev := pairEvent(t, source, "testdata/pairs/deal-added.v2.json"); ev.Fields != nil || len(told) != 1 || told[0] != "deal" {
 		t.Errorf("fields %s, told %v", ev.Fields, told)
 	}
