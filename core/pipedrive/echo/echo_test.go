@@ -15,6 +15,7 @@ import (
 	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/pipedrive/echo"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
 // memory keeps entries, and counts what it is asked.
@@ -124,6 +125,37 @@ func TestWhichEventIsAnEcho(t *testing.T) {
 				t.Errorf("another record: %q", got)
 			}
 		})
+	}
+}
+
+func TestAValueIsKnownInEachFormThatItMayBeWrittenIn(t *testing.T) {
+	const key = "3d0fa0000000000000000000000000000000cdf3"
+	custom := func(value string) string { return `"custom_fields":{"` + key + `":` + value + `}` }
+	for _, test := range []struct{ name, method, path, object, fieldType, body, current string }{
+		{"an address", "PATCH", "/api/v2/organizations/1", "organization", "", `"address":{"value":"Main St 1"}`, `"address":{"value":"Main St 1","country":"Estonia"}`},
+		{"an address as version 1 writes it", "PUT", "/api/v1/organizations/1", "organization", "", `"address":"Main St 1"`, `"address":{"value":"Main St 1","country":"Estonia"}`},
+		{"no address", "PATCH", "/api/v2/organizations/1", "organization", "", `"address":{"value":""}`, `"address":null`},
+		{"a location", "PATCH", "/api/v2/activities/1", "activity", "", `"location":{"value":"here"}`, `"location":{"value":"here","route":null}`},
+		{"a custom address", "PATCH", "/api/v2/deals/1", "deal", "address", custom(`{"value":"Main St 1"}`), custom(`{"type":"address","value":"Main St 1","country":"Estonia"}`)},
+		{"a custom time", "PATCH", "/api/v2/deals/1", "deal", "time", custom(`{"value":"10:00"}`), custom(`{"type":"time","value":"10:00:00","timezone_id":3}`)},
+		{"a custom time alone", "PATCH", "/api/v2/deals/1", "deal", "time", custom(`"10:00"`), custom(`{"type":"time","value":"10:00:00","timezone_id":3}`)},
+		{"a flag", "PUT", "/api/v1/notes/1", "note", "", `"pinned_to_deal_flag":1`, `"pinned_to_deal_flag":true`},
+		{"what is done", "PUT", "/api/v1/activities/1", "activity", "", `"done":0,"busy_flag":1`, `"done":false,"busy_flag":true`},
+	} {
+		fields := shape.NewFields("acme", map[string][]shape.Field{"deal": {{Key: key, Label: "A", Type: test.fieldType, Custom: true}}})
+		for known, f := range map[string]*shape.Fields{"with definitions": fields, "without definitions": nil} {
+			t.Run(test.name+" "+known, func(t *testing.T) {
+				m := newMemory()
+				l := echo.New(echo.Options{Keep: m.keep, Now: m.time, Fields: func() *shape.Fields { return f }})
+				l.Use(10 * time.Minute)
+				begin(t, l, test.method, test.path, "{"+test.body+"}")
+				ev := updated("1", `{"id":1,`+test.current+`}`, "")
+				ev.Object = test.object
+				if got := find(t, l, ev); got != "writer" {
+					t.Errorf("got %q", got)
+				}
+			})
+		}
 	}
 }
 
