@@ -24,8 +24,9 @@ import (
 const rotateHelp = `Give the webhooks that come here another password of HTTP Basic, without refusing one of them.
 
 The new password is made at random, or comes from --auth-pass-file or --prompt. The servers learn its salted
-hash from the store and take both; then each webhook is made anew with it and the old one deleted. Once the new
-password was used the old one is refused, four minutes later, when the last retry of an old webhook is over.
+hash from the store and take both; then each webhook is made anew with it and the old one deleted; what happens
+between the two comes twice. Once the new password was used the old one is refused, four minutes later, when the
+last retry of an old webhook is over.
 
 Where the configuration has the password from .env it is written there; else it is shown once, on the terminal
 only. When something fails in the middle, both stay good: run it again.`

@@ -46,13 +46,22 @@ func (s *shelf) SetState(_ context.Context, name string, value []byte) error {
 	return s.away
 }
 
-// account is what the API says.
+// account is what the API says. What does not go to "other" comes here.
 type account struct {
-	all []Webhook
-	err error
+	whose string
+	all   []Webhook
+	err   error
 }
 
-func (a *account) Webhooks(context.Context) ([]Webhook, error) { return a.all, a.err }
+func (a *account) Webhooks(context.Context) (string, []Webhook, error) {
+	all := slices.Clone(a.all)
+	for i, h := range all {
+		if h.Pipeline == "" && !strings.Contains(h.URL, "other") {
+			all[i].Pipeline = "crm"
+		}
+	}
+	return a.whose, all, a.err
+}
 
 // bench is a watch whose clock and surroundings are a test's.
 type bench struct {
@@ -76,7 +85,6 @@ func benchAt(t *testing.T, s *shelf, api API, now time.Time) *bench {
 	b.Watch = New(Options{
 		States: s, API: api, Every: 10 * time.Minute, Quiet: 10, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return b.now },
 		Has:   func(pipeline string) bool { return pipeline != b.gone },
-		Ours:  func(url string) bool { return !strings.Contains(url, "other") },
 		OnGap: func(since time.Time, why string) { b.gaps = append(b.gaps, since.Format(time.TimeOnly)+" "+why) },
 	})
 	return b
@@ -508,7 +516,7 @@ func TestTheAccountsWebhooksAreWatched(t *testing.T) {
 	api.err = nil
 	api.all = []Webhook{{ID: 2, Event: "*.person", URL: "https://a/hook", Active: true}, {ID: 9, Event: "*.deal", URL: "https://a/hook", Active: true}}
 	look()
-	if err := b.Check(); err != nil || len(b.gaps) != 2 {
+	if err := b.Check(); err != nil || len(b.gaps) != 3 { // two have ended
 		t.Errorf("%v, told of %v", err, b.gaps)
 	}
 	// One that was deleted while no process ran is missed too.
@@ -607,5 +615,108 @@ func TestAWebhookThatAnotherStandsForIsNotMissed(t *testing.T) {
 	look(25 * time.Hour)
 	if err := b.Check(); err != nil {
 		t.Errorf("told for ever of one that somebody meant to delete: %v", err)
+	}
+}
+
+// Until a deleted webhook is made again nothing brings its events, however long that takes.
+func TestWhatADeletedWebhookHasMissedIsToldOnceItIsMadeAgain(t *testing.T) {
+	for _, after := range []time.Duration{4 * time.Hour, 3 * 24 * time.Hour} {
+		api := &account{all: []Webhook{{ID: 1, Event: "*.deal", URL: "https://a/hook", Active: true}}}
+		s := &shelf{}
+		b := newBench(t, s, api)
+		b.step(t.Context())
+		api.all = nil
+		b.now = b.now.Add(10 * time.Minute)
+		b.step(t.Context())
+		next := benchAt(t, s, api, b.now.Add(time.Minute))
+		next.step(t.Context())
+		if len(next.gaps) != 0 || next.said("ERROR") != 0 {
+			t.Errorf("the next process tells of %v\n%s", next.gaps, next.log)
+		}
+		both := func(later time.Duration) {
+			for _, b := range []*bench{b, next} {
+				b.now = b.now.Add(later)
+				b.step(t.Context())
+			}
+		}
+		b.gaps = nil
+		both(after)
+		api.all = []Webhook{{ID: 2, Event: "*.*", URL: "https://a/hook", Active: true}}
+		both(10 * time.Minute)
+		both(10 * time.Minute)
+		want := []string{"12:10:00 webhook 1 was deleted"}
+		if told := append(b.gaps, next.gaps...); !slices.Equal(told, want) || b.Check() != nil || next.Check() != nil {
+			t.Errorf("after %s: told of %v, want %v", after, told, want)
+		}
+	}
+}
+
+func TestADeletedWebhookIsToldOfByEveryProcessForADay(t *testing.T) {
+	api := &account{all: []Webhook{{ID: 1, Event: "*.deal", URL: "https://a/hook", Active: true}}}
+	s := &shelf{}
+	a, b := newBench(t, s, api), newBench(t, s, api)
+	all := func(after time.Duration) {
+		a.now, b.now = a.now.Add(after), b.now.Add(after)
+		a.step(t.Context())
+		b.step(t.Context())
+	}
+	all(0)
+	api.all = nil
+	all(10 * time.Minute)
+	next := benchAt(t, s, nil, b.now.Add(time.Minute)) // which does not ask
+	next.step(t.Context())
+	for name, w := range map[string]*bench{"one": a, "the other": b, "the next": next} {
+		if err := w.Check(); err == nil || !strings.Contains(err.Error(), "webhook 1 was deleted") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := a.said("ERROR") + b.said("ERROR"); n != 1 {
+		t.Errorf("told %d times\n%s%s", n, a.log, b.log)
+	}
+	all(regret)
+	next.now = b.now
+	for name, w := range map[string]*bench{"one": a, "the other": b, "the next": next} {
+		if err := w.Check(); err != nil {
+			t.Errorf("%s tells for ever of one that somebody meant to delete: %v", name, err)
+		}
+	}
+}
+
+func TestAWebhookThatDoesNotComeHereAnyMoreWasNotDeleted(t *testing.T) {
+	api := &account{all: []Webhook{{ID: 1, Event: "*.deal", URL: "https://a/hook", Active: true}}}
+	b := newBench(t, &shelf{}, api)
+	look := func() { b.now = b.now.Add(10 * time.Minute); b.step(t.Context()) }
+	look()
+	api.all[0].URL = "https://other/hook" // as when pipedrive.public_url is another
+	look()
+	if b.Check() != nil || b.said("ERROR") != 0 || len(b.gaps) != 0 || !strings.Contains(b.log.String(), "none of the account's webhooks comes here") {
+		t.Errorf("%v, told of %v\n%s", b.Check(), b.gaps, b.log)
+	}
+	api.all[0].URL = "https://a/hook"
+	look()
+	api.all = []Webhook{{ID: 2, Event: "*.deal", URL: "https://b/hook", Active: true}} // and webhooks apply has moved it
+	look()
+	if b.Check() != nil || b.said("ERROR") != 0 || len(b.gaps) != 1 {
+		t.Errorf("%v, told of %v\n%s", b.Check(), b.gaps, b.log)
+	}
+	api.all = []Webhook{{ID: 3, Event: "*.deal", URL: "https://b/hook", Active: true, Pipeline: "sales"}} // and the pipeline was renamed
+	look()
+	if b.Check() != nil || b.said("ERROR") != 0 || len(b.gaps) != 2 {
+		t.Errorf("%v, told of %v\n%s", b.Check(), b.gaps, b.log)
+	}
+}
+
+// An app does not see what a token has made, and another company has nothing of it.
+func TestWhatOtherCredentialsDoNotSeeWasNotDeleted(t *testing.T) {
+	api := &account{whose: "a token's", all: []Webhook{{ID: 1, Event: "*.deal", URL: "https://a/hook", Active: true}}}
+	b := newBench(t, &shelf{}, api)
+	b.step(t.Context())
+	api.whose, api.all = "an app's", nil
+	for range 2 {
+		b.now = b.now.Add(10 * time.Minute)
+		b.step(t.Context())
+	}
+	if b.Check() != nil || b.said("ERROR") != 0 || len(b.gaps) != 0 || strings.Count(b.log.String(), "none of the account's webhooks comes here") != 1 {
+		t.Errorf("%v, told of %v\n%s", b.Check(), b.gaps, b.log)
 	}
 }
