@@ -30,8 +30,11 @@ type ReconcileOptions struct {
 	Submit func(ctx context.Context, ev core.Event) (core.Receipt, error)
 	// LastSeq is the number of the event that was stored last.
 	LastSeq func(ctx context.Context) (int64, error)
-	// Pending reports whether an event about the record is still on its way to the tables. It is called from several goroutines.
-	Pending func(ctx context.Context, object, id string) (bool, error)
+	// Pending are those of the records about which an event is still on its way to the tables.
+	Pending func(ctx context.Context, object string, ids []string) (map[string]bool, error)
+	// Unheard calls do with the stored events about the records that were received after a time and have not come into the
+	// tables: their delivery was given up or cancelled, or there was none. They are named.
+	Unheard func(ctx context.Context, object string, ids []string, after time.Time, do func([]core.Event) error) error
 
 	Progress func(Progress)
 }
