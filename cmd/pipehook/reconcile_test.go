@@ -141,6 +141,42 @@ func TestAWebhookThatComesAfterItsChangeWasFoundIsADuplicate(t *testing.T) {
 	})
 }
 
+// While nobody kept the tables the listeners ran all the same.
+func TestWhatWasStoredWhileNobodyKeptTheTablesIsNotToldAgain(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		crm, p := newAccount(t, url)
+		quiet := simulate.By{Quiet: true}
+		if _, err := crm.Create("deal", simulate.Record{"title": "old"}, quiet); err != nil {
+			t.Fatal(err)
+		}
+		compared(t, p)
+		kept := readFile(t, p.config)
+		p.write(t, "pipeline.toml", strings.Replace(kept, mirrorListener, "", 1))
+		changed, err := crm.Update("deal", "1", simulate.Record{"title": "new"}, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(changed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, err := shape.FromAPI("deal", text, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := p.serve(t)
+		want(t, p.post(t, shape.Body(shape.Envelope{Action: "change", Object: "deal", ID: "1", CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()})), 200, "accepted")
+		stop()
+		p.write(t, "pipeline.toml", kept)
+		if r := compared(t, p, "deal", "--since", "1h"); submitted(r) != 0 || r.Objects[0].Written == 0 || len(p.events(t)) != 1 {
+			t.Errorf("got %+v, and %d events are stored", r, len(p.events(t)))
+		}
+		if r := compared(t, p, "deal", "--since", "1h"); r.Differences() != 0 || r.Objects[0].Written != 0 {
+			t.Errorf("once more: %+v", r)
+		}
+	})
+}
+
 func TestWhatIsTooYoungToBeComparedIsCounted(t *testing.T) {
 	server := simulate.New(simulate.Options{Token: "token of the account", Company: "acme", CompanyID: 7})
 	web := httptest.NewServer(server)

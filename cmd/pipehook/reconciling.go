@@ -113,8 +113,18 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 	o.Settle, o.Overlap, o.Sweep = p.Reconcile.Settle, p.Reconcile.Overlap, cmp.Or(o.Sweep, p.Reconcile.Deletes)
 	o.Owner, o.CompanyID, o.Host = processName(), strconv.FormatInt(me.CompanyID, 10), me.CompanyDomain+".pipedrive.com"
 	o.LastSeq = r.a.store.LastSeq
-	o.Pending = func(ctx context.Context, object, id string) (bool, error) {
-		return r.a.store.PendingFor(ctx, listener, mirror.Source, object, id)
+	o.Pending = func(ctx context.Context, object string, ids []string) (map[string]bool, error) {
+		return r.a.store.PendingFor(ctx, listener, mirror.Source, object, ids)
+	}
+	o.Unheard = func(ctx context.Context, object string, ids []string, after time.Time, do func([]core.Event) error) error {
+		return r.a.store.Unheard(ctx, listener, mirror.Source, object, ids, after, func(events []core.Event) error {
+			for i := range events {
+				if err := restore(&events[i]); err != nil {
+					r.a.log.Warn("a stored event could not be named again", "event", events[i].ID, "listener", listener, "err", err)
+				}
+			}
+			return do(events)
+		})
 	}
 	o.Submit = func(ctx context.Context, ev core.Event) (core.Receipt, error) {
 		ev.Pipeline = pipeline

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,9 +19,8 @@ const submitters = 32
 func (l *look) page(ctx context.Context, records []shape.Record, asked time.Time) error {
 	l.read(len(records))
 	l.done.Looked += len(records)
-	ids := make([]string, len(records))
+	ids := idsOf(records)
 	for i := range records {
-		ids[i] = records[i].ID
 		if l.there != nil {
 			l.there[ids[i]] = struct{}{}
 		}
@@ -44,9 +44,7 @@ func (l *look) page(ctx context.Context, records []shape.Record, asked time.Time
 		case v == settles:
 			l.done.Settling++
 		case v == agrees || !l.object.Hooks:
-			if c := seen(r, asked, FromReconcile); !known || row.learns(&c, l.now()) {
-				quiet = append(quiet, c)
-			}
+			quiet = l.learnt(quiet, r, row, known, asked)
 		default:
 			found = append(found, r)
 		}
@@ -55,6 +53,14 @@ func (l *look) page(ctx context.Context, records []shape.Record, asked time.Time
 		return err
 	}
 	return l.tell(ctx, found, asked)
+}
+
+// learnt adds what the row would learn of the record.
+func (l *look) learnt(quiet []Change, r shape.Record, row Row, known bool, asked time.Time) []Change {
+	if c := seen(r, asked, FromReconcile); !known || row.learns(&c, l.now()) {
+		quiet = append(quiet, c)
+	}
+	return quiet
 }
 
 // write has the tables learn what no event tells.
@@ -72,8 +78,8 @@ func (l *look) write(ctx context.Context, changes []Change) error {
 }
 
 // tell submits the events of records that differ. The order of the questions is what makes it exact: what is stored later than
-// seq makes the event a duplicate; what was stored before and is on its way is pending; and what was handled is in the
-// row that is read after that.
+// seq makes the event a duplicate; what was stored before and is on its way is pending; what was handled is in the
+// row that is read after that; and what never will be, the tables take over now.
 func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) error {
 	l.done.Differing += len(found)
 	if len(found) == 0 || l.o.DryRun {
@@ -90,44 +96,44 @@ func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) 
 		l.done.Unsent += len(found)
 		return err
 	}
-	ids := make([]string, len(found))
-	for i := range found {
-		ids[i] = found[i].ID
-	}
-	rows, err := l.m.Rows(ctx, l.object.Name, ids)
+	rows, err := l.heard(ctx, found)
 	if err != nil {
 		l.done.Unsent += len(found)
 		return err
 	}
-	return l.together(ctx, len(found), func(ctx context.Context, i int) error {
-		r := found[i]
+	var quiet []Change
+	var rest []func(ctx context.Context) error
+	for _, r := range found {
 		row, known := rows[r.ID]
 		v, keys := l.judge(r, row, known, asked)
-		if v == agrees || v == ignored || v == settles {
-			l.count(func(d *ReconciledObject) {
-				if d.Differing--; v == settles {
-					d.Settling++
-				}
-			})
-			return nil
+		switch v {
+		case agrees:
+			quiet = l.learnt(quiet, r, row, known, asked)
+		case ignored:
+		case settles:
+			l.done.Settling++
+		default:
+			rest = append(rest, func(ctx context.Context) error { return l.submit(ctx, l.event(v, r, row, keys, seq), r, v) })
+			continue
 		}
-		return l.submit(ctx, l.event(v, r, row, keys, seq), r, v, row)
-	})
+		l.done.Differing--
+	}
+	if err := l.write(ctx, quiet); err != nil {
+		l.done.Unsent += len(rest)
+		return err
+	}
+	return l.together(ctx, len(rest), func(ctx context.Context, i int) error { return rest[i](ctx) })
 }
 
 // arrived leaves out the records whose event is still on its way to the tables.
 func (l *look) arrived(ctx context.Context, found []shape.Record) ([]shape.Record, error) {
-	pending := make([]bool, len(found))
-	err := l.together(ctx, len(found), func(ctx context.Context, i int) (err error) {
-		pending[i], err = l.o.Pending(ctx, l.object.Name, found[i].ID)
-		return err
-	})
+	pending, err := l.o.Pending(ctx, l.object.Name, idsOf(found))
 	if err != nil {
 		return found, err
 	}
 	var rest []shape.Record
-	for i, r := range found {
-		if !pending[i] {
+	for _, r := range found {
+		if !pending[r.ID] {
 			rest = append(rest, r)
 			continue
 		}
@@ -135,6 +141,68 @@ func (l *look) arrived(ctx context.Context, found []shape.Record) ([]shape.Recor
 		l.hold(r)
 	}
 	return rest, nil
+}
+
+func idsOf(records []shape.Record) []string {
+	ids := make([]string, len(records))
+	for i := range records {
+		ids[i] = records[i].ID
+	}
+	return ids
+}
+
+// heard are the rows after they have taken over what is stored about the records and never came to them. The
+// listeners have heard of that, so that only what differs still is to be told.
+func (l *look) heard(ctx context.Context, found []shape.Record) (map[string]Row, error) {
+	ids := idsOf(found)
+	rows, err := l.m.Rows(ctx, l.object.Name, ids)
+	if err != nil || len(found) == 0 {
+		return rows, err
+	}
+	after := l.now()
+	for i := range found {
+		at := changedAt(found[i])
+		if at.IsZero() { // it is gone, since it was last known to be there
+			at = rows[found[i].ID].SeenAt
+		}
+		after = earlier(after, at)
+	}
+	unheard := false
+	err = l.o.Unheard(ctx, l.object.Name, ids, after.Add(-clockMargin), func(events []core.Event) error {
+		unheard = true
+		return l.takeOver(ctx, events)
+	})
+	if err != nil || !unheard {
+		return rows, err
+	}
+	now, err := l.m.Rows(ctx, l.object.Name, ids)
+	for id, row := range now { // that it was changed just now does not mean that more is coming
+		row.ChangedAt = rows[id].ChangedAt
+		now[id] = row
+	}
+	return now, err
+}
+
+// takeOver writes what events tell, as their delivery would have. One that can't be written never could be.
+func (l *look) takeOver(ctx context.Context, events []core.Event) (err error) {
+	for some := range slices.Chunk(events, atOnce) {
+		batch := make([]core.Delivery, len(some))
+		for i := range some {
+			batch[i].Event = some[i]
+		}
+		l.m.HandleBatch(ctx, pgTimeout, batch, func(int) bool { return true }, func(_ int, out core.Outcome) {
+			switch {
+			case out.Err == nil && out.Output == Applied.String():
+				l.done.Written++
+			case out.Err != nil && core.KindOf(out.Err) != core.Permanent:
+				err = out.Err
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // together calls do for each of n, several at a time, until one fails.
@@ -191,7 +259,7 @@ func (l *look) event(v verdict, r shape.Record, row Row, keys []string, seq int6
 	}
 }
 
-func (l *look) submit(ctx context.Context, ev core.Event, r shape.Record, v verdict, row Row) error {
+func (l *look) submit(ctx context.Context, ev core.Event, r shape.Record, v verdict) error {
 	receipt, err := l.o.Submit(ctx, ev)
 	if err != nil {
 		l.count(func(d *ReconciledObject) { d.Unsent++ })
@@ -247,9 +315,13 @@ func (l *look) count(do func(*ReconciledObject)) {
 	do(&l.done)
 }
 
-// hold has the next comparison look at the record again.
+// hold has the next comparison look at the record again: by its id when it changed so long ago that it will not be listed.
 func (l *look) hold(r shape.Record) {
-	if at := changedAt(r); !at.IsZero() && (l.held.IsZero() || at.Before(l.held)) {
+	switch at := changedAt(r); {
+	case at.IsZero():
+	case l.object.Since && at.Before(l.base.Cursor):
+		l.base.Again = append(l.base.Again, r.ID)
+	case l.held.IsZero() || at.Before(l.held):
 		l.held = at
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ type receiver struct {
 	m       *mirror.Mirror
 	events  []core.Event
 	waiting []core.Event
+	lost    []core.Event              // that the tables will not be given any more
 	refuse  func(ev core.Event) error // may be nil
 }
 
@@ -56,16 +58,35 @@ func (r *receiver) LastSeq(context.Context) (int64, error) {
 	return int64(len(r.events)), nil
 }
 
-func (r *receiver) Pending(_ context.Context, object, id string) (bool, error) {
+func (r *receiver) Pending(_ context.Context, object string, ids []string) (map[string]bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	pending := map[string]bool{}
 	for _, ev := range r.waiting {
-		if ev.Object == object && ev.ObjectID == id {
-			return true, nil
+		if ev.Object == object && slices.Contains(ids, ev.ObjectID) {
+			pending[ev.ObjectID] = true
 		}
 	}
-	return false, nil
+	return pending, nil
 }
+
+func (r *receiver) Unheard(_ context.Context, object string, ids []string, after time.Time, do func([]core.Event) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var found []core.Event
+	for _, ev := range r.lost {
+		if ev.Object == object && slices.Contains(ids, ev.ObjectID) && !ev.ReceivedAt.Before(after) {
+			found = append(found, ev)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return do(found)
+}
+
+// giveUp has no event come to the tables any more that is on its way to them.
+func (r *receiver) giveUp() { r.lost, r.waiting = append(r.lost, r.waiting...), nil }
 
 // deliver has the tables follow the events, which are read as those of webhooks are.
 func (r *receiver) deliver(t *testing.T) {
@@ -120,7 +141,7 @@ func newDesk(t *testing.T, url string, objects ...string) *desk {
 	d.m, d.receiver = m, &receiver{m: m}
 	d.o = mirror.ReconcileOptions{
 		Settle: 5 * time.Minute, Overlap: 10 * time.Minute, CompanyID: "7", Host: "acme.pipedrive.com", Owner: "test",
-		Submit: d.Submit, LastSeq: d.LastSeq, Pending: d.Pending,
+		Submit: d.Submit, LastSeq: d.LastSeq, Pending: d.Pending, Unheard: d.Unheard,
 	}
 	return d
 }
@@ -352,10 +373,10 @@ func TestAWebhookThatComesWhileItIsComparedWins(t *testing.T) {
 	d.put("deal", "1", d.now.Add(-10*time.Minute), map[string]any{"title": "new"})
 	d.events = make([]core.Event, 1)
 	pending := d.o.Pending
-	d.o.Pending = func(ctx context.Context, object, id string) (bool, error) {
-		is, err := pending(ctx, object, id)
+	d.o.Pending = func(ctx context.Context, object string, ids []string) (map[string]bool, error) {
+		is, err := pending(ctx, object, ids)
 		d.receiver.mu.Lock()
-		d.events = append(d.events, core.Event{Object: object, ObjectID: id}) // stored after the last seq was noted
+		d.events = append(d.events, core.Event{Object: object, ObjectID: ids[0]}) // stored after the last seq was noted
 		d.receiver.mu.Unlock()
 		return is, err
 	}

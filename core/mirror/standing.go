@@ -45,12 +45,3 @@ func (m *Mirror) Standings(ctx context.Context) ([]Standing, error) {
 	}
 	return all, nil
 }
-
-// Columns are the names of the columns of an object's table, in their order.
-func Columns(object string) []string {
-	t := tables[object]
-	if t == nil {
-		return nil
-	}
-	return sqliteDialect.textsOf(t).names
-}

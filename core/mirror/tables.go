@@ -163,12 +163,3 @@ var common = []column{
 	{name: "stored_at", kind: moment},                // when pipehook first wrote the row
 	{name: "changed_at", kind: moment},               // and last changed it
 }
-
-// TableOf is the name of the table of an object.
-func TableOf(object string) (string, bool) {
-	t := tables[object]
-	if t == nil {
-		return "", false
-	}
-	return t.name, true
-}

@@ -2,10 +2,13 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
@@ -289,26 +292,24 @@ func TestTheLastSeqIsThatOfTheNewestEvent(t *testing.T) {
 	})
 }
 
-func TestWhatIsNotDoneAboutARecordIsTold(t *testing.T) {
+func TestARecordIsPendingForAListenerUntilItsDeliveryHasEnded(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		f := open(t, url, &intake{full: true})
 		ev := f.event("", "mirror")
 		f.commit(t, ev)
-		ask := func(listener, id string, want core.State, found bool) {
+		ask := func(listener, object string, want bool) {
 			t.Helper()
-			d, got, err := f.Unfinished(t.Context(), listener, "pipedrive", "deal", id)
-			if err != nil || got != found || got && (d.State != want || d.ID != ev.ID) {
-				t.Errorf("%s, deal %s: %v %+v (%v), want %v", listener, id, got, d, err, want)
-			}
-			pending, err := f.PendingFor(t.Context(), listener, "pipedrive", "deal", id)
-			if want := found && want == core.Waiting; err != nil || pending != want {
-				t.Errorf("%s, deal %s: pending is %v (%v), want %v", listener, id, pending, err, want)
+			pending, err := f.PendingFor(t.Context(), listener, "pipedrive", object, []string{"8", "7", "", "7"})
+			if n := len(pending); err != nil || pending["7"] != want || n > 1 || n == 1 != want {
+				t.Errorf("for %s, of %s: %v (%v), want %v", listener, object, pending, err, want)
 			}
 		}
-		ask("mirror", "7", core.Waiting, true)
-		ask("mirror", "8", 0, false)
-		ask("mirror", "", 0, false)
-		ask("nobody", "7", 0, false)
+		ask("mirror", "deal", true)
+		ask("mirror", "person", false)
+		ask("nobody", "deal", false)
+		if none, err := f.PendingFor(t.Context(), "mirror", "pipedrive", "deal", nil); len(none) > 0 || err != nil {
+			t.Errorf("of nothing: %v (%v)", none, err)
+		}
 		end := func(state core.State) {
 			t.Helper()
 			d, epoch := f.begin(t, "mirror")
@@ -316,14 +317,90 @@ func TestWhatIsNotDoneAboutARecordIsTold(t *testing.T) {
 			await(t, "the result is stored", func() bool { return f.delivered(t, ev.ID).State == state })
 		}
 		end(core.Dead)
-		ask("mirror", "7", core.Dead, true)
+		ask("mirror", "deal", false)
 		if n, err := hands(t, f).Replay(t.Context(), store.Choice{Events: []string{ev.ID}}, nil); n != 1 || err != nil {
 			t.Fatalf("%d replayed (%v)", n, err)
 		}
-		ask("mirror", "7", core.Waiting, true)
+		ask("mirror", "deal", true)
 		end(core.Done)
-		ask("mirror", "7", 0, false)
+		ask("mirror", "deal", false)
 	})
+}
+
+func TestWhatAListenerHasNotHandledIsFoundByItsRecord(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		f := open(t, url, &intake{full: true})
+		at := f.clock.now()
+		made := func(object, id string, listeners ...string) string {
+			ev := f.event("", listeners...)
+			ev.ID, ev.Object, ev.ObjectID = idAt(at), object, id
+			at = at.Add(time.Second)
+			if err := ev.SetOrigin(core.OriginReconcile); err != nil {
+				t.Fatal(err)
+			}
+			f.commit(t, ev)
+			return ev.ID
+		}
+		waits := made("deal", "7", "mirror")
+		absent := made("deal", "7", "other")
+		made("deal", "8")
+		made("person", "7")
+		others := make([]*core.Event, 5000) // more than one look is for
+		for i := range others {
+			others[i] = f.event("")
+			others[i].ID, others[i].ObjectID = idAt(at), "8"
+		}
+		if _, err := f.CommitAll(t.Context(), others); err != nil {
+			t.Fatal(err)
+		}
+		nobody := made("deal", "9")
+		ask := func(after time.Time, want ...string) {
+			t.Helper()
+			var got []string
+			err := f.Unheard(t.Context(), "mirror", "pipedrive", "deal", []string{"7", "9", "10"}, after, func(events []core.Event) error {
+				for _, ev := range events {
+					got = append(got, ev.ID)
+					if core.OriginOf(ev.Overlay) != core.OriginReconcile || len(ev.Body) == 0 || ev.ObjectID == "" {
+						t.Errorf("got %+v", ev)
+					}
+				}
+				return nil
+			})
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("got %v (%v), want %v", got, err, want)
+			}
+		}
+		ask(time.Time{}, waits, absent, nobody)
+		ask(f.clock.now(), waits, absent, nobody)
+		ask(f.clock.now().Add(time.Second), absent, nobody)
+		ask(at)
+		end := func(state core.State) {
+			t.Helper()
+			d, epoch := f.begin(t, "mirror")
+			f.Finish(finish(d, epoch, state, f.clock, ""))
+			await(t, "the result is stored", func() bool { return f.delivered(t, waits).State == state })
+		}
+		end(core.Dead)
+		ask(time.Time{}, waits, absent, nobody)
+		if n, err := hands(t, f).Replay(t.Context(), store.Choice{Events: []string{waits}}, nil); n != 1 || err != nil {
+			t.Fatalf("%d replayed (%v)", n, err)
+		}
+		end(core.Done)
+		ask(time.Time{}, absent, nobody)
+		refused := errors.New("no more")
+		if err := f.Unheard(t.Context(), "mirror", "pipedrive", "deal", []string{"7"}, time.Time{}, func([]core.Event) error { return refused }); !errors.Is(err, refused) {
+			t.Errorf("it ends with %v", err)
+		}
+	})
+}
+
+// idAt is an id as it is given to what is received then.
+func idAt(at time.Time) string {
+	id := uuid.Must(uuid.NewV7())
+	for i := range 6 {
+		id[i] = byte(at.UnixMilli() >> (8 * (5 - i)))
+	}
+	return id.String()
 }
 
 func TestAStateIsReadBackAndOutlivesTheProcess(t *testing.T) {

@@ -106,48 +106,105 @@ func (r *Reader) LastSeq(ctx context.Context) (int64, error) {
 	return last, nil
 }
 
-// PendingFor reports whether a delivery to the listener about the record has not ended: it is still to come, or
-// runs.
-func (s *Store) PendingFor(ctx context.Context, listener, source, object, id string) (bool, error) {
-	return s.Reader().PendingFor(ctx, listener, source, object, id)
+// PendingFor are those of the ids about whose records a delivery to the listener has not ended: it is still to come,
+// or runs. It looks once at all that is pending for the listener, however many ids there are.
+func (s *Store) PendingFor(ctx context.Context, listener, source, object string, ids []string) (map[string]bool, error) {
+	return s.Reader().PendingFor(ctx, listener, source, object, ids)
 }
 
-// PendingFor reports whether a delivery is still to come; see Store.PendingFor.
-func (r *Reader) PendingFor(ctx context.Context, listener, source, object, id string) (bool, error) {
-	d, found, err := r.Unfinished(ctx, listener, source, object, id)
-	return found && d.State == core.Waiting, err
-}
-
-// Unfinished is the delivery to the listener about the record that stands first of those that are pending, or, when
-// none is, the newest of those that were given up: dead or quarantined. What has ended since about the record is not
-// asked for.
-func (s *Store) Unfinished(ctx context.Context, listener, source, object, id string) (d Chosen, found bool, err error) {
-	return s.Reader().Unfinished(ctx, listener, source, object, id)
-}
-
-// Unfinished is a delivery that has not succeeded; see Store.Unfinished.
-func (r *Reader) Unfinished(ctx context.Context, listener, source, object, id string) (d Chosen, found bool, err error) {
+// PendingFor are the ids for which a delivery is still to come; see Store.PendingFor.
+func (r *Reader) PendingFor(ctx context.Context, listener, source, object string, ids []string) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
 	defer cancel()
-	about := core.Event{Source: source, Object: object, ObjectID: id}
-	record := about.Record()
-	if record == 0 {
-		return Chosen{}, false, nil
+	asked := make(map[string]string, len(ids)) // by the id as it is stored
+	var records []int64
+	for _, id := range ids {
+		about := core.Event{Source: source, Object: object, ObjectID: id}
+		if record := about.Record(); record != 0 {
+			asked[plainText(id)], records = id, append(records, record)
+		}
 	}
-	for _, among := range []struct{ states, order string }{{"d.state = 0", "d.turn"}, {"d.state IN (2, 4)", "d.event_seq DESC"}} {
-		var rows []Chosen
-		err := r.db.NewSelect().TableExpr("deliveries AS d").Join("JOIN events AS e ON e.seq = d.event_seq").
-			Column("d.event_seq", "e.id", "e.action", "e.object", "e.object_id", "d.listener", "d.state", "d.attempts", "d.replays",
-				"d.next_at", "d.finished_at", "d.last_error").
-			Where("d.listener = ?", listener).Where("d.record = ?", record).Where(among.states).
-			Where("e.source = ?", source).Where("e.object = ?", plainText(object)).Where("e.object_id = ?", plainText(id)). // two records may share a number
-			OrderExpr(among.order).Limit(1).Scan(ctx, &rows)
+	pending := make(map[string]bool)
+	if len(records) == 0 {
+		return pending, nil
+	}
+	var found []string
+	err := r.db.NewSelect().TableExpr("deliveries AS d").Join("JOIN events AS e ON e.seq = d.event_seq").ColumnExpr("DISTINCT e.object_id").
+		Where("d.listener = ?", listener).Where("d.state = 0").Where("d.record IN (?)", bun.In(records)).
+		Where("e.source = ?", source).Where("e.object = ?", plainText(object)). // two records may share a number
+		Scan(ctx, &found)
+	if err != nil {
+		return nil, unavailable("the deliveries of "+listener+" can't be asked for", fmt.Errorf("of %s: %w", object, err))
+	}
+	for _, text := range found {
+		if id, is := asked[text]; is {
+			pending[id] = true
+		}
+	}
+	return pending, nil
+}
+
+// Unheard calls do with the events about an object's records that were received after a time and that the listener has not
+// handled: its delivery was given up, cancelled or is still to come, or there was none. They come in the order in which they were
+// received, some at a time, as they are stored: their source has not named them. What do fails with ends it.
+func (s *Store) Unheard(ctx context.Context, listener, source, object string, ids []string, after time.Time, do func([]core.Event) error) error {
+	return s.Reader().Unheard(ctx, listener, source, object, ids, after, do)
+}
+
+// unheardStep is how many events one statement looks at. There is no index by record, as it would cost every webhook
+// more than this costs the few who ask.
+const unheardStep = 4096
+
+// Unheard calls do with what the listener has not handled; see Store.Unheard.
+func (r *Reader) Unheard(ctx context.Context, listener, source, object string, ids []string, after time.Time, do func([]core.Event) error) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	stored := make([]string, len(ids))
+	for i, id := range ids {
+		stored[i] = plainText(id)
+	}
+	for from := firstID(after); ; {
+		events, last, err := r.unheard(ctx, listener, source, object, stored, from)
 		if err != nil {
-			return Chosen{}, false, unavailable("the deliveries of "+listener+" can't be asked for", fmt.Errorf("record %s %s: %w", object, id, err))
+			return unavailable("the events that "+listener+" has not handled can't be asked for", fmt.Errorf("of %s: %w", object, err))
 		}
-		if len(rows) > 0 {
-			return rows[0], true, nil
+		if len(events) > 0 {
+			if err := do(events); err != nil {
+				return err
+			}
 		}
+		if last == "" {
+			return nil
+		}
+		from = last
 	}
-	return Chosen{}, false, nil
+}
+
+// unheard looks at the events that come next after an id; last is empty behind the last of them.
+func (r *Reader) unheard(ctx context.Context, listener, source, object string, ids []string, from string) (events []core.Event, last string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
+	defer cancel()
+	var end sql.NullString
+	err = r.db.QueryRowContext(ctx, "SELECT max(id) FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?) AS step", from, unheardStep).Scan(&end)
+	if err != nil || !end.Valid {
+		return nil, "", err
+	}
+	rows, err := r.db.QueryContext(ctx, "SELECT e.seq, 0, 0, 0, 0, 0, 0, 0, "+eventColumns+` FROM events AS e WHERE e.id > ? AND e.id <= ? AND e.source = ? AND e.object = ?
+		AND e.object_id IN (?) AND e.body IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.event_seq = e.seq AND d.listener = ? AND d.state = ?) ORDER BY e.id`,
+		from, end.String, source, plainText(object), bun.In(ids), listener, core.Done)
+	if err != nil {
+		return nil, "", err
+	}
+	found, err := wholeRows(rows, time.Time{})
+	for i := range found {
+		events = append(events, restore(&found[i]))
+	}
+	return events, end.String, err
+}
+
+// firstID is below the ids of all events that are received then or later: they begin with the time.
+func firstID(t time.Time) string {
+	ms := fmt.Sprintf("%012x", max(t.UnixMilli(), 0))
+	return ms[:8] + "-" + ms[8:] + "-0000-0000-000000000000"
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/pipehook/pipehook/core/ingress"
 	"github.com/pipehook/pipehook/core/mirror"
 	"github.com/pipehook/pipehook/core/pipedrive"
+	source "github.com/pipehook/pipehook/core/source/pipedrive"
 	"github.com/pipehook/pipehook/core/store"
 )
 
@@ -63,8 +64,18 @@ func comparison(s *store.Store, receiver *ingress.Handler, listener string, r *h
 		Objects: strings.Split(r.FormValue("objects"), ","), Deletes: r.FormValue("deletes") != "",
 		Owner: "bench", CompanyID: "8087566", Host: "company.pipedrive.com",
 		LastSeq: s.LastSeq,
-		Pending: func(ctx context.Context, object, id string) (bool, error) {
-			return s.PendingFor(ctx, listener, mirror.Source, object, id)
+		Pending: func(ctx context.Context, object string, ids []string) (map[string]bool, error) {
+			return s.PendingFor(ctx, listener, mirror.Source, object, ids)
+		},
+		Unheard: func(ctx context.Context, object string, ids []string, after time.Time, do func([]core.Event) error) error {
+			return s.Unheard(ctx, listener, mirror.Source, object, ids, after, func(events []core.Event) error {
+				for i := range events {
+					if err := events[i].Restore(source.Source{}.Name); err != nil {
+						return err
+					}
+				}
+				return do(events)
+			})
 		},
 		Submit: func(ctx context.Context, ev core.Event) (core.Receipt, error) {
 			ev.Pipeline = "bench"

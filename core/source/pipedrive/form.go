@@ -2,6 +2,7 @@ package pipedrive
 
 import (
 	"encoding/json"
+	"reflect"
 
 	"github.com/tidwall/gjson"
 
@@ -40,7 +41,7 @@ func recordOf(ev *core.Event, raw json.RawMessage, f *shape.Fields) (shape.Recor
 
 func sameID(a, b *shape.Record) bool {
 	x, y := a.Values["id"], b.Values["id"]
-	return x == y || x == nil || y == nil
+	return x == nil || y == nil || reflect.DeepEqual(x, y) // they may be anything that was sent
 }
 
 // nameFields sets the by-name view of the custom fields, of which most events have none.

@@ -66,3 +66,17 @@ func TestAFieldThatIsNotDefinedIsTold(t *testing.T) {
 		t.Errorf("told %v", told)
 	}
 }
+
+func TestAnIDOfVersion1ThatIsNoIDIsNoTrouble(t *testing.T) {
+	for _, id := range []string{"{}", "[]", "null", `{"a":1}`, "true"} {
+		ev := name(t, []byte(oddID(id)))
+		if ev.Type() != "updated.deal" || ev.ObjectID != "1" {
+			t.Errorf("%s: %s %s", id, ev.Type(), ev.ObjectID)
+		}
+	}
+}
+
+// oddID is a body of version 1 whose records have this for an id.
+func oddID(id string) string {
+	return `{"v":1,"event":"updated.deal","meta":{"id":1,"action":"updated","object":"deal"},"current":{"id":` + id + `,"title":"b"},"previous":{"id":` + id + `,"title":"a"}}`
+}
