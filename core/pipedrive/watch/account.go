@@ -67,7 +67,7 @@ func (w *Watch) look(ctx context.Context) {
 }
 
 func (w *Watch) missed(l loss, since time.Time) {
-	w.opts.OnGap(since, fmt.Sprintf("webhook %d was deleted", l.ID))
+	w.gap(since, fmt.Sprintf("webhook %d was deleted", l.ID))
 }
 
 // contradicts reports whether the account, asked after a time, says that all webhooks that come here are active and were
@@ -128,7 +128,7 @@ func (w *Watch) compare(before, are map[int64]Webhook, since time.Time, first bo
 				"last_delivery", h.LastDelivery, "hint", "if it stays so for longer than the 30 minutes of a ban, make it again: pipehook webhooks apply")
 		case h.Active && known && !was.Active:
 			w.opts.Log.Info("a webhook is active again", "webhook", id, "of", h.Event)
-			w.opts.OnGap(earlier(was.LastDelivery, since), fmt.Sprintf("webhook %d was not active", id))
+			w.gap(earlier(was.LastDelivery, since), fmt.Sprintf("webhook %d was not active", id))
 		}
 	}
 }

@@ -202,6 +202,7 @@ func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
 	spoke := banned && first && !failed && sentSince(ev, began, now) && len(w.fails.against(ev.Pipeline, webhook, now)) >= banAt
 	if spoke {
 		w.fails.clear(ev.Pipeline, now)
+		w.gaps = append(w.gaps, gap{began, "Pipedrive may have silenced a webhook of pipeline " + ev.Pipeline})
 	}
 	if failed && first {
 		w.fails.add(ev.Pipeline, webhook, now)
@@ -225,7 +226,6 @@ func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
 	}
 	if spoke {
 		w.opts.Log.Info("Pipedrive sends: the suspected ban is over or was none", "pipeline", ev.Pipeline)
-		w.opts.OnGap(began, "Pipedrive may have silenced a webhook of pipeline "+ev.Pipeline)
 	}
 	if failed && first && !waits {
 		w.warn(ev.Pipeline, webhook, before, n, status)
