@@ -25,7 +25,7 @@ secrets = { B = "own" }
 	p.write(t, ".env", "CANARY=canary-value\n")
 	p.write(t, "one.js", "export default () => {}")
 	c := &cli{path: p.config}
-	conf, err := c.loadWhole(nil)
+	conf, err := c.readWhole(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,9 @@ func apiError(err error) *effect.Error {
 	if !ok {
 		return &effect.Error{Code: "EUNAVAILABLE", Msg: "Pipedrive can't be asked now"}
 	}
-	return &effect.Error{Code: apiCode(e.Reason), Msg: strings.TrimPrefix(e.Error(), "pipedrive: "), Status: e.Status, RetryAfter: e.RetryAfter}
+	return &effect.Error{
+		Code: apiCode(e.Reason), Msg: strings.TrimPrefix(e.Error(), "pipedrive: "), Status: e.Status, RetryAfter: e.RetryAfter, Unsure: e.Unsure,
+	}
 }
 
 func apiCode(r pipedrive.Reason) string {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +23,9 @@ const pipedriveSource = "pipedrive"
 func (a *app) guard(conf *config.Config) *watch.Watch {
 	opts := watch.Options{
 		States: a.store, Every: conf.Pipedrive.Watch.Every, Quiet: conf.Pipedrive.Watch.Quiet, Log: a.log, Now: time.Now,
-		OnGap: a.reconciling.gap, Ours: func(url string) bool { return comesHere(a.conf.Load(), url) },
+		OnGap: a.reconciling.gap, Has: func(pipeline string) bool {
+			return slices.ContainsFunc(a.conf.Load().Pipelines, func(p config.Pipeline) bool { return p.Name == pipeline && p.Source == pipedriveSource })
+		},
 		API: a, Asks: func() bool { return a.conf.Load().Pipedrive.Connected() },
 	}
 	w := watch.New(opts)
@@ -42,38 +46,44 @@ func (a *app) guard(conf *config.Config) *watch.Watch {
 }
 
 // Webhooks is part of watch.API.
-func (a *app) Webhooks(ctx context.Context) ([]watch.Webhook, error) {
-	client, err := a.account.of(a.conf.Load())
+func (a *app) Webhooks(ctx context.Context) (whose string, all []watch.Webhook, err error) {
+	conf := a.conf.Load()
+	client, me, err := a.account.whose(ctx, conf)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	has, err := client.Webhooks(ctx)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	all := make([]watch.Webhook, len(has))
+	all = make([]watch.Webhook, len(has))
 	for i := range has {
 		is := hookOf(&has[i])
 		all[i] = watch.Webhook{
-			ID: is.ID, Name: is.Name, Event: is.Event.String(), URL: is.URL, Active: is.Active, LastStatus: is.LastStatus, LastDelivery: is.LastDelivery,
+			ID: is.ID, Name: is.Name, Event: is.Event.String(), URL: is.URL, Pipeline: pipelineAt(conf, is.URL),
+			Active: is.Active, LastStatus: is.LastStatus, LastDelivery: is.LastDelivery,
 		}
 	}
-	return all, nil
+	whose = fmt.Sprintf("company %d, user %d", me.CompanyID, me.ID)
+	if conf.Pipedrive.APIToken == "" { // an app sees no webhooks but its own
+		whose += ", app " + conf.Pipedrive.OAuth.ClientID
+	}
+	return whose, all, nil
 }
 
-// comesHere reports whether a webhook's URL leads to a pipeline of this configuration.
-func comesHere(conf *config.Config, target string) bool {
+// pipelineAt is the pipeline that a webhook's URL leads to; "" for none of this configuration's.
+func pipelineAt(conf *config.Config, target string) string {
 	u, err := url.Parse(target)
 	if err != nil {
-		return false
+		return ""
 	}
 	public := strings.TrimRight(conf.Pipedrive.PublicURL, "/")
 	for _, p := range conf.Pipelines {
 		if p.Source == pipedriveSource && (public == "" && u.Path == p.Path || public != "" && hooks.SameURL(target, public+p.Path)) {
-			return true
+			return p.Name
 		}
 	}
-	return false
+	return ""
 }
 
 // judged tells the guard of an answer that Pipedrive judges.

@@ -101,27 +101,43 @@ func TestTheAccountsWebhooksAreAskedForAtTheStart(t *testing.T) {
 	}
 	stop()
 	h := askingPipedrive(account).user(hostSpec{name: "l"})
-	made, err := h.Pipedrive(t.Context(), callOf("l", "1"), &effect.APICall{Method: "POST", Path: "/api/v1/webhooks", Body: fmt.Appendf(nil,
-		`{"name":"all","event_action":"*","event_object":"*","subscription_url":"http://%s/hook"}`, p.hooks)})
-	if err != nil {
-		t.Fatal(err)
+	activeAt := func(address, object string) (shows func() bool) {
+		t.Helper()
+		made, err := h.Pipedrive(t.Context(), callOf("l", address), &effect.APICall{Method: "POST", Path: "/api/v1/webhooks", Body: fmt.Appendf(nil,
+			`{"name":"all","event_action":"*","event_object":%q,"subscription_url":"http://%s/hook"}`, object, address)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var is struct{ ID int64 }
+		if err := json.Unmarshal(made.Data, &is); err != nil {
+			t.Fatal(err)
+		}
+		return metrics(fmt.Sprintf(`pipehook_pipedrive_webhook_active{webhook="%d"} 1`, is.ID))
 	}
-	var is struct{ ID int64 }
-	if err := json.Unmarshal(made.Data, &is); err != nil {
-		t.Fatal(err)
-	}
+	first := activeAt(p.hooks, "*")
+	stop = p.serve(t)
+	eventually(t, "the webhook is active", first)
+	stop()
+	second := activeAt("elsewhere.test", "deal")
+	p.write(t, "pipeline.toml", string(conf)+strings.Replace(text, p.hooks, "elsewhere.test", 1))
 	p.serve(t)
-	eventually(t, "the webhook is active", metrics(fmt.Sprintf(`pipehook_pipedrive_webhook_active{webhook="%d"} 1`, is.ID)))
+	eventually(t, "the one that comes to the other address is active", second)
+	if _, text := p.readiness(t); first() || strings.Contains(text, "deleted") {
+		t.Errorf("the first one does not come here any more, but is there: %s", text)
+	}
 }
 
 func TestAWebhookComesHereHoweverItsAddressIsWritten(t *testing.T) {
-	conf := &config.Config{Pipedrive: config.Pipedrive{PublicURL: "https://hooks.example.com/"}, Pipelines: []config.Pipeline{{Source: "pipedrive", Path: "/hook"}, {Source: "shop", Path: "/shop"}}}
-	for target, want := range map[string]bool{
-		"https://hooks.example.com/hook": true, "https://HOOKS.example.com:443/hook": true, "https://hooks.example.com/shop": false,
-		"https://other.example.com/hook": false, "https://hooks.example.com/hook?x=1": false, "::": false,
+	conf := &config.Config{
+		Pipedrive: config.Pipedrive{PublicURL: "https://hooks.example.com/"},
+		Pipelines: []config.Pipeline{{Name: "crm", Source: "pipedrive", Path: "/hook"}, {Name: "shop", Source: "shop", Path: "/shop"}},
+	}
+	for target, want := range map[string]string{
+		"https://hooks.example.com/hook": "crm", "https://HOOKS.example.com:443/hook": "crm", "https://hooks.example.com/shop": "",
+		"https://other.example.com/hook": "", "https://hooks.example.com/hook?x=1": "", "::": "",
 	} {
-		if got := comesHere(conf, target); got != want {
-			t.Errorf("%s: %v", target, got)
+		if got := pipelineAt(conf, target); got != want {
+			t.Errorf("%s: %q", target, got)
 		}
 	}
 }

@@ -82,15 +82,19 @@ func usageArgs(cmd *cobra.Command) {
 	}
 }
 
-// load reads the configuration that --config names. With mistakes in it comes what could be read
+// load reads the configuration that --config names, for a command. With mistakes in it comes what could be read
 // all the same, so that the others can be found.
 func (c *cli) load(flags map[string]any) (*config.Config, error) {
+	conf, err := c.read(flags)
+	definitions.use(conf)
+	return conf, err
+}
+
+// read is load where another configuration may hold still.
+func (c *cli) read(flags map[string]any) (*config.Config, error) {
 	conf, err := config.Load(config.Options{Path: c.path, Environ: c.environ, Flags: flags})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, usagef("pipehook init, or name the file with --config", "there is no %s here", c.path)
-	}
-	if conf != nil {
-		definitions.use(conf)
 	}
 	if err != nil {
 		return conf, &usageError{err: err}
@@ -98,9 +102,9 @@ func (c *cli) load(flags map[string]any) (*config.Config, error) {
 	return conf, nil
 }
 
-// loadWhole reads the configuration and builds what it describes, to find every mistake at once.
-func (c *cli) loadWhole(flags map[string]any) (*config.Config, error) {
-	conf, err := c.load(flags)
+// readWhole reads the configuration and builds what it describes, to find every mistake at once.
+func (c *cli) readWhole(flags map[string]any) (*config.Config, error) {
+	conf, err := c.read(flags)
 	if conf == nil {
 		return nil, err
 	}

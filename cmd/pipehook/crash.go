@@ -59,8 +59,8 @@ func (a *app) countCrashes(ctx context.Context, s *store.Store) error {
 // apart reports whether a listener runs in a process of its own.
 func apart(conf *config.Config, listener string) bool {
 	for _, l := range conf.Listeners {
-		if l.Name == listener && l.Plugin != "" {
-			return true
+		if l.Name == listener && !l.IsScript() {
+			return l.Plugin != ""
 		}
 	}
 	return isolated(conf)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 )
 
@@ -50,5 +51,21 @@ func TestOnlyACrashIsHeldAgainstWhatRanElsewhere(t *testing.T) {
 			}
 			pr.stop(t, p, pr.cmd.Process.Pid)
 		})
+	}
+}
+
+// What runs in pipehook's own process may be why it is ended from outside, for its memory say.
+func TestWhatRunsInThisProcessIsNotApart(t *testing.T) {
+	for isolation, want := range map[string]map[string]bool{
+		"process": {"script": true, "plugin": true, "tables": false},
+		"none":    {"script": false, "plugin": true, "tables": false},
+	} {
+		conf := &config.Config{Listeners: []config.Listener{{Name: "script"}, {Name: "plugin", Plugin: "audit"}, {Name: "tables", Use: "pipedrive_sync"}}}
+		conf.Scripts.Isolation = isolation
+		for listener, want := range want {
+			if got := apart(conf, listener); got != want {
+				t.Errorf("isolation %s: is %s apart: %v", isolation, listener, got)
+			}
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
@@ -19,33 +20,49 @@ const lookAgain = time.Second
 // definitionsFile is pipedrive.fields.json as it is now. It is read anew when it is another file, so whoever
 // writes it need tell nobody. A file that can't be read leaves what was known before.
 type definitionsFile struct {
-	path  atomic.Pointer[string]
-	known atomic.Pointer[shape.Fields]
-	next  atomic.Int64 // when to look again, in nanoseconds
-
-	lacking chan string // of a field that is not defined, for whoever pulls
+	known   atomic.Pointer[shape.Fields]
+	next    atomic.Int64 // when to look again, in nanoseconds
+	lacking lackingFields
 
 	looking sync.Mutex
+	from    definer
 	seen    fs.FileInfo
 	err     error
 }
 
-// definitions are those of the configuration that was loaded last: events are named again by readers of all
-// kinds, which know no configuration.
-var definitions = definitionsFile{lacking: make(chan string, 1)}
+// definer is where definitions are kept, and the account whose they are.
+type definer struct {
+	path, address string
+	token         core.Secret
+	app           config.PipedriveOAuth
+}
 
-// use takes the file of a configuration.
+// definitions are those of the configuration that holds: events are named again by readers of all kinds, which
+// know no configuration.
+var definitions = definitionsFile{lacking: newLackingFields()}
+
+// use takes the file of a configuration, if there is one. Nobody sees a moment without definitions.
 func (d *definitionsFile) use(conf *config.Config) {
-	path := beside(conf, conf.Pipedrive.Fields)
-	if old := d.path.Swap(&path); old != nil && *old == path {
-		d.next.Store(0)
+	if conf == nil {
 		return
 	}
+	p := &conf.Pipedrive
+	from := definer{beside(conf, p.Fields), p.Address(), p.APIToken, p.OAuth}
 	d.looking.Lock()
 	defer d.looking.Unlock()
-	d.seen, d.err = nil, nil
-	d.known.Store(nil)
+	old := d.from
+	d.from = from
 	d.next.Store(0)
+	if old != from {
+		d.lacking.forget() // another account may define them, and another place may be written to
+	}
+	if old.path == from.path {
+		return
+	}
+	d.seen, d.err = nil, nil
+	if d.read() != nil {
+		d.known.Store(nil) // what is known is of the other file
+	}
 }
 
 // fields are the definitions; nil when there are none.
@@ -57,23 +74,19 @@ func (d *definitionsFile) fields() *shape.Fields {
 	return d.known.Load()
 }
 
-// unknown is told of a field that is not defined. It does not wait.
-func (d *definitionsFile) unknown(object, key string) {
-	select {
-	case d.lacking <- object + "." + key:
-	default:
-	}
-}
-
 // look reads the file if it is another than before. There being none is no error.
 func (d *definitionsFile) look() error {
 	d.looking.Lock()
 	defer d.looking.Unlock()
-	path := d.path.Load()
-	if path == nil {
+	return d.read()
+}
+
+// read is look for whoever holds the lock.
+func (d *definitionsFile) read() error {
+	if d.from.path == "" {
 		return nil
 	}
-	info, err := os.Stat(*path)
+	info, err := os.Stat(d.from.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		d.seen, d.err = nil, nil
@@ -86,7 +99,7 @@ func (d *definitionsFile) look() error {
 	}
 	d.seen = info
 	var f *shape.Fields
-	text, err := os.ReadFile(*path)
+	text, err := os.ReadFile(d.from.path)
 	if err == nil {
 		f, err = shape.ParseFields(text)
 	}
@@ -98,7 +111,7 @@ func (d *definitionsFile) look() error {
 
 // writeDefinitions puts the definitions into a file, all at once: others may be reading it.
 func writeDefinitions(path string, f *shape.Fields) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".fields-*")
+	temp, err := beforeDefinitions(path)
 	if err != nil {
 		return err
 	}
@@ -111,4 +124,18 @@ func writeDefinitions(path string, f *shape.Fields) error {
 		return errors.Join(err, os.Remove(temp.Name()))
 	}
 	return nil
+}
+
+// beforeDefinitions is the file that takes the place of path once it is whole.
+func beforeDefinitions(path string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), ".fields-*")
+}
+
+// definable says whether definitions can be put there.
+func definable(path string) error {
+	temp, err := beforeDefinitions(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(temp.Close(), os.Remove(temp.Name()))
 }

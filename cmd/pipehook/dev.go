@@ -42,7 +42,7 @@ func (c *cli) devCommand() *cobra.Command {
 			view := newLiveView(c.stdout)
 			saves := &saves{changed: make(chan struct{}, 1)}
 			load := func() (*config.Config, error) {
-				conf, err := c.loadServing(nil)
+				conf, err := c.readServing(nil)
 				return forPerson(conf), err
 			}
 			logs, err := openLogs(view.logWriter(), forPerson(conf))

@@ -20,7 +20,7 @@ func (e *effects) newLedger(conf *config.Config) *echoes.Ledger {
 		Keep: func(ctx context.Context, op *effect.KVOp) (*effect.KVResult, error) {
 			return e.remember(ctx, echoSpace, op)
 		},
-		Fields: definitions.fields, Now: time.Now, Alone: !sharedStore(conf),
+		Fields: definitions.fields, Now: time.Now, Alone: !sharedStore(conf), Log: e.log,
 	})
 	l.Use(echoWindow(conf))
 	return l

@@ -55,6 +55,7 @@ func newEchoWorld(t *testing.T, url string, conf stage.Config) *echoWorld {
 	account := &config.Config{}
 	account.Store.URL = core.Secret(url)
 	account.Pipedrive.BaseURL, account.Pipedrive.APIToken, account.Pipedrive.Budget.Burst = api.URL, accountToken, 100_000
+	account.Pipedrive.Retries = 1
 	w.account = &accountClient{log: w.log}
 	w.account.use(account)
 	w.echoes = w.newLedger(account)
@@ -317,6 +318,28 @@ func TestAWriteThatPipedriveRefusesLeavesNoEntry(t *testing.T) {
 	if entries, _, err := e.store.KVList(t.Context(), echoSpace, store.KVRange{}); err != nil || len(entries) != 0 {
 		t.Errorf("kept %+v (%v)", entries, err)
 	}
+}
+
+func TestAWriteWhoseAnswerWasLostIsKnown(t *testing.T) {
+	e := newEchoWorld(t, testdb.SQLite(t), stage.Default())
+	id := e.call("POST", "/api/v2/deals", `{"title":"a"}`)
+	e.are()
+	faults := func(kinds ...string) {
+		for _, kind := range kinds {
+			if err := e.server.Faults().Add(simulate.Fault{Kind: kind, Next: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	faults(simulate.FaultCut, "400")
+	_, err := e.Pipedrive(t.Context(), callOf("writer", "1"), &effect.APICall{Method: "PATCH", Path: "/api/v2/deals/" + id, Body: []byte(`{"title":"b"}`)})
+	if err == nil {
+		t.Error("the second try was not refused")
+	}
+	e.want("a change that was refused when it was tried again", "updated.deal "+id+" writer")
+	faults(simulate.FaultCut)
+	e.call("DELETE", "/api/v2/deals/"+id, "")
+	e.want("a delete that was done when it was tried again", "deleted.deal "+id+" writer")
 }
 
 func TestAStageThatCannotAskLetsTheEventPass(t *testing.T) {

@@ -35,9 +35,7 @@ func (c *cli) loadOrExample() (conf *config.Config, example bool, err error) {
 		Path: defaultConfig, Text: exampleConfig, Environ: c.environ,
 		Flags: map[string]any{"store.url": "sqlite:" + filepath.Join(devFolder, "dev.db"), "scripts.dir": dir, "spool.dir": filepath.Join(devFolder, "spool")},
 	})
-	if conf != nil {
-		definitions.use(conf)
-	}
+	definitions.use(conf)
 	if err != nil {
 		return conf, true, &usageError{err: err}
 	}

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(3)
 }
 
-func TestHandingOverRefusesNothingAndLosesNothing(t *testing.T) {
+func TestHandingOverUnderLoadRefusesNothingAndLosesNothing(t *testing.T) {
 	bin := buildBinary(t)
 	rounds := 5
 	if os.Getenv(handovers) != "" {
@@ -326,7 +326,7 @@ func TestAServiceManagersSocketsAreUsedAndItIsTold(t *testing.T) {
 
 // Between two processes that a manager runs one after the other nobody is refused: the manager's
 // socket stays open.
-func TestARestartByTheManagerRefusesNothing(t *testing.T) {
+func TestARestartByTheManagerUnderLoadRefusesNothing(t *testing.T) {
 	bin := buildBinary(t)
 	p := newProject(t, testdb.SQLite(t), fullChain, nil)
 	pr, _, listeners := underManager(t, p, bin)

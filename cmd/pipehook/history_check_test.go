@@ -39,7 +39,7 @@ func (h *history) open(t *testing.T) {
 func (h *history) account(t *testing.T) map[recordName]shape.Record {
 	t.Helper()
 	all := map[recordName]shape.Record{}
-	fields, err := h.client.Fields(t.Context())
+	fields, err := h.client.Fields(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}

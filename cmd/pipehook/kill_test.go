@@ -22,7 +22,7 @@ const (
 	killsPostgres = "PIPEHOOK_TEST_KILLS_POSTGRES"
 )
 
-func TestAKillLosesNothingAndRepeatsNothing(t *testing.T) {
+func TestAKillUnderLoadLosesNothingAndRepeatsNothing(t *testing.T) {
 	bin := buildBinary(t)
 	t.Run("sqlite", func(t *testing.T) { killTest(t, bin, testdb.SQLite(t), kills(t, killsSQLite)) })
 	t.Run("postgres", func(t *testing.T) { killTest(t, bin, testdb.Postgres(t), kills(t, killsPostgres)) })

@@ -44,7 +44,7 @@ func (c *cli) pipedriveFieldsPullCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			f, err := pullFields(cmd.Context(), api, conf, time.Now())
+			f, err := pullFields(cmd.Context(), api, conf, time.Now(), true)
 			if err != nil {
 				return typeAgain(err, "pipehook pipedrive fields pull")
 			}

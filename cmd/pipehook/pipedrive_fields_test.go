@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pipehook/pipehook/core/config"
@@ -81,34 +82,141 @@ func TestMistakesInNamesOfCustomFieldsAreLogged(t *testing.T) {
 	}
 }
 
-// fakeFields has one field more each time it is asked.
-type fakeFields struct{ asked atomic.Int32 }
+// fakeFields has one field more each time it is asked, up to two.
+type fakeFields struct {
+	asked int
+	err   error
+}
 
-func (f *fakeFields) Fields(context.Context) (*shape.Fields, error) {
+func (f *fakeFields) Fields(_ context.Context, urgent bool) (*shape.Fields, error) {
+	if f.asked++; urgent {
+		return nil, errors.New("nobody waits for it")
+	}
 	list := []shape.Field{{Key: strings.Repeat("b", 40), Label: "Tier", Custom: true}, {Key: strings.Repeat("a", 40), Label: "Tier", Custom: true}}
-	return shape.NewFields("acme", map[string][]shape.Field{"deal": list[2-min(2, f.asked.Add(1)):]}), nil
+	return shape.NewFields("acme", map[string][]shape.Field{"deal": list[2-min(2, f.asked):]}), f.err
+}
+
+// keepFields runs a keeper of definitions, in a bubble of its own, and has said what it logs.
+func keepFields(t *testing.T, file string, do func(t *testing.T, d *definitionsFile, api *fakeFields), said ...string) {
+	t.Helper()
+	conf := &config.Config{Path: filepath.Join(t.TempDir(), "pipeline.toml")}
+	conf.Pipedrive = config.Pipedrive{Company: "acme", APIToken: "x", Fields: file}
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d, api := &definitionsFile{lacking: newLackingFields()}, &fakeFields{}
+		d.use(conf)
+		k := &fieldsKeeper{
+			conf: func() *config.Config { return conf }, definitions: d, log: slog.New(slog.NewTextHandler(&log, nil)),
+			open: func(*config.Config) (fieldsAPI, error) { return api, nil },
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = k.Run(ctx) })
+		do(t, d, api)
+		cancel()
+		running.Wait()
+		for _, want := range said {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("%q is not in %s", want, &log)
+			}
+		}
+	})
+}
+
+// has has an event with custom fields come every minute.
+func (d *definitionsFile) has(within time.Duration, keys ...string) {
+	for range within / time.Minute {
+		d.lacking.add("deal", keys)
+		time.Sleep(time.Minute)
+	}
 }
 
 func TestAnUnknownFieldHasTheDefinitionsPulledOnce(t *testing.T) {
+	keepFields(t, "f.json", func(t *testing.T, d *definitionsFile, api *fakeFields) {
+		for i, key := range []string{strings.Repeat("a", 40), strings.Repeat("b", 40)} {
+			d.lacking.add("deal", []string{key})
+			synctest.Wait()
+			d.lacking.add("deal", []string{key}) // by an event that was named before the file was read
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if err := d.look(); err != nil || len(d.known.Load().Of("deal")) != i+1 || api.asked != i+1 {
+				t.Errorf("error %v, asked %d times for %+v", err, api.asked, d.known.Load().Of("deal"))
+			}
+		}
+		if old, ok := d.known.Load().ByName("deal", "tier"); !ok || old.Key[0] != 'a' {
+			t.Errorf("%+v has the name of the field that was there first", old)
+		}
+	}, "pulled the definitions")
+}
+
+func TestAFieldThatAPullDoesNotBringIsAskedForOnceADay(t *testing.T) {
+	keepFields(t, "f.json", func(t *testing.T, d *definitionsFile, api *fakeFields) {
+		d.has(23*time.Hour, "hidden", "deleted")
+		if api.asked != 1 {
+			t.Errorf("asked %d times in a day", api.asked)
+		}
+		d.has(time.Hour, "hidden", "deleted", strings.Repeat("b", 40))
+		if api.asked != 2 {
+			t.Errorf("asked %d times once a field is new", api.asked)
+		}
+		d.has(48*time.Hour, "hidden", "deleted")
+		if api.asked != 4 {
+			t.Errorf("asked %d times in three days", api.asked)
+		}
+		d.use(&config.Config{Pipedrive: config.Pipedrive{Company: "other"}})
+		d.has(time.Hour, "hidden")
+		if api.asked != 5 {
+			t.Errorf("asked %d times once the account is another", api.asked)
+		}
+	}, "does not define custom fields that events have", "fields=2")
+}
+
+func TestDefinitionsThatCanNotBePulledAreAskedForLessAndLess(t *testing.T) {
+	keepFields(t, "f.json", func(t *testing.T, d *definitionsFile, api *fakeFields) {
+		api.err = errors.New("no answer")
+		d.has(10*24*time.Hour, "new")
+		if api.asked < 15 || api.asked > 20 {
+			t.Errorf("asked %d times in ten days", api.asked)
+		}
+		api.asked, api.err = 0, nil
+		d.has(25*time.Hour, strings.Repeat("a", 40))
+		if api.asked != 1 || len(d.fields().Of("deal")) != 1 {
+			t.Errorf("afterwards: asked %d times for %+v", api.asked, d.fields().Of("deal"))
+		}
+	}, "could not be pulled", "again=10m0s", "again=24h0m0s")
+}
+
+func TestDefinitionsThatCanNotBeKeptAreNotAskedFor(t *testing.T) {
+	keepFields(t, "nosuch/f.json", func(t *testing.T, d *definitionsFile, api *fakeFields) {
+		d.has(time.Hour, "new")
+		if api.asked != 0 {
+			t.Errorf("asked %d times", api.asked)
+		}
+	}, "the definitions can't be written", "nosuch")
+}
+
+type untilStopped struct{}
+
+func (untilStopped) Fields(ctx context.Context, _ bool) (*shape.Fields, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestAPullThatAStopEndsIsNotSaidToBeDone(t *testing.T) {
 	conf := &config.Config{Path: filepath.Join(t.TempDir(), "pipeline.toml")}
 	conf.Pipedrive = config.Pipedrive{Company: "acme", APIToken: "x", Fields: "f.json"}
-	path, api, unknown := beside(conf, "f.json"), &fakeFields{}, make(chan string, 1)
+	var log strings.Builder
+	d := &definitionsFile{lacking: newLackingFields()}
+	d.use(conf)
 	k := &fieldsKeeper{
-		conf: func() *config.Config { return conf }, unknown: unknown, log: slog.New(slog.DiscardHandler), again: time.Millisecond,
-		open: func(*config.Config) (fieldsAPI, error) { return api, nil },
+		conf: func() *config.Config { return conf }, definitions: d, log: slog.New(slog.NewTextHandler(&log, nil)),
+		open: func(*config.Config) (fieldsAPI, error) { return untilStopped{}, nil },
 	}
+	d.lacking.add("deal", []string{"new"})
 	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { _ = k.Run(ctx) })
-	defer running.Wait()
-	defer cancel()
-	var d definitionsFile
-	d.use(&config.Config{Path: conf.Path, Pipedrive: conf.Pipedrive})
-	for want := 1; want <= 2; want++ {
-		unknown <- "deal.x"
-		eventually(t, "the definitions are pulled", func() bool { return d.look() == nil && len(d.known.Load().Of("deal")) == want })
-	}
-	if old, ok := d.known.Load().ByName("deal", "tier"); !ok || old.Key[0] != 'a' {
-		t.Errorf("%+v has the name of the field that was there first: %s", old, readFile(t, path))
+	cancel()
+	k.pull(ctx)
+	if log.Len() > 0 {
+		t.Error(log.String())
 	}
 }

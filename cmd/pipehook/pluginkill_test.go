@@ -25,7 +25,7 @@ const pluginKills = "PIPEHOOK_TEST_PLUGIN_KILLS"
 
 const killedRecords = 50
 
-func TestAPluginThatIsKilledAgainAndAgainLosesNothingAndKeepsTheOrder(t *testing.T) {
+func TestAPluginThatIsKilledUnderLoadLosesNothingAndKeepsTheOrder(t *testing.T) {
 	bin := buildBinary(t)
 	for name, open := range map[string]func(testing.TB) string{
 		"sqlite": func(t testing.TB) string { return testdb.SQLite(t) }, "postgres": func(t testing.TB) string { return testdb.Postgres(t) },

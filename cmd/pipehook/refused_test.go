@@ -186,7 +186,7 @@ func TestWhatIsKeptOfARefusedRequestHoldsNoSecret(t *testing.T) {
 }
 
 // Strangers who send without end get their 401s and cost the sender of events nothing.
-func TestAFloodOfWrongPasswordsLeavesTheRestAlone(t *testing.T) {
+func TestAFloodOfWrongPasswordsUnderLoadLeavesTheRestAlone(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		p := newProject(t, url, fullChain, nil)
 		p.serve(t)

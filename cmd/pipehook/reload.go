@@ -154,6 +154,7 @@ func (a *app) take(ctx context.Context, conf *config.Config) error {
 		a.log.Warn("the log file before this one could not be closed", "err", err)
 	}
 	a.conf.Store(conf)
+	definitions.use(conf)
 	a.account.use(conf)
 	a.effects.echoes.Use(echoWindow(conf))
 	dropped := a.plugins.use(plugins)

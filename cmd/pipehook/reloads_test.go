@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -326,4 +327,31 @@ func undisturbed(t *testing.T, p *project, l *pressure, r *reader, scripts []*tw
 			t.Errorf("a broken version of %s ran: %v", s.name, versions)
 		}
 	}
+}
+
+// What a refused configuration says of the definitions does not hold either.
+func TestAReloadThatIsRefusedKeepsTheDefinitionsOfFields(t *testing.T) {
+	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": "[pipedrive]\n"})
+	p.write(t, "pipedrive.fields.json", dealFields)
+	p.serve(t)
+	named := func() bool { return len(definitions.fields().Of("deal")) == 2 }
+	if !named() {
+		t.Fatal("the definitions are not known")
+	}
+	before := readFile(t, p.config)
+	other := strings.Replace(before, "[pipedrive]\n", "[pipedrive]\nfields = \"other.json\"\n", 1)
+	for i, wrong := range []string{"\n[log]\nlevle = \"info\"\n", "\n[spool]\ndir = \"other\"\n"} {
+		p.replace(t, other+wrong)
+		eventually(t, "the configuration is refused", func() bool {
+			if !named() {
+				t.Fatal("the definitions are those of a configuration that does not hold")
+			}
+			return p.metric(t, `pipehook_config_reloads_total{result="failure"}`) == strconv.Itoa(i+1)
+		})
+	}
+	if !named() {
+		t.Error("the definitions are those of a configuration that does not hold")
+	}
+	p.replace(t, other)
+	eventually(t, "the configuration is taken", func() bool { return definitions.fields() == nil })
 }

@@ -114,7 +114,7 @@ func correlation(t *testing.T, body []byte) string {
 	return string(rest[:36])
 }
 
-func TestACopyStormOverTwoReplicasIsOneEventHandledOnce(t *testing.T) {
+func TestCopiesUnderLoadOverTwoReplicasAreOneEventHandledOnce(t *testing.T) {
 	bin := buildBinary(t)
 	url := testdb.Postgres(t)
 	var replicas []*project

@@ -54,10 +54,16 @@ func (c *cli) serveCommand() *cobra.Command {
 	return cmd
 }
 
-// loadServing reads a configuration that something can be served with. With mistakes comes what
-// could be read all the same, as from load.
+// loadServing is load for a configuration that something can be served with.
 func (c *cli) loadServing(flags map[string]any) (*config.Config, error) {
-	conf, err := c.loadWhole(flags)
+	conf, err := c.readServing(flags)
+	definitions.use(conf)
+	return conf, err
+}
+
+// readServing is loadServing where another configuration may hold still.
+func (c *cli) readServing(flags map[string]any) (*config.Config, error) {
+	conf, err := c.readWhole(flags)
 	if conf == nil || len(conf.Pipelines) > 0 || concerns(err, "pipeline") {
 		return conf, err
 	}
@@ -92,7 +98,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]any, signals <-chan os
 	}
 	tellFields(ctx, conf, logs.logger())
 	for again := false; ; again = true {
-		k := &keeper{path: c.path, taken: taken, signals: signals, load: func() (*config.Config, error) { return c.loadServing(flags) }}
+		k := &keeper{path: c.path, taken: taken, signals: signals, load: func() (*config.Config, error) { return c.readServing(flags) }}
 		next, err := c.serveOnce(ctx, conf, parts{logs: logs, from: in, manager: managerOf(c.environ), attach: attach, again: again}, k)
 		if next == nil {
 			return err
@@ -126,7 +132,7 @@ func (c *cli) serveOnce(ctx context.Context, conf *config.Config, p parts, k *ke
 	defer func() { err = joinClose(err, a.close) }()
 	k.a, k.begin = a, func() (*successor, error) { return startSuccessor(c, a.doors) }
 	a.also("configuration", k)
-	a.also("definitions", &fieldsKeeper{conf: a.conf.Load, open: a.openFields, unknown: definitions.lacking, log: a.log, again: pullAgain})
+	a.also("definitions", &fieldsKeeper{conf: a.conf.Load, open: a.openFields, definitions: &definitions, log: a.log})
 	if before := p.from.from; before != nil {
 		a.also("predecessor", core.ServiceFunc(func(ctx context.Context) error {
 			before.tell(wordServing)

@@ -45,7 +45,7 @@ func sourceOf(conf *config.Config, i int, log *slog.Logger, chain *chainDraft) (
 	}
 	found, ok := sources[p.Source]
 	if from, is := found.(pipedrive.Source); is {
-		from.Unknown = definitions.unknown
+		from.Unknown = definitions.lacking.add
 		from.States = conf.Pipedrive.Connected() // else nothing is ever found that a webhook could tell of too
 		return from, p.Source, nil
 	}

@@ -29,7 +29,7 @@ func outageTime(t *testing.T) time.Duration {
 	return d
 }
 
-func TestARestartOfTheDatabaseDoesNotShow(t *testing.T) {
+func TestARestartOfTheDatabaseUnderLoadDoesNotShow(t *testing.T) {
 	testdb.Postgres(t) // skips where there is none
 	db, err := pgcluster.New(t.Context())
 	if err != nil {

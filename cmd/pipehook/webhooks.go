@@ -178,6 +178,10 @@ func (r *registrar) rehearsal() bool {
 // register makes the webhook, under a name, which Pipedrive asks for. One that nobody has declared gets another than those
 // by which apply knows its own again.
 func (r *registrar) register(ctx context.Context, w hooks.Wanted, password core.Secret) (hooks.Webhook, error) {
+	return r.create(ctx, named(w), password)
+}
+
+func named(w hooks.Wanted) hooks.Wanted {
 	w.Name = cmp.Or(w.Name, "pipehook "+w.Event.String())
-	return r.create(ctx, w, password)
+	return w
 }

@@ -163,7 +163,7 @@ func (c *cli) webhooksApplyCommand() *cobra.Command {
 	var prune, yes bool
 	cmd := &cobra.Command{
 		Use: "apply", Short: "Make the account's webhooks as the configuration declares them", Args: cobra.NoArgs,
-		Long: "Make what plan finds missing, and make anew what differs: Pipedrive can't change a webhook, so the new\none is made before the old one is deleted. --prune deletes duplicates of what is declared. Everything else is left alone.",
+		Long: "Make what plan finds missing, and make anew what differs: Pipedrive can't change a webhook, so the new\none is made before the old one is deleted; what happens between the two comes twice. --prune deletes\nduplicates of what is declared. Everything else is left alone.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, p, err := c.planWebhooks(cmd.Context())
 			if err != nil {
@@ -232,8 +232,8 @@ func stepName(s hooks.Step) string {
 	return fmt.Sprintf("webhook %d", s.Has.ID)
 }
 
-// makeWanted makes what is declared and deletes what it replaces, in this order: between the two each event
-// comes twice, which dedupe settles, and none is missed.
+// makeWanted makes what is declared and deletes what it replaces, in this order: what happens between the two is sent
+// by both and handled twice, and none is missed.
 func (c *cli) makeWanted(ctx context.Context, r *registrar, s hooks.Step) (done, error) {
 	var password core.Secret
 	if s.Wanted.AuthUser != "" {

@@ -24,8 +24,9 @@ import (
 const rotateHelp = `Give the webhooks that come here another password of HTTP Basic, without refusing one of them.
 
 The new password is made at random, or comes from --auth-pass-file or --prompt. The servers learn its salted
-hash from the store and take both; then each webhook is made anew with it and the old one deleted. Once the new
-password was used the old one is refused, four minutes later, when the last retry of an old webhook is over.
+hash from the store and take both; then each webhook is made anew with it and the old one deleted; what happens
+between the two comes twice. Once the new password was used the old one is refused, four minutes later, when the
+last retry of an old webhook is over.
 
 Where the configuration has the password from .env it is written there; else it is shown once, on the terminal
 only. When something fails in the middle, both stay good: run it again.`
@@ -36,7 +37,10 @@ const leastPassword = 16
 // knownWithin is how long a server has to take notice of a rotation.
 const knownWithin = 15 * time.Second
 
-const takeBackWithin = 5 * time.Second
+const (
+	takeBackWithin = 5 * time.Second
+	finishWithin   = 30 * time.Second
+)
 
 type rotateFlags struct {
 	status, prompt, yes bool
@@ -102,16 +106,11 @@ func (c *cli) rotate(ctx context.Context, r *registrar, s rotation.States, st *r
 	if err := c.choosePassword(ctx, t, st, f); err != nil {
 		return err
 	}
-	t.rotation.Waiting = nil
-	for _, h := range has {
-		if !slices.Contains(t.rotation.Made, h.ID) {
-			t.rotation.Waiting = append(t.rotation.Waiting, h.ID)
-		}
-	}
+	t.goOn(st, has)
 	for _, h := range left {
 		fmt.Fprintf(c.stderr, "warning: webhook %d (%s to %s) has the same username and keeps the old password; if it comes to pipeline %s too, it is refused after the change\n", h.ID, h.Event.Named(h.Version), plain(h.URL), r.pipeline.Name)
 	}
-	sure, err := c.confirm(ctx, f.yes, fmt.Sprintf("make %s anew with another password", count(len(t.rotation.Waiting), "webhook")))
+	sure, err := c.confirm(ctx, f.yes, fmt.Sprintf("give %s another password", count(len(t.rotation.Waiting), "webhook")))
 	if err != nil || !sure {
 		return declined(err)
 	}
@@ -277,28 +276,85 @@ func (c *cli) handOut(t *turn) error {
 	return nil
 }
 
+// goOn takes over what an unfinished change has done. A webhook that it made and could not note is new, and like one
+// that waits.
+func (t *turn) goOn(st *rotation.Status, has []hooks.Webhook) {
+	if st == nil || !st.ReplacedAt.IsZero() {
+		st = &rotation.Status{} // there is none
+	}
+	r := &t.rotation
+	r.Replaced, r.Waiting = map[int64]int64{}, nil
+	for _, h := range has {
+		old := slices.IndexFunc(has, func(old hooks.Webhook) bool {
+			if made, ok := st.Replaced[old.ID]; ok {
+				return made == h.ID
+			}
+			return slices.Contains(st.Waiting, old.ID) && !slices.Contains(st.Waiting, h.ID) && !slices.Contains(st.Made, h.ID) &&
+				r.Replaced[old.ID] == 0 && t.anew(old) == t.anew(h)
+		})
+		if old < 0 {
+			continue
+		}
+		r.Replaced[has[old].ID] = h.ID
+		if r.ID == st.ID && !slices.Contains(r.Made, h.ID) {
+			r.Made = append(r.Made, h.ID)
+		}
+	}
+	for _, h := range has {
+		if !slices.Contains(r.Made, h.ID) {
+			r.Waiting = append(r.Waiting, h.ID)
+		}
+	}
+}
+
+// anew is a webhook as it is made for another password.
+func (t *turn) anew(h hooks.Webhook) hooks.Wanted {
+	return named(hooks.Wanted{Event: h.Event, Name: h.Name, URL: h.URL, Version: h.Version, User: h.User, AuthUser: t.basic.Username})
+}
+
 // replaceAll makes each webhook anew before it deletes the old one, and keeps how far it has come.
 func (t *turn) replaceAll(ctx context.Context, has []hooks.Webhook) error {
 	for _, h := range has {
 		if !slices.Contains(t.rotation.Waiting, h.ID) {
 			continue
 		}
-		w := hooks.Wanted{Event: h.Event, Name: h.Name, URL: h.URL, Version: h.Version, User: h.User, AuthUser: t.basic.Username}
-		made, err := t.register(ctx, w, t.password)
-		if err != nil {
-			return fmt.Errorf("webhook %d was not made anew: %w", h.ID, err)
-		}
-		t.rotation.Made = append(t.rotation.Made, made.ID)
-		if err := t.save(ctx); err != nil {
-			return fmt.Errorf("webhook %d was made in the place of %d, which is not kept: delete one of them: %w", made.ID, h.ID, err)
-		}
-		if err := t.remove(ctx, h.ID); err != nil {
-			return fmt.Errorf("webhook %d was made, but %d not deleted: %w", made.ID, h.ID, err)
+		if err := t.replace(ctx, h); err != nil {
+			return err
 		}
 		t.rotation.Waiting = slices.DeleteFunc(t.rotation.Waiting, func(id int64) bool { return id == h.ID })
 	}
 	t.rotation.ReplacedAt = time.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	defer cancel()
 	return t.save(ctx)
+}
+
+// replace does one of replaceAll. Once the new one is there the rest is done even if the command is to end: until
+// then everything comes twice.
+func (t *turn) replace(ctx context.Context, h hooks.Webhook) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	id, done := t.rotation.Replaced[h.ID]
+	if !done {
+		made, err := t.register(ctx, t.anew(h), t.password)
+		if err != nil {
+			return fmt.Errorf("webhook %d was not made anew: %w", h.ID, err)
+		}
+		id = made.ID
+		t.rotation.Made, t.rotation.Replaced[h.ID] = append(t.rotation.Made, id), id
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	defer cancel()
+	if !done {
+		if err := t.save(ctx); err != nil {
+			return fmt.Errorf("webhook %d was made in the place of %d, which is not kept: %w", id, h.ID, err)
+		}
+	}
+	if err := t.remove(ctx, h.ID); err != nil {
+		return fmt.Errorf("webhook %d was made, but %d not deleted: %w", id, h.ID, err)
+	}
+	return nil
 }
 
 func (c *cli) printRotated(t *turn) error {

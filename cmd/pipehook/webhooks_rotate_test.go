@@ -2,18 +2,22 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/pipedrive/hooks"
 	"github.com/pipehook/pipehook/core/rotation"
@@ -80,11 +84,7 @@ func TestAPasswordIsChangedWithoutRefusingAWebhook(t *testing.T) {
 	if code, out, errs := p.webhooks(t, a, "rotate", "--yes"); code != exitDone || !strings.Contains(errs, "going on") {
 		t.Fatalf("again: exit code %d\n%s%s", code, out, errs)
 	}
-	for _, h := range a.all {
-		if h.ID == 7 || h.ID == 8 || h.ID > 100 && string(a.passwords[h.ID]) != made {
-			t.Errorf("webhook %d has an old password", h.ID)
-		}
-	}
+	a.allHave(t, made, "9 *.*", "101 *.deal", "102 *.note")
 	if v := p.rotation(t); v.State != "replaced" || v.NewUsedAt != "" {
 		t.Errorf("afterwards: %+v", v)
 	}
@@ -94,6 +94,80 @@ func TestAPasswordIsChangedWithoutRefusingAWebhook(t *testing.T) {
 	eventually(t, "the use of the new password is known", func() bool { return p.rotation(t).State == "used" })
 	if old := p.sent(t, firstPassword); old != http.StatusOK {
 		t.Errorf("the old password while retries may come: %d", old)
+	}
+}
+
+// allHave fails unless these are the webhooks there are, and those that the tests made have the password.
+func (a *fakeAccount) allHave(t *testing.T, password string, want ...string) {
+	t.Helper()
+	var got []string
+	for _, h := range a.all {
+		got = append(got, fmt.Sprint(h.ID, " ", h.Event))
+		if h.ID > 100 && string(a.passwords[h.ID]) != password {
+			t.Errorf("webhook %d has an old password", h.ID)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+		t.Errorf("there are %q, want %q", got, want)
+	}
+}
+
+// stopped is an account whose command is ended as soon as a webhook is made.
+type stopped struct {
+	*fakeAccount
+	stop context.CancelFunc
+}
+
+func (s *stopped) create(ctx context.Context, w hooks.Wanted, password core.Secret) (hooks.Webhook, error) {
+	made, err := s.fakeAccount.create(ctx, w, password)
+	s.stop()
+	return made, err
+}
+
+func TestARotationThatIsInterruptedLeavesNoWebhookDouble(t *testing.T) {
+	const password = "canary-of-a-file-that-is-long"
+	for name, test := range map[string]struct {
+		first func(t *testing.T, p *project, a *fakeAccount, args ...string) int
+		want  []string
+	}{
+		"by a signal": {func(t *testing.T, p *project, a *fakeAccount, args ...string) int {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			c := &cli{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, openAccount: func(*config.Config) (account, error) { return &stopped{a, stop}, nil }}
+			return c.run(ctx, append([]string{"webhooks"}, append(args, "--config", p.config)...))
+		}, []string{"101 *.deal", "102 *.note"}},
+		"by an answer that is lost": {func(t *testing.T, p *project, a *fakeAccount, args ...string) int {
+			a.lost = map[string]error{"create *.note": errors.New("no answer")}
+			defer func() { a.lost = nil }()
+			code, _, _ := p.webhooks(t, a, args...)
+			return code
+		}, []string{"101 *.deal", "102 *.note"}},
+		"by one that stays, and begun anew": {func(t *testing.T, p *project, a *fakeAccount, args ...string) int {
+			a.failing = map[string]error{"remove 8": errors.New("no answer")}
+			defer func() { a.failing = nil }()
+			other := filepath.Join(p.dir, "other")
+			p.write(t, "other", "canary-of-another-file\n")
+			code, _, _ := p.webhooks(t, a, "rotate", "--yes", "--auth-pass-file", other)
+			return code
+		}, []string{"103 *.deal", "104 *.note"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := rotating(t)
+			p.serve(t)
+			p.write(t, "password", password+"\n")
+			args := []string{"rotate", "--yes", "--auth-pass-file", filepath.Join(p.dir, "password")}
+			a := &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.deal"), hookHere(8, "*.note")}}
+			if code := test.first(t, p, a, args...); code == exitDone {
+				t.Fatal("it was not interrupted")
+			}
+			if code, out, errs := p.webhooks(t, a, args...); code != exitDone {
+				t.Fatalf("again: exit code %d\n%s%s", code, out, errs)
+			}
+			a.allHave(t, password, test.want...)
+			if v := p.rotation(t); v.State != "replaced" || len(v.Made) != 2 {
+				t.Errorf("afterwards: %+v", v)
+			}
+		})
 	}
 }
 

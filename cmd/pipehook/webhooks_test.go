@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,11 +29,12 @@ type fakeAccount struct {
 	last      int64
 	calls     []string
 	failing   map[string]error // by the call, such as "remove 7"
+	lost      map[string]error // of calls that have done what they are for
 }
 
-func (a *fakeAccount) call(text string) error {
+func (a *fakeAccount) call(ctx context.Context, text string) error {
 	a.calls = append(a.calls, text)
-	return a.failing[text]
+	return cmp.Or(ctx.Err(), a.failing[text])
 }
 
 func (a *fakeAccount) webhooks(context.Context) ([]hooks.Webhook, error) {
@@ -41,10 +43,10 @@ func (a *fakeAccount) webhooks(context.Context) ([]hooks.Webhook, error) {
 	return slices.Clone(a.all), a.failing["list"]
 }
 
-func (a *fakeAccount) create(_ context.Context, w hooks.Wanted, password core.Secret) (hooks.Webhook, error) {
+func (a *fakeAccount) create(ctx context.Context, w hooks.Wanted, password core.Secret) (hooks.Webhook, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.call("create " + w.Event.Named(w.Version)); err != nil {
+	if err := a.call(ctx, "create "+w.Event.Named(w.Version)); err != nil {
 		return hooks.Webhook{}, err
 	}
 	a.last++
@@ -54,13 +56,13 @@ func (a *fakeAccount) create(_ context.Context, w hooks.Wanted, password core.Se
 		a.passwords = map[int64]core.Secret{}
 	}
 	a.passwords[made.ID] = password
-	return made, nil
+	return made, a.lost["create "+w.Event.Named(w.Version)]
 }
 
-func (a *fakeAccount) remove(_ context.Context, id int64) error {
+func (a *fakeAccount) remove(ctx context.Context, id int64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.call(fmt.Sprint("remove ", id)); err != nil {
+	if err := a.call(ctx, fmt.Sprint("remove ", id)); err != nil {
 		return err
 	}
 	a.all = slices.DeleteFunc(a.all, func(h hooks.Webhook) bool { return h.ID == id })

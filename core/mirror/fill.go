@@ -207,12 +207,16 @@ func (f *filling) begin(ctx context.Context) (already bool, err error) {
 		return false, err
 	}
 	s := f.state
+	if f.object.Paging == shape.Offset {
+		s.Next = "" // what was deleted since has moved those behind it
+	}
 	if !f.whole.IsZero() && s.Ended.After(f.whole) {
 		f.done.Resumed, f.done.Note = true, "was read already, at "+s.Ended.Format(time.RFC3339)
 		return true, nil
 	}
-	f.done.Resumed = (s.Next+s.After != "" || s.Old) && s.Ended.IsZero() && goesBack(s.Since, f.o.Since) && !f.o.Restart && !f.o.DryRun
-	if !f.done.Resumed {
+	brokenOff := (s.Next+s.After != "" || s.Old) && s.Ended.IsZero() && f.now().Sub(s.Began) < goOnWithin
+	f.done.Resumed = brokenOff && goesBack(s.Since, f.o.Since) && !f.o.Restart && !f.o.DryRun
+	if f.state = s; !f.done.Resumed {
 		f.state = f.fresh()
 	}
 	return false, nil

@@ -102,6 +102,62 @@ func TestAFillWhoseCursorHasExpiredBeginsAnew(t *testing.T) {
 	}
 }
 
+// A place that is kept for too long hides what has become of the records before it.
+func TestAFillThatBrokeOffLongAgoBeginsAnew(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	for id := range 1500 {
+		d.put("person", strconv.Itoa(id+1), noon, nil)
+	}
+	d.fail = func(_ pipedrive.List, from int) error {
+		if from == 1000 {
+			return &pipedrive.Error{Reason: pipedrive.Garbled}
+		}
+		return nil
+	}
+	for range 2 {
+		fill(t, d.m, d.account, mirror.FillOptions{})
+		d.later(8 * 24 * time.Hour)
+	}
+	d.fail = nil
+	if done := fill(t, d.m, d.account, mirror.FillOptions{}); done.Resumed || done.Records != 1500 {
+		t.Errorf("got %+v", done)
+	}
+}
+
+// A place in a list by offset is a number of records, and another one when some before it are gone.
+func TestAListByOffsetIsNotGoneOnWith(t *testing.T) {
+	m, a := open(t, testdb.SQLite(t), "lead"), newAccount()
+	for id := range 1500 {
+		a.put("lead", strconv.Itoa(id+1), noon, nil)
+	}
+	broken := ""
+	a.fail = func(l pipedrive.List, from int) error {
+		if l.Path == broken && from == 1000 {
+			return &pipedrive.Error{Reason: pipedrive.Garbled}
+		}
+		return nil
+	}
+	broken = pathOf("lead")
+	fill(t, m, a, mirror.FillOptions{})
+	for id := range 10 {
+		a.remove("lead", strconv.Itoa(id+1))
+	}
+	for id := range 1500 {
+		a.archive("lead", strconv.Itoa(id+2001), noon)
+	}
+	broken += "/archived"
+	if done := fill(t, m, a, mirror.FillOptions{}); done.Resumed || done.Error == "" || count(t, m, "lead") != 2500 {
+		t.Fatalf("got %+v and %d rows", done, count(t, m, "lead"))
+	}
+	for id := range 10 {
+		a.remove("lead", strconv.Itoa(id+2001))
+	}
+	broken = ""
+	if done := fill(t, m, a, mirror.FillOptions{}); !done.Resumed || done.Calls != 3 || count(t, m, "lead") != 3000 {
+		t.Errorf("got %+v and %d rows", done, count(t, m, "lead"))
+	}
+}
+
 func TestPartsOfDealsAreListedByAHundredDeals(t *testing.T) {
 	m, a := open(t, testdb.SQLite(t), "deal", "deal_product"), newAccount()
 	for id := range 250 {

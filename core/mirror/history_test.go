@@ -99,7 +99,7 @@ func newPast(t *testing.T, seed int64) *past {
 		h.client, err = pipedrive.New(pipedrive.Options{BaseURL: h.web.URL, Auth: pipedrive.Token("token"), Budget: pipedrive.BudgetOptions{Burst: 1 << 30}})
 	}
 	if err == nil {
-		h.fields, err = h.client.Fields(context.Background())
+		h.fields, err = h.client.Fields(context.Background(), true)
 	}
 	if err == nil {
 		h.m, err = mirror.Open(context.Background(), mirror.Options{

@@ -22,7 +22,7 @@ type Busy struct {
 }
 
 func (e *Busy) Error() string {
-	return fmt.Sprintf("%s compares the local tables with Pipedrive already; if it died, the next may begin at %s", e.Owner, e.Until.UTC().Format(time.TimeOnly))
+	return fmt.Sprintf("%s compares the local tables with Pipedrive already; if it died, the next may begin at %s", e.Owner, e.Until.UTC().Format(time.DateTime))
 }
 
 // lease is who compares. That there is one at a time saves calls; two would do no harm, as an event about a state is
@@ -86,7 +86,8 @@ func (m *Mirror) takeLease(ctx context.Context, mine *lease) ([]byte, error) {
 		return nil, err
 	}
 	var other lease
-	if was != nil && json.Unmarshal(was, &other) == nil && other.Until.After(m.opts.Now()) {
+	now := m.opts.Now()
+	if was != nil && json.Unmarshal(was, &other) == nil && other.Until.After(now) && other.Until.Before(now.Add(2*leaseFor)) { // later is by a clock that was ahead
 		return nil, &Busy{other.Owner, other.Until}
 	}
 	next := m.leaseText(mine)

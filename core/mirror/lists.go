@@ -216,6 +216,13 @@ func expired(err error) bool {
 	return ok && (e.Reason == pipedrive.Invalid || e.Reason == pipedrive.NotFound || e.Reason == pipedrive.Gone)
 }
 
+// absent reports whether the account does not have the object, or does not show it, by its features, its plan or the token's
+// scopes. A closed account says the same of all objects.
+func absent(err error) bool {
+	e, ok := errors.AsType[*pipedrive.Error](err)
+	return ok && (e.Reason == pipedrive.Forbidden || e.Reason == pipedrive.FeatureOff || e.Reason == pipedrive.Closed)
+}
+
 // hopeless reports whether the other objects would fail in the same way.
 func hopeless(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {
@@ -226,7 +233,7 @@ func hopeless(ctx context.Context, err error) bool {
 		return core.KindOf(err) == core.Unavailable // our own tables, or the store
 	}
 	switch e.Reason {
-	case pipedrive.Unauthorized, pipedrive.Disconnected, pipedrive.Closed, pipedrive.Blocked, pipedrive.DailySpent, pipedrive.Open:
+	case pipedrive.Unauthorized, pipedrive.Disconnected, pipedrive.Blocked, pipedrive.DailySpent, pipedrive.Open:
 		return true
 	}
 	return false

@@ -16,7 +16,7 @@ type ReconcileOptions struct {
 	Objects []string      // all that are kept when empty
 	Since   time.Time     // look at what changed from then on, in place of where the last comparison ended
 	Deletes bool          // compare all ids, whether or not it is time, and believe that many are gone
-	Sweep   time.Duration // how often all ids are compared; 0 only when asked for
+	Sweep   time.Duration // how often all ids are compared; 0 only when asked for, and after a gap
 	Settle  time.Duration // what changed less long ago is left to the next comparison
 	Overlap time.Duration // how far before the end of the last comparison this one begins
 	DryRun  bool          // count, and change nothing
@@ -64,9 +64,10 @@ type ReconciledObject struct {
 	Swept      bool   `json:"swept"`      // all ids were compared
 	Calls      int64  `json:"calls"`
 	TookMS     int64  `json:"tookMs"`
+	Note       string `json:"note,omitempty"`  // that the account does not have it, and never had: nothing was compared
 	Error      string `json:"error,omitempty"` // why it did not come to its end; the next comparison begins where this one began
 
-	err error
+	err, absent error
 }
 
 // Failed joins why objects could not be compared, nil when all were.
@@ -104,7 +105,8 @@ func (m *Mirror) Last(ctx context.Context) (r Report, err error) {
 
 // Reconcile compares Pipedrive with the tables and submits an event for each record that differs; the row follows when
 // that event is handled. An object that was never read is filled, without events. Objects without webhooks are written
-// at once, as no listener expects events of them.
+// at once, as no listener expects events of them. An object that was never read and that the account does not have is noted,
+// unless it is all of them.
 //
 // One comparison runs at a time, over all processes with these tables: else the error is a *Busy. An object that fails does
 // not keep the others from being compared; what it has submitted stays, and repeating it does no harm. The error is of
@@ -120,13 +122,17 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 	}
 	err = m.leased(ctx, o.Owner, func(ctx context.Context) error {
 		w := &work{m: m, api: api, fields: o.Fields, telling: &telling{tell: o.Progress, at: Progress{Of: len(objects)}}}
-		run := &comparison{work: w, o: o, horizon: w.now().Add(-o.Settle), fresh: map[string][]string{}}
+		run := &comparison{work: w, o: o, began: w.now(), horizon: w.now().Add(-o.Settle), fresh: map[string][]string{}}
+		was, err := run.loadGap(ctx)
+		if err != nil {
+			return err
+		}
 		for _, object := range objects {
 			w.begin(object.Name)
 			l := &look{comparison: run, object: object}
 			done := l.run(ctx)
 			report.Objects = append(report.Objects, done)
-			if object.Name == "deal" && done.err != nil {
+			if object.Name == "deal" && errors.Join(done.err, done.absent) != nil {
 				run.dealsBy = true // those that were not listed are the next time, and then their parts are looked at
 			}
 			if done.err != nil && hopeless(ctx, done.err) {
@@ -134,20 +140,39 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 			}
 			w.ended()
 		}
+		report.lacksAll()
 		report.TookMS = m.opts.Now().Sub(report.Began).Milliseconds()
 		if o.DryRun || ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if len(o.Objects) == 0 && report.Failed() == nil {
+			if err := run.closeGap(ctx, was); err != nil {
+				return err
+			}
 		}
 		return m.save(ctx, reportName, report)
 	})
 	return report, err
 }
 
+// lacksAll makes errors of the notes when there is nothing else: then it is the token that lacks something.
+func (r *Report) lacksAll() {
+	if slices.ContainsFunc(r.Objects, func(o ReconciledObject) bool { return o.absent == nil }) {
+		return
+	}
+	for i := range r.Objects {
+		o := &r.Objects[i]
+		o.Note, o.Error, o.err = "", o.Note, o.absent
+	}
+}
+
 // comparison is what the objects of one comparison share.
 type comparison struct {
 	*work
 	o       ReconcileOptions
+	began   time.Time
 	horizon time.Time // later changes are left alone
+	gap     time.Time // the end of one that has settled; zero for none
 
 	deals   []string            // that changed, whose parts are looked at
 	dealsBy bool                // deals are all that did
@@ -174,8 +199,11 @@ type look struct {
 func (l *look) run(ctx context.Context) ReconciledObject {
 	began, calls := l.now(), l.calls.Load()
 	l.done = ReconciledObject{Object: l.object.Name}
-	if l.done.err = l.compare(ctx); l.done.err != nil {
-		l.done.Error = l.done.err.Error()
+	switch err := l.compare(ctx); {
+	case l.done.absent != nil:
+		l.done.Note = l.done.absent.Error()
+	case err != nil:
+		l.done.Error, l.done.err = err.Error(), err
 	}
 	l.done.Calls, l.done.TookMS = l.calls.Load()-calls, l.now().Sub(began).Milliseconds()
 	return l.done
@@ -185,18 +213,18 @@ func (l *look) compare(ctx context.Context) error {
 	if err := l.m.load(ctx, baseName(l.object.Name), &l.base); err != nil {
 		return err
 	}
-	if l.base.Cursor.IsZero() && l.o.Since.IsZero() {
+	if l.base.Cursor.IsZero() {
 		return l.first(ctx)
 	}
 	l.begin()
 	if l.sweep {
 		l.there = map[string]struct{}{}
 	}
+	again := l.base.Again
+	l.base.Again = nil
 	if err := l.lists(ctx); err != nil {
 		return err
 	}
-	again := l.base.Again
-	l.base.Again = nil
 	if l.sweep {
 		missing, err := l.missing(ctx)
 		if err != nil {
@@ -215,13 +243,23 @@ func (l *look) first(ctx context.Context) error {
 	f := &filling{work: l.work, o: FillOptions{DryRun: l.o.DryRun, Fields: l.o.Fields}, object: l.object}
 	done := f.run(ctx)
 	l.done.Filled = done.Records
+	if absent(done.err) {
+		l.done.absent = done.err
+	}
 	return done.err
 }
 
-// begin says what is listed: all, or what changed since the last comparison.
+// begin says what is listed: all, or what changed since the last comparison. When the last one is still to come, by a
+// clock that was ahead, it is not known since when nothing was compared, so all is.
 func (l *look) begin() {
-	due := l.o.Sweep > 0 && !l.now().Before(l.base.Swept.Add(l.o.Sweep))
-	l.sweep = l.o.Deletes || due
+	latest := l.began.Add(clockMargin)
+	ahead := l.base.Cursor.After(latest) || l.base.Swept.After(latest)
+	if ahead {
+		l.base.Cursor, l.base.Swept = l.horizon, time.Time{}
+	}
+	due := l.o.Sweep > 0 && !l.began.Before(l.base.Swept.Add(l.o.Sweep))
+	unswept := !l.gap.IsZero() && l.base.Swept.Before(l.gap.Add(l.o.Settle))
+	l.sweep = l.o.Deletes || due || unswept || ahead
 	if l.from = l.o.Since; l.from.IsZero() {
 		l.from = l.base.Cursor.Add(-l.o.Overlap)
 	}
@@ -336,19 +374,19 @@ func (l *look) end(ctx context.Context) error {
 		return nil
 	}
 	next := l.horizon
-	if !l.held.IsZero() && l.held.Before(next) {
-		next = l.held
+	if !l.held.IsZero() {
+		next = earlier(next, l.held)
 	}
-	if !l.o.Since.IsZero() && l.o.Since.After(l.base.Cursor) && !l.base.Cursor.IsZero() {
-		next = l.base.Cursor // what lies between was not looked at
+	if l.o.Since.After(l.base.Cursor) {
+		next = earlier(next, l.base.Cursor) // what lies between was not looked at
 	}
-	if next.After(l.base.Cursor) {
+	if next.After(l.base.Cursor) || !l.object.Since {
 		l.base.Cursor = next
 	}
 	slices.Sort(l.base.Again)
 	l.base.Again = slices.Compact(l.base.Again)
 	if l.sweep {
-		l.base.Swept, l.done.Swept = l.now(), true
+		l.base.Swept, l.done.Swept = l.began, true
 	}
 	return l.m.save(ctx, baseName(l.object.Name), l.base)
 }

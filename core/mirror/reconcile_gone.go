@@ -9,8 +9,8 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
-// few is how many records may be gone at once without a doubt; beyond it, half of all there are.
-const few = 100
+// few is how many of an object's records may be gone at once without a doubt, if that is not all; beyond it, half of them.
+const few = 10
 
 // missing are the ids that the tables have and the list of all did not.
 func (l *look) missing(ctx context.Context) ([]string, error) {
@@ -36,7 +36,8 @@ func (l *look) missing(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(gone) > max(few, total/2) && !l.o.Deletes {
+	all := total > 1 && len(gone) == total
+	if (all || len(gone) > max(few, total/2)) && !l.o.Deletes {
 		return nil, &core.Error{Kind: core.Conflict, Msg: fmt.Sprintf("%d of %d are not listed any more: more likely the token's user may no longer see them than that they are deleted; "+
 			"if they are, run pipehook reconcile %s --deletes", len(gone), total, l.object.Name)}
 	}

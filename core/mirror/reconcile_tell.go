@@ -315,9 +315,13 @@ func (l *look) count(do func(*ReconciledObject)) {
 	do(&l.done)
 }
 
-// hold has the next comparison look at the record again.
+// hold has the next comparison look at the record again: by its id when it changed so long ago that it will not be listed.
 func (l *look) hold(r shape.Record) {
-	if at := changedAt(r); !at.IsZero() && (l.held.IsZero() || at.Before(l.held)) {
+	switch at := changedAt(r); {
+	case at.IsZero():
+	case l.object.Since && at.Before(l.base.Cursor):
+		l.base.Again = append(l.base.Again, r.ID)
+	case l.held.IsZero() || at.Before(l.held):
 		l.held = at
 	}
 }

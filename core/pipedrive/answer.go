@@ -52,12 +52,12 @@ func parse(status int, header http.Header, body []byte, secrets *core.Redactor) 
 	}
 	e := &Error{Status: status, Reason: reason(status, isJSON)}
 	if isJSON {
-		e.Msg = secrets.Redact(words(a.Error, a.Message))
-		if own := secrets.Redact(words(a.Errors)); own != "" && own != e.Msg { // what is wrong, and not only that something is
+		e.Msg = words(secrets, a.Error, a.Message)
+		if own := words(secrets, a.Errors); own != "" && own != e.Msg { // what is wrong, and not only that something is
 			e.Msg = strings.TrimPrefix(e.Msg+": "+own, ": ")
 		}
 		e.Keys = keysOf(a.Errors)
-		e.Info = secrets.Redact(words(a.ErrorInfo))
+		e.Info = words(secrets, a.ErrorInfo)
 		if strings.HasPrefix(e.Info, "Please check developers.pipedrive.com") {
 			e.Info = ""
 		}
@@ -114,14 +114,15 @@ func keysOf(text json.RawMessage) []string {
 	return slices.Sorted(maps.Keys(parts))
 }
 
-// words are the first of parts that say something, on one line.
-func words(parts ...json.RawMessage) string {
+// words are the first of parts that say something, on one line. Secrets are taken out before it is cut: half of one is
+// not known any more.
+func words(secrets *core.Redactor, parts ...json.RawMessage) string {
 	for _, part := range parts {
 		var value any
 		if len(part) == 0 || json.Unmarshal(part, &value) != nil {
 			continue
 		}
-		if text := clean(flat(value)); text != "" {
+		if text := clean(secrets.Redact(flat(value))); text != "" {
 			return text
 		}
 	}

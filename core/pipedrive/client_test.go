@@ -127,6 +127,22 @@ func TestSecretsComeBackNowhere(t *testing.T) {
 	}
 }
 
+func TestASecretDoesNotShowWhereItIsCutOrFolded(t *testing.T) {
+	const password = "two  spaces"
+	for name, says := range map[string]string{
+		"at the end of what is quoted": strings.Repeat("x", 276) + string(secret),
+		"with two spaces":              "the password " + password + " is odd",
+	} {
+		c := client(t, func(*http.Request) (*http.Response, error) {
+			return reply(400, `{"error":"`+says+`","error_info":"`+says+`","errors":{"a":["`+says+`"]}}`)
+		}, once)
+		_, err := c.CreateWebhook(t.Context(), pipedrive.NewWebhook{Name: "n", AuthPassword: password})
+		if text := err.Error(); strings.Contains(text, string(secret)[:8]) || strings.Contains(text, "two") {
+			t.Errorf("%s a secret shows in %q", name, text)
+		}
+	}
+}
+
 func TestATokenIsNotTakenToAnotherHost(t *testing.T) {
 	var seen atomic.Int32
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) }))
@@ -173,6 +189,83 @@ func TestWhatMayBeTriedAgainIs(t *testing.T) {
 				_, err := c.Do(t.Context(), pipedrive.Request{Method: test.method, Path: test.path})
 				if got := tries.Load(); got != test.tries || (err == nil) != (test.tries == 2) {
 					t.Errorf("got %d tries and %v, want %d", got, err, test.tries)
+				}
+			})
+		})
+	}
+}
+
+func TestADeleteWhoseAnswerWasLostIsDone(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		method        string
+		first, second int
+		reason        pipedrive.Reason // 0: it is done
+		unsure        bool
+	}{
+		{"a delete that is not there any more", "DELETE", 502, 404, 0, false},
+		{"a delete that is gone", "DELETE", 502, 410, 0, false},
+		{"a delete that was not tried", "DELETE", 429, 404, pipedrive.NotFound, false},
+		{"a delete that may not be", "DELETE", 502, 403, pipedrive.Forbidden, true},
+		{"a change of what is not there", "PATCH", 502, 404, pipedrive.NotFound, true},
+		{"a change that was not tried", "PATCH", 429, 400, pipedrive.Invalid, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				statuses := []int{test.first, test.second}
+				c := client(t, func(*http.Request) (*http.Response, error) {
+					status := statuses[0]
+					statuses = statuses[1:]
+					return reply(status, "{}")
+				})
+				_, err := c.Do(t.Context(), pipedrive.Request{Method: test.method, Path: "/api/v2/deals/1"})
+				if test.reason == 0 && err != nil {
+					t.Fatal(err)
+				}
+				if test.reason != 0 && failure(t, err, test.reason).Unsure != test.unsure {
+					t.Errorf("it says that it may have been done: %v, want %v", !test.unsure, test.unsure)
+				}
+			})
+		})
+	}
+}
+
+func TestARequestWaitsAsLongAsPipedriveSays(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		after   string
+		limit   time.Duration // of who calls
+		tries   int
+		waited  time.Duration
+		refused bool
+	}{
+		{name: "for a while", after: "20", tries: 2, waited: 20 * time.Second},
+		{name: "longer than anybody waits", after: "121", tries: 1, refused: true},
+		{name: "longer than who calls waits", after: "20", limit: 10 * time.Second, tries: 1, refused: true},
+		{name: "again and again, until it is too long", after: "50", tries: 3, waited: 100 * time.Second, refused: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := 0
+				c := client(t, func(*http.Request) (*http.Response, error) {
+					if tries++; tries == test.tries && !test.refused {
+						return reply(200, good)
+					}
+					return reply(503, "", "Retry-After", test.after)
+				})
+				ctx := t.Context()
+				if test.limit > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.limit)
+					defer cancel()
+				}
+				began := time.Now()
+				_, err := c.Do(ctx, pipedrive.Request{Path: "/api/v2/deals/1"})
+				if waited := time.Since(began); tries != test.tries || waited != test.waited || (err != nil) != test.refused {
+					t.Errorf("got %d tries in %s and %v, want %d in %s", tries, waited, err, test.tries, test.waited)
+				}
+				if test.refused && failure(t, err, pipedrive.Unavailable).RetryAfter == 0 {
+					t.Errorf("it does not say when to try again: %v", err)
 				}
 			})
 		})
@@ -473,7 +566,7 @@ func TestFieldsOfBothVersions(t *testing.T) {
 		}
 		return reply(403, `{"success":false,"error":"no"}`)
 	})
-	f, err := c.Fields(t.Context())
+	f, err := c.Fields(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,13 +24,13 @@ var definitions = [...]struct {
 	{"note", "/api/v1/noteFields", shape.Offset},
 }
 
-// Fields asks for the definitions of all objects' fields. Objects that the company or the credentials do not
-// have are left out, unless it is all of them.
-func (c *Client) Fields(ctx context.Context) (*shape.Fields, error) {
+// Fields asks for the definitions of all objects' fields; urgent when somebody waits for them. Objects that the
+// company or the credentials do not have are left out, unless it is all of them.
+func (c *Client) Fields(ctx context.Context, urgent bool) (*shape.Fields, error) {
 	byObject := map[string][]shape.Field{}
 	var missing error
 	for _, d := range definitions {
-		list, err := c.fieldsOf(ctx, d.path, d.paging)
+		list, err := c.fieldsOf(ctx, d.path, d.paging, urgent)
 		if err != nil {
 			switch reasonOf(err) {
 			case Forbidden, NotFound, Gone, FeatureOff, Closed:
@@ -54,9 +54,9 @@ func (c *Client) Fields(ctx context.Context) (*shape.Fields, error) {
 	return shape.NewFields(company, byObject), nil
 }
 
-func (c *Client) fieldsOf(ctx context.Context, path string, paging shape.Paging) ([]shape.Field, error) {
+func (c *Client) fieldsOf(ctx context.Context, path string, paging shape.Paging, urgent bool) ([]shape.Field, error) {
 	list := []shape.Field{}
-	for p, err := range c.Pages(ctx, List{Op: "list the fields", Path: path, Paging: paging, Limit: 500, Urgent: true}) {
+	for p, err := range c.Pages(ctx, List{Op: "list the fields", Path: path, Paging: paging, Limit: 500, Urgent: urgent}) {
 		if err != nil {
 			return nil, err
 		}

@@ -130,12 +130,10 @@ func (a *OAuthAuthorizer) revoke(ctx context.Context, t Tokens) error {
 		return tokenError(ctx, "revoke the tokens", err)
 	}
 	defer response.Body.Close()
-	switch code := response.StatusCode; {
-	case code < 300, code == http.StatusBadRequest:
-		return nil
-	default:
-		return &Error{Op: "revoke the tokens", Status: code, Reason: reason(code, true)}
+	if code := response.StatusCode; code >= 300 && code != http.StatusBadRequest {
+		return tokenRefusal("revoke the tokens", code)
 	}
+	return nil
 }
 
 // Authorize sets the access token, which is renewed first when it is about to end.
@@ -257,15 +255,27 @@ func tokenError(ctx context.Context, op string, err error) error {
 		e.Op = op
 		return e
 	}
-	e := &Error{Op: op, Status: refused.Response.StatusCode, Reason: reason(refused.Response.StatusCode, true)}
+	e := tokenRefusal(op, refused.Response.StatusCode)
 	said := strings.ToLower(string(refused.Body))
 	switch {
 	case strings.Contains(said, "invalid_grant"), strings.Contains(said, "invalid grant"):
 		e.Reason, e.Msg = Disconnected, "the code or the tokens ended or were taken back"
 	case strings.Contains(said, "invalid_client"), strings.Contains(said, "invalid client"):
-		e.Reason, e.Msg = Invalid, "check pipedrive.oauth.client_id and client_secret"
+		e.Reason, e.Msg = Invalid, checkApp
 	case strings.Contains(said, "redirect_uri"):
 		e.Reason, e.Msg = Invalid, "pipedrive.oauth.redirect_url must be the one that the app is registered with"
+	}
+	return e
+}
+
+const checkApp = "check pipedrive.oauth.client_id and client_secret"
+
+// tokenRefusal is what a status of the token server means. Unauthorized is about an access token, which is not asked for here
+// but with: this 401 is about the app.
+func tokenRefusal(op string, status int) *Error {
+	e := &Error{Op: op, Status: status, Reason: reason(status, true)}
+	if e.Reason == Unauthorized {
+		e.Reason, e.Msg = Invalid, checkApp
 	}
 	return e
 }

@@ -45,6 +45,7 @@ type app struct {
 	access  atomic.Int32
 	expires int
 	revoked atomic.Bool
+	answers atomic.Int32 // the status with which the token server refuses everything; 0 for none
 }
 
 func newApp(t *testing.T) *app {
@@ -74,7 +75,13 @@ func newApp(t *testing.T) *app {
 		}
 		fmt.Fprint(w, good)
 	})
-	a.Server = httptest.NewServer(mux)
+	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status := int(a.answers.Load()); status != 0 && strings.HasPrefix(r.URL.Path, "/oauth/") {
+			w.WriteHeader(status)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
 	t.Cleanup(a.Close)
 	return a
 }
@@ -173,6 +180,39 @@ func TestTokensThatWereTakenBackAskToConnectAgain(t *testing.T) {
 	e := failure(t, get(a.client(t, auth)), pipedrive.Disconnected)
 	if text := e.Error(); strings.Contains(text, "the-refresh") || !strings.Contains(text, "pipehook pipedrive connect") {
 		t.Errorf("got %q", text)
+	}
+}
+
+func TestATokenServerThatRefusesNamesItself(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		status int
+		reason pipedrive.Reason
+		says   string
+	}{
+		{"the app", http.StatusUnauthorized, pipedrive.Invalid, "pipedrive.oauth.client_id"},
+		{"everybody", http.StatusServiceUnavailable, pipedrive.Unavailable, "try again"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := newApp(t)
+			a.expires = 1
+			auth := a.authorizer(t)
+			if _, err := auth.Exchange(t.Context(), "the-code"); err != nil {
+				t.Fatal(err)
+			}
+			a.answers.Store(int32(test.status))
+			_, err := a.client(t, auth).CreateWebhook(t.Context(), pipedrive.NewWebhook{Name: "n"})
+			e := failure(t, err, test.reason)
+			if text := e.Error(); !strings.Contains(text, "renew the access token") || !strings.Contains(text, test.says) || strings.Contains(text, "webhook") {
+				t.Errorf("got %q, want %q in it and no webhook", text, test.says)
+			}
+			if e.Unsure {
+				t.Error("it may have been done")
+			}
+			if err := auth.Revoke(t.Context()); !strings.Contains(err.Error(), test.says) {
+				t.Errorf("got %q, want %q in it", err, test.says)
+			}
+		})
 	}
 }
 

@@ -36,26 +36,31 @@ type Request struct {
 }
 
 // Do asks, waits for the budget, and tries again what may be tried again: a POST or a merge only when it
-// surely was not done. Every error is an *Error.
+// surely was not done. A DELETE whose answer was lost is done when there is nothing to delete at the next try. Every error is
+// an *Error.
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	if r.Method == "" {
 		r.Method = http.MethodGet
 	}
-	fail := func(e *Error, tries int) error {
-		e.Op, e.Method, e.Path, e.Attempts = r.Op, r.Method, r.Path, tries
+	tries, renewed, unsure := 0, false, false
+	fail := func(e *Error) error {
+		if e.Op == "" { // not that of getting the tokens
+			e.Op, e.Method, e.Path = r.Op, r.Method, r.Path
+		}
+		e.Attempts, e.Unsure = tries, unsure
 		return e
 	}
 	if !strings.HasPrefix(r.Path, "/") || strings.ContainsAny(r.Path, "?#") {
-		return nil, fail(&Error{Reason: Invalid, Msg: "a path begins with / and has no query"}, 0)
+		return nil, fail(&Error{Reason: Invalid, Msg: "a path begins with / and has no query"})
 	}
 	var body []byte
 	if r.Body != nil {
 		var err error
 		if body, err = json.Marshal(r.Body); err != nil {
-			return nil, fail(&Error{Reason: Invalid, Msg: "the body can't be written as JSON"}, 0)
+			return nil, fail(&Error{Reason: Invalid, Msg: "the body can't be written as JSON"})
 		}
 	}
-	tries, renewed := 0, false
+	var waited time.Duration
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 500*time.Millisecond, 10*time.Second
 	answer, err := backoff.Retry(ctx, func() (*Response, error) {
@@ -63,11 +68,21 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 		if sent {
 			tries++
 		}
-		switch {
-		case e == nil:
+		if e == nil {
 			return a, nil
-		case tries > max(0, c.retries) || !again(&r, e):
+		}
+		if unsure && r.Method == http.MethodDelete && (e.Reason == NotFound || e.Reason == Gone) {
+			return &Response{Status: http.StatusNoContent}, nil
+		}
+		unsure = unsure || e.Unsure
+		if e.Reason == Unavailable { // for RateLimited the budget waits
+			waited += e.RetryAfter
+		}
+		switch {
+		case tries > max(0, c.retries) || !again(&r, e) || waited > patience || endsWithin(ctx, e.RetryAfter):
 			return nil, backoff.Permanent(e)
+		case e.Reason == Unavailable && e.RetryAfter > 0:
+			return nil, &backoff.RetryAfterError{Duration: e.RetryAfter}
 		default:
 			return nil, e
 		}
@@ -79,7 +94,13 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	if !ok {
 		e = &Error{Reason: Canceled, Err: err}
 	}
-	return nil, fail(e, tries)
+	return nil, fail(e)
+}
+
+// endsWithin reports whether who calls goes away before the wait is over.
+func endsWithin(ctx context.Context, wait time.Duration) bool {
+	end, ok := ctx.Deadline()
+	return ok && time.Until(end) < wait
 }
 
 // try sends a request once, or twice when the credentials were refused and there are others.
@@ -116,7 +137,8 @@ func (c *Client) try(ctx context.Context, r *Request, body []byte, renewed *bool
 		e.RetryAfter = c.budget.blockedFor()
 		c.log.Warn("Pipedrive answers with a page in place of the API; nothing is asked for a while", "for", e.RetryAfter.Round(time.Second))
 	}
-	if again, ok := c.auth.(renewer); ok && e.Reason == Unauthorized && e.Status != 0 && !*renewed {
+	e.Unsure = request != nil && (down(e) || e.Reason == Canceled) && !notSent(e.Err)
+	if again, ok := c.auth.(renewer); ok && e.Reason == Unauthorized && request != nil && !*renewed {
 		*renewed = true
 		other, err := again.renew(ctx, request)
 		if err != nil {

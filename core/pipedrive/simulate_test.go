@@ -29,7 +29,7 @@ func TestTheClientAndTheStandInUnderstandEachOther(t *testing.T) {
 	if me, err := c.Me(t.Context()); err != nil || me.CompanyID != 7 || me.CompanyDomain != "acme" {
 		t.Errorf("got %+v, %v", me, err)
 	}
-	if f, err := c.Fields(t.Context()); err != nil || len(f.Of("deal")) == 0 || f.Company() != "acme" {
+	if f, err := c.Fields(t.Context(), true); err != nil || len(f.Of("deal")) == 0 || f.Company() != "acme" {
 		t.Errorf("got fields %v, %v", f, err)
 	}
 	n := 0

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -92,12 +91,9 @@ func (c *Client) CreateWebhook(ctx context.Context, n NewWebhook) (Webhook, erro
 	return w, nil
 }
 
-// DeleteWebhook deletes one. It is done when an answer was lost and it is not there at the second try.
+// DeleteWebhook deletes one.
 func (c *Client) DeleteWebhook(ctx context.Context, id int64) error {
 	_, err := c.Do(ctx, Request{Op: "delete a webhook", Method: http.MethodDelete, Path: webhooks + "/" + strconv.FormatInt(id, 10)})
-	if e, ok := errors.AsType[*Error](err); ok && e.Reason == NotFound && e.Attempts > 1 {
-		return nil
-	}
 	return err
 }
 

@@ -199,9 +199,10 @@ func (k *Keeper) read(ctx context.Context) {
 			}
 		}
 		k.known[pipeline] = st
+		stands := k.stands(st) // under the lock: from now on who judges writes to it
 		k.mu.Unlock()
 		if news {
-			k.log.Info(k.news(st), "pipeline", pipeline)
+			k.log.Info(stands, "pipeline", pipeline)
 		}
 		strange := st.Strange(p.Configured)
 		if strange && !k.strange[pipeline] {
@@ -211,8 +212,8 @@ func (k *Keeper) read(ctx context.Context) {
 	}
 }
 
-// news is where a rotation stands that was not known.
-func (k *Keeper) news(st *Status) string {
+// stands is where a rotation stands.
+func (k *Keeper) stands(st *Status) string {
 	retired, sure := st.RetiredAt()
 	switch {
 	case st.ReplacedAt.IsZero():

@@ -64,14 +64,15 @@ func (d *Digest) Is(username, password string) bool {
 
 // Rotation is a change of a credential, as it is kept.
 type Rotation struct {
-	ID         string    `json:"id"`
-	StartedAt  time.Time `json:"startedAt"`
-	Username   string    `json:"username"`
-	New        Digest    `json:"new"`
-	Old        []Digest  `json:"old"`
-	Made       []int64   `json:"made"`    // what has the new one
-	Waiting    []int64   `json:"waiting"` // what has an old one still
-	ReplacedAt time.Time `json:"replacedAt,omitzero"`
+	ID         string          `json:"id"`
+	StartedAt  time.Time       `json:"startedAt"`
+	Username   string          `json:"username"`
+	New        Digest          `json:"new"`
+	Old        []Digest        `json:"old"`
+	Made       []int64         `json:"made"`               // what has the new one
+	Waiting    []int64         `json:"waiting"`            // what has an old one still
+	Replaced   map[int64]int64 `json:"replaced,omitempty"` // what was made in the place of what
+	ReplacedAt time.Time       `json:"replacedAt,omitzero"`
 }
 
 // Use is when a credential of a rotation was used.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -180,6 +181,26 @@ func TestWhoComesWhileAServerLooksIsNotRefused(t *testing.T) {
 	if got[Good] != senders {
 		t.Errorf("%d of %d are refused", got[Unknown], senders)
 	}
+}
+
+// The race detector is what finds fault here.
+func TestANewCredentialMayBeUsedTheMomentItIsKnown(t *testing.T) {
+	m, now := &memory{}, time.Now()
+	r := begun(t, m, nil, newPassword, now, oldPassword)
+	r.ReplacedAt = now
+	if err := r.Save(t.Context(), m, "crm"); err != nil {
+		t.Fatal(err)
+	}
+	k := server(m, &now)
+	used := make(chan struct{})
+	go func() {
+		defer close(used)
+		for k.judge("crm", "hook", newPassword, true) == Unknown {
+			runtime.Gosched()
+		}
+	}()
+	k.look(t.Context())
+	<-used
 }
 
 func TestWhatWasTakenBackIsForgotten(t *testing.T) {

@@ -4,11 +4,14 @@
 package echo
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +26,8 @@ type Options struct {
 	Keep   func(ctx context.Context, op *effect.KVOp) (*effect.KVResult, error)
 	Fields func() *shape.Fields // nil for none
 	Now    func() time.Time
-	Alone  bool // no other process writes entries, so that memory says when there is none
+	Alone  bool         // no other process writes entries, so that memory says when there is none
+	Log    *slog.Logger // is told, now and then, of writes for which there was no room; nil discards
 }
 
 // Ledger is the writes that may still come back. It is safe for many goroutines.
@@ -31,12 +35,21 @@ type Ledger struct {
 	opts   Options
 	window atomic.Int64 // for which an entry is kept, in nanoseconds; 0: nobody asks for entries
 	until  atomic.Int64 // when the last entry of this process ends, in Unix ns
+	said   atomic.Int64 // when the log was last told that there is no room, in Unix ns
 }
+
+const (
+	spentFor = 10 * time.Minute // an entry that is used up stays for its event's repetitions, which come within four minutes
+	sayAgain = time.Hour
+)
 
 // New makes a Ledger. Nothing is noted until Use says for how long.
 func New(o Options) *Ledger {
 	if o.Fields == nil {
 		o.Fields = func() *shape.Fields { return nil }
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Ledger{opts: o}
 }
@@ -57,9 +70,9 @@ func (l *Ledger) alive(window time.Duration) {
 type entry struct {
 	By      string         `json:"by"`
 	At      time.Time      `json:"at"`
-	Actions []string       `json:"actions"`          // any of them
-	Values  map[string]any `json:"values,omitempty"` // in the normal form
-	Spent   string         `json:"spent,omitempty"`  // the key of the event that it was found for, in hex
+	Actions []string       `json:"actions,omitempty"` // any of them
+	Values  map[string]any `json:"values,omitempty"`  // in the normal form, long texts as their hashes
+	Spent   string         `json:"spent,omitempty"`   // the key of the event that it was found for, in hex; what it wrote is gone then
 }
 
 // Note is a write that is about to be sent; nil notes none.
@@ -71,7 +84,8 @@ type Note struct {
 }
 
 // Begin notes a write before it is sent. An error says that it could not be: then its echo would not be known.
-// What no event is known to come of is not noted.
+// What no event is known to come of is not noted, and neither is what there is no room for: a write matters more than
+// its echo.
 func (l *Ledger) Begin(ctx context.Context, by string, c *effect.APICall) (*Note, error) {
 	window := time.Duration(l.window.Load())
 	if window <= 0 || !c.Writes() {
@@ -85,14 +99,29 @@ func (l *Ledger) Begin(ctx context.Context, by string, c *effect.APICall) (*Note
 	n := &Note{object: w.object, creates: w.creates()}
 	l.alive(window)
 	for _, id := range w.ids {
-		n.keys = append(n.keys, prefix(w.object, id)+fmt.Sprintf("%013x", now.UnixMilli())+rand.Text())
-		n.entries = append(n.entries, entry{By: by, At: now, Actions: w.actions, Values: w.values})
-		if _, err := l.set(ctx, n.keys[len(n.keys)-1], &n.entries[len(n.entries)-1], new(string)); err != nil {
+		key := prefix(w.object, id) + fmt.Sprintf("%013x", now.UnixMilli()) + rand.Text()
+		e := entry{By: by, At: now, Actions: w.actions, Values: w.values}
+		switch _, err := l.set(ctx, key, &e, new(string)); {
+		case core.KindOf(err) == core.TooLarge:
+			l.noRoom(by, err)
+		case err != nil:
 			l.forget(ctx, n)
 			return nil, err
+		default:
+			n.keys, n.entries = append(n.keys, key), append(n.entries, e)
 		}
 	}
+	if len(n.keys) == 0 {
+		return nil, nil
+	}
 	return n, nil
+}
+
+func (l *Ledger) noRoom(by string, err error) {
+	now := l.opts.Now()
+	if last := l.said.Load(); now.Sub(time.Unix(0, last)) >= sayAgain && l.said.CompareAndSwap(last, now.UnixNano()) {
+		l.opts.Log.Warn("what is written to Pipedrive is not known again when it comes back: there is no room to note it", "by", by, "err", err)
+	}
 }
 
 // End takes back what was noted when the write was surely not done, and gives a record that was created its id.
@@ -108,8 +137,9 @@ func (l *Ledger) End(ctx context.Context, n *Note, a *effect.APIAnswer, failed e
 		l.forget(ctx, n)
 	case failed == nil && n.creates:
 		if id := idOf(a.Data); id != "" {
-			_, _ = l.set(ctx, moved(n.keys[0], n.object, id), &n.entries[0], new(string))
-			l.forget(ctx, n)
+			if _, err := l.set(ctx, moved(n.keys[0], n.object, id), &n.entries[0], new(string)); err == nil {
+				l.forget(ctx, n) // else it is found where it is
+			}
 		}
 	}
 }
@@ -117,7 +147,7 @@ func (l *Ledger) End(ctx context.Context, n *Note, a *effect.APIAnswer, failed e
 // refused reports whether Pipedrive has said no, so that nothing was written.
 func refused(err error) bool {
 	e, ok := err.(*effect.Error)
-	return ok && e.Status >= 400 && e.Status < 500 && e.Status != 408
+	return ok && e.Status >= 400 && e.Status < 500 && e.Status != 408 && !e.Unsure
 }
 
 func (l *Ledger) forget(ctx context.Context, n *Note) {
@@ -132,6 +162,9 @@ func (l *Ledger) set(ctx context.Context, key string, e *entry, ifVersion *strin
 		return false, err
 	}
 	left := time.Duration(l.window.Load()) - l.opts.Now().Sub(e.At)
+	if e.Spent != "" {
+		left = min(left, spentFor)
+	}
 	r, err := l.opts.Keep(ctx, &effect.KVOp{Op: "set", Key: key, Value: value, TTL: max(left, time.Second), IfVersion: ifVersion})
 	if err != nil {
 		return false, err
@@ -155,22 +188,26 @@ func (l *Ledger) Find(ctx context.Context, ev *core.Event, window time.Duration)
 	if ev.Action == core.Added {
 		spaces = []string{unknownID, ev.ObjectID} // in the order in which an entry moves, so that it is not missed
 	}
+	told := l.told(ev)
 	for _, id := range spaces {
-		r, err := l.opts.Keep(ctx, &effect.KVOp{Op: "list", Prefix: prefix(ev.Object, id), Limit: 1000})
-		if err != nil {
-			return "", false, err
-		}
-		for i := range r.Entries {
+		for kept, err := range l.entries(ctx, prefix(ev.Object, id)) {
 			var e entry
-			if decode(r.Entries[i].Value, &e) != nil || now.Sub(e.At) > window {
+			switch {
+			case err != nil:
+				return "", false, err
+			case decode(kept.Value, &e) != nil || now.Sub(e.At) > window:
+				continue
+			case e.Spent != "" && e.Spent == hex.EncodeToString(ev.Key):
+				return e.By, false, nil
+			case e.Spent != "":
 				continue
 			}
-			fits, other := e.fits(ev, l.opts.Fields())
+			fits, other := e.fits(told)
 			if !fits {
 				near = near || other && id != unknownID
 				continue
 			}
-			ours, err := l.spend(ctx, ev, &r.Entries[i], &e, id)
+			ours, err := l.spend(ctx, ev, kept, &e, id)
 			if ours || err != nil {
 				return e.By, false, err
 			}
@@ -179,15 +216,31 @@ func (l *Ledger) Find(ctx context.Context, ev *core.Event, window time.Duration)
 	return "", near, nil
 }
 
-// spend uses an entry up, and reports whether it did: somebody else may have been faster.
+// entries are all that begin with a prefix. They come in pages, which may end early.
+func (l *Ledger) entries(ctx context.Context, prefix string) iter.Seq2[*effect.KVEntry, error] {
+	return func(yield func(*effect.KVEntry, error) bool) {
+		op := effect.KVOp{Op: "list", Prefix: prefix}
+		for {
+			r, err := l.opts.Keep(ctx, &op)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for i := range r.Entries {
+				if op.After = r.Entries[i].Key; !yield(&r.Entries[i], nil) {
+					return
+				}
+			}
+			if !r.More || len(r.Entries) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// spend uses an entry up, and reports whether it did: somebody else may have been faster. What stays of it is short.
 func (l *Ledger) spend(ctx context.Context, ev *core.Event, kept *effect.KVEntry, e *entry, id string) (bool, error) {
-	is := hex.EncodeToString(ev.Key)
-	if e.Spent != "" {
-		return e.Spent == is, nil
-	}
-	if e.Spent = is; is == "" {
-		e.Spent = "-"
-	}
+	*e = entry{By: e.By, At: e.At, Spent: cmp.Or(hex.EncodeToString(ev.Key), "-")}
 	if id != unknownID {
 		return l.set(ctx, kept.Key, e, &kept.Version)
 	}

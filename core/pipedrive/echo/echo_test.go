@@ -2,6 +2,11 @@ package echo_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +15,7 @@ import (
 	"github.com/pipehook/pipehook/core/effect"
 	"github.com/pipehook/pipehook/core/fixture"
 	"github.com/pipehook/pipehook/core/pipedrive/echo"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
 // memory keeps entries, and counts what it is asked.
@@ -18,6 +24,9 @@ type memory struct {
 	mu    sync.Mutex
 	asked map[string]int
 	now   time.Time
+
+	longest int  // value
+	full    bool // for new keys
 }
 
 func newMemory() *memory {
@@ -41,7 +50,12 @@ func (m *memory) pass(d time.Duration) {
 func (m *memory) keep(ctx context.Context, op *effect.KVOp) (*effect.KVResult, error) {
 	m.mu.Lock()
 	m.asked[op.Op]++
+	m.longest = max(m.longest, len(op.Value))
+	full := m.full && op.Op == "set" && (op.IfVersion == nil || *op.IfVersion == "")
 	m.mu.Unlock()
+	if full {
+		return nil, &core.Error{Kind: core.TooLarge, Msg: "there are too many entries"}
+	}
 	return m.Do(ctx, "echo", op)
 }
 
@@ -52,7 +66,7 @@ func (m *memory) ledger(alone bool) *echo.Ledger {
 }
 
 func updated(id, current, previous string) *core.Event {
-	ev := &core.Event{Action: core.Updated, Object: "deal", ObjectID: id, Current: []byte(current), Facts: core.Facts{ChangeSource: "api"}, Key: []byte("k" + current)}
+	ev := &core.Event{Action: core.Updated, Object: "deal", ObjectID: id, Current: []byte(current), Facts: core.Facts{ChangeSource: "api"}, Key: []byte(fmt.Sprintf("%x", sha256.Sum256([]byte(current))))}
 	if previous != "" {
 		ev.Previous = []byte(previous)
 	}
@@ -111,6 +125,37 @@ func TestWhichEventIsAnEcho(t *testing.T) {
 				t.Errorf("another record: %q", got)
 			}
 		})
+	}
+}
+
+func TestAValueIsKnownInEachFormThatItMayBeWrittenIn(t *testing.T) {
+	const key = "3d0fa0000000000000000000000000000000cdf3"
+	custom := func(value string) string { return `"custom_fields":{"` + key + `":` + value + `}` }
+	for _, test := range []struct{ name, method, path, object, fieldType, body, current string }{
+		{"an address", "PATCH", "/api/v2/organizations/1", "organization", "", `"address":{"value":"Main St 1"}`, `"address":{"value":"Main St 1","country":"Estonia"}`},
+		{"an address as version 1 writes it", "PUT", "/api/v1/organizations/1", "organization", "", `"address":"Main St 1"`, `"address":{"value":"Main St 1","country":"Estonia"}`},
+		{"no address", "PATCH", "/api/v2/organizations/1", "organization", "", `"address":{"value":""}`, `"address":null`},
+		{"a location", "PATCH", "/api/v2/activities/1", "activity", "", `"location":{"value":"here"}`, `"location":{"value":"here","route":null}`},
+		{"a custom address", "PATCH", "/api/v2/deals/1", "deal", "address", custom(`{"value":"Main St 1"}`), custom(`{"type":"address","value":"Main St 1","country":"Estonia"}`)},
+		{"a custom time", "PATCH", "/api/v2/deals/1", "deal", "time", custom(`{"value":"10:00"}`), custom(`{"type":"time","value":"10:00:00","timezone_id":3}`)},
+		{"a custom time alone", "PATCH", "/api/v2/deals/1", "deal", "time", custom(`"10:00"`), custom(`{"type":"time","value":"10:00:00","timezone_id":3}`)},
+		{"a flag", "PUT", "/api/v1/notes/1", "note", "", `"pinned_to_deal_flag":1`, `"pinned_to_deal_flag":true`},
+		{"what is done", "PUT", "/api/v1/activities/1", "activity", "", `"done":0,"busy_flag":1`, `"done":false,"busy_flag":true`},
+	} {
+		fields := shape.NewFields("acme", map[string][]shape.Field{"deal": {{Key: key, Label: "A", Type: test.fieldType, Custom: true}}})
+		for known, f := range map[string]*shape.Fields{"with definitions": fields, "without definitions": nil} {
+			t.Run(test.name+" "+known, func(t *testing.T) {
+				m := newMemory()
+				l := echo.New(echo.Options{Keep: m.keep, Now: m.time, Fields: func() *shape.Fields { return f }})
+				l.Use(10 * time.Minute)
+				begin(t, l, test.method, test.path, "{"+test.body+"}")
+				ev := updated("1", `{"id":1,`+test.current+`}`, "")
+				ev.Object = test.object
+				if got := find(t, l, ev); got != "writer" {
+					t.Errorf("got %q", got)
+				}
+			})
+		}
 	}
 }
 
@@ -204,13 +249,104 @@ func TestOnlyWhatCausesAnEventIsNoted(t *testing.T) {
 }
 
 func TestAWriteThatMayHaveBeenDoneStaysNoted(t *testing.T) {
-	for status, stays := range map[int]bool{0: true, 500: true, 408: true, 400: false, 404: false, 429: false} {
+	for _, test := range []struct {
+		failed effect.Error
+		stays  bool
+	}{
+		{effect.Error{}, true}, {effect.Error{Status: 500}, true}, {effect.Error{Status: 408}, true},
+		{effect.Error{Status: 400}, false}, {effect.Error{Status: 404}, false}, {effect.Error{Status: 429}, false},
+		{effect.Error{Status: 404, Unsure: true}, true}, {effect.Error{Status: 429, Unsure: true}, true},
+	} {
 		m := newMemory()
 		l := m.ledger(false)
 		n := begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"b"}`)
-		l.End(t.Context(), n, nil, &effect.Error{Code: "E", Status: status})
-		if got := find(t, l, updated("1", `{"id":1,"title":"b"}`, "")); (got != "") != stays {
-			t.Errorf("after status %d: %q", status, got)
+		l.End(t.Context(), n, nil, &test.failed)
+		if got := find(t, l, updated("1", `{"id":1,"title":"b"}`, "")); (got != "") != test.stays {
+			t.Errorf("after %+v: %q", test.failed, got)
 		}
+	}
+}
+
+func TestALongTextIsNotedShortly(t *testing.T) {
+	m := newMemory()
+	l := m.ledger(false)
+	html := strings.Repeat("<b>&</b>", 20_000)
+	body := func(text string) string {
+		out, err := json.Marshal(map[string]any{"title": text, "custom_fields": map[string]any{"3d0fa0000000000000000000000000000000cdf3": []string{text}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	begin(t, l, "PATCH", "/api/v2/deals/1", body(html))
+	if m.longest > 2048 {
+		t.Errorf("an entry has %d bytes", m.longest)
+	}
+	if got := find(t, l, updated("1", `{"id":1,`+body(html + ".")[1:], "")); got != "near" {
+		t.Errorf("another text: %q", got)
+	}
+	if got := find(t, l, updated("1", `{"id":1,`+body(html)[1:], "")); got != "writer" {
+		t.Errorf("the text: %q", got)
+	}
+}
+
+func TestAnEntryThatIsUsedUpIsShortAndSoonGone(t *testing.T) {
+	m := newMemory()
+	l := m.ledger(false)
+	l.Use(24 * time.Hour)
+	begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"`+strings.Repeat("b", 200)+`"}`)
+	ev := updated("1", `{"id":1,"title":"`+strings.Repeat("b", 200)+`"}`, "")
+	find(t, l, ev)
+	r, err := m.keep(t.Context(), &effect.KVOp{Op: "list", Limit: 10})
+	if err != nil || len(r.Entries) != 1 || strings.Contains(string(r.Entries[0].Value), "bbb") {
+		t.Errorf("got %v, %v", r.Entries, err)
+	}
+	m.pass(9 * time.Minute)
+	if got := find(t, l, ev); got != "writer" {
+		t.Errorf("the same event again: %q", got)
+	}
+	m.pass(2 * time.Minute)
+	if r, err := m.keep(t.Context(), &effect.KVOp{Op: "list", Limit: 10}); err != nil || len(r.Entries) != 0 {
+		t.Errorf("it is still there: %v, %v", r.Entries, err)
+	}
+}
+
+func TestAnEntryIsFoundBehindManyOthers(t *testing.T) {
+	m := newMemory()
+	l := m.ledger(false)
+	for range 1100 {
+		begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"a"}`)
+	}
+	m.pass(time.Second)
+	begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"b"}`)
+	if got := find(t, l, updated("1", `{"id":1,"title":"b"}`, "")); got != "writer" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestALedgerThatIsFullRefusesNoWrite(t *testing.T) {
+	m := newMemory()
+	var log strings.Builder
+	l := echo.New(echo.Options{Keep: m.keep, Now: m.time, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	l.Use(10 * time.Minute)
+	note := begin(t, l, "POST", "/api/v2/deals", `{"title":"a"}`)
+	m.full = true
+	if n := begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"a"}`); n != nil {
+		t.Error("it is noted")
+	}
+	begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"a"}`)
+	if n := strings.Count(log.String(), "is not known again"); n != 1 {
+		t.Errorf("it is said %d times: %s", n, log.String())
+	}
+	l.End(t.Context(), note, &effect.APIAnswer{Data: []byte(`{"id":7}`)}, nil)
+	m.full = false
+	ev := updated("7", `{"id":7,"title":"a"}`, "")
+	ev.Action = core.Added
+	if got := find(t, l, ev); got != "writer" {
+		t.Errorf("what was noted before that: %q", got)
+	}
+	begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"b"}`)
+	if got := find(t, l, updated("1", `{"id":1,"title":"b"}`, "")); got != "writer" {
+		t.Errorf("when there is room again: %q", got)
 	}
 }

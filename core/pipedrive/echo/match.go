@@ -2,9 +2,12 @@ package echo
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/effect"
@@ -73,7 +76,32 @@ func written(object string, body []byte, f *shape.Fields) (map[string]any, bool)
 		return nil, false
 	}
 	delete(r.Values, "id")
+	shorten(r.Values)
 	return r.Values, len(r.Values) > 0
+}
+
+// longText is the most bytes of a text that is noted as it is. It is more than a number, a time or a list of ids has, which
+// are compared by what they mean.
+const longText = 1 << 10
+
+// shorten puts hashes in place of long texts: whether two are the same is all that anybody asks. What it is given is changed.
+func shorten(v any) any {
+	switch v := v.(type) {
+	case string:
+		if len(v) > longText {
+			sum := sha256.Sum256([]byte(v))
+			return "sha256 " + hex.EncodeToString(sum[:])
+		}
+	case map[string]any:
+		for key, part := range v {
+			v[key] = shorten(part)
+		}
+	case []any:
+		for i, part := range v {
+			v[i] = shorten(part)
+		}
+	}
+	return v
 }
 
 // collections are the objects that webhooks tell of, by their paths behind the version.
@@ -88,42 +116,61 @@ var collections = func() map[string]string {
 	return all
 }()
 
+// told is what an event says, which is read only if there is an entry.
+type told struct {
+	action  string
+	current func() (shape.Record, error)
+	changed func() map[string]any // what it says was another before, or nil when that may be anything
+}
+
+func (l *Ledger) told(ev *core.Event) *told {
+	f := l.opts.Fields()
+	return &told{
+		action: ev.Action,
+		current: sync.OnceValues(func() (shape.Record, error) {
+			r, err := shape.FromWebhook(ev, f)
+			shorten(r.Values)
+			return r, err
+		}),
+		changed: sync.OnceValue(func() map[string]any {
+			if ev.Previous == nil {
+				return nil
+			}
+			was, err := shape.FromWebhook(&core.Event{Object: ev.Object, ObjectID: ev.ObjectID, Previous: ev.Previous}, f)
+			if err != nil {
+				return nil
+			}
+			delete(was.Values, "update_time")
+			delete(was.Values, "id")
+			return was.Values
+		}),
+	}
+}
+
 // fits reports whether the event says what was written; near, when it is about the same change of the
 // same record but has other values.
-func (e *entry) fits(ev *core.Event, f *shape.Fields) (fits, near bool) {
-	if !slices.Contains(e.Actions, ev.Action) {
+func (e *entry) fits(t *told) (fits, near bool) {
+	if !slices.Contains(e.Actions, t.action) {
 		return false, false
 	}
 	if e.Values == nil {
 		return true, false
 	}
-	is, err := shape.FromWebhook(ev, f)
-	if err != nil {
+	is, err := t.current()
+	if err != nil || !carries(is.Values, e.Values) {
 		return false, false
 	}
-	wrote := shape.Record{Object: ev.Object, ID: ev.ObjectID, Values: e.Values}
-	if !carries(is.Values, e.Values) {
-		return false, false
+	if len(shape.Differ(shape.Record{Object: is.Object, ID: is.ID, Values: e.Values}, is)) > 0 {
+		return false, true
 	}
-	if len(shape.Differ(wrote, is)) > 0 {
-		return false, e.Spent == ""
-	}
-	return ev.Action != core.Updated || e.moved(ev, f), false
+	return t.action != core.Updated || e.moved(t), false
 }
 
 // moved reports whether what an update says it changed has anything of what was written. What changed is not
 // always all told, so an update that tells nothing may be any.
-func (e *entry) moved(ev *core.Event, f *shape.Fields) bool {
-	if ev.Previous == nil {
-		return true
-	}
-	was, err := shape.FromWebhook(&core.Event{Object: ev.Object, ObjectID: ev.ObjectID, Previous: ev.Previous}, f)
-	if err != nil {
-		return true
-	}
-	delete(was.Values, "update_time")
-	delete(was.Values, "id")
-	return len(was.Values) == 0 || carries(was.Values, e.Values)
+func (e *entry) moved(t *told) bool {
+	changed := t.changed()
+	return len(changed) == 0 || carries(changed, e.Values)
 }
 
 // carries reports whether a record has any key of another.

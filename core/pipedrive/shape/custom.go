@@ -7,17 +7,18 @@ import (
 )
 
 // bareValue is a custom field's value in the normal form, of one that is an object or a list: in a webhook
-// all that are set are objects with a type, in the API only those of several parts.
-func bareValue(v gjson.Result) any {
+// all that are set are objects with a type, in the API only those of several parts. Who writes gives one of several parts
+// by its value alone, too, which only the field's type tells; the type is empty when it is not known.
+func bareValue(fieldType string, v gjson.Result) any {
 	if v.IsArray() {
 		return idsOf(v)
 	}
-	var kindOf, id, value, values gjson.Result
+	var id, value, values gjson.Result
 	n := 0
 	v.ForEach(func(key, part gjson.Result) bool {
 		switch key.Str {
 		case "type":
-			kindOf = part
+			fieldType = part.Str
 			return true
 		case "id":
 			id = part
@@ -34,9 +35,9 @@ func bareValue(v gjson.Result) any {
 		return idsOf(values)
 	case n == 1 && id.Exists():
 		return plain(id)
-	case n == 1 && value.Exists() && !composite(kindOf.Str):
+	case n == 1 && value.Exists() && !composite(fieldType):
 		return plain(value)
-	case value.Exists() && value.Type == gjson.Null:
+	case value.Exists() && (value.Type == gjson.Null || value.Type == gjson.String && value.Str == ""):
 		return nil
 	}
 	object := make(map[string]any, n)

@@ -9,8 +9,8 @@ import (
 )
 
 // Differ lists what both records carry and mean differently, custom fields as custom_fields.KEY, in order.
-// Times are compared as instants and numbers by value; null, an empty text and an empty list mean
-// the same. What Pipedrive derives from other records is left out, and so is when the record was changed: it moves
+// Times are compared as instants and numbers by value, also with one that is written as text; null, an empty text and an empty
+// list mean the same. What Pipedrive derives from other records is left out, and so is when the record was changed: it moves
 // when something changes that neither carries.
 func Differ(local, remote Record) []string {
 	var keys []string
@@ -63,13 +63,18 @@ func same(a, b any) bool {
 	}
 	switch x := a.(type) {
 	case map[string]any:
-		y, ok := b.(map[string]any)
-		return ok && sameParts(x, y)
+		if y, ok := b.(map[string]any); ok {
+			return sameParts(x, y)
+		}
+		return sameValue(x, b)
 	case []any:
 		return sameLists(x, b)
 	}
-	if list, ok := b.([]any); ok {
-		return sameLists(list, a)
+	switch y := b.(type) {
+	case map[string]any:
+		return sameValue(y, a)
+	case []any:
+		return sameLists(y, a)
 	}
 	if x, ok := a.(bool); ok {
 		y, ok := b.(bool)
@@ -77,7 +82,7 @@ func same(a, b any) bool {
 	}
 	x, okX := scalarString(a)
 	y, okY := scalarString(b)
-	return okX && okY && (x == y || sameNumbers(x, y) || sameInstants(x, y) || sameClocks(x, y))
+	return okX && okY && (x == y || !(isText(a) && isText(b)) && sameNumbers(x, y) || sameInstants(x, y) || sameClocks(x, y))
 }
 
 func empty(v any) bool {
@@ -102,6 +107,17 @@ func sameParts(a, b map[string]any) bool {
 		}
 	}
 	return true
+}
+
+// sameValue compares something that has parts with a value alone, as one of which the type was not known is.
+func sameValue(parts map[string]any, alone any) bool {
+	value, ok := parts["value"]
+	return ok && same(value, alone)
+}
+
+func isText(v any) bool {
+	_, ok := v.(string)
+	return ok
 }
 
 // sameLists compares ids and texts in any order, as they are sets; what else a list holds in its order.

@@ -32,6 +32,11 @@ func TestOnlyWhatMeansAnotherThingDiffers(t *testing.T) {
 		{"an option as version 1 writes it", `{"id":1,"custom_fields":{"a":"17","b":"1,2"}}`, `{"id":1,"custom_fields":{"a":17,"b":[2,1]}}`, nil},
 		{"parts that one has", `{"id":1,"prices":[{"price":1,"notes":""}]}`, `{"id":1,"prices":[{"price":1.0,"cost":5}]}`, nil},
 		{"yes and no", `{"id":1,"done":true}`, `{"id":1,"done":false}`, []string{"done"}},
+		{"a text that looks like a number", `{"id":1,"code":"1.10","title":"1e2"}`, `{"id":1,"code":"1.1","title":"100"}`, []string{"code", "title"}},
+		{"a number as text", `{"id":1,"a":"1.10"}`, `{"id":1,"a":1.1}`, nil},
+		{"a value with parts and one without", `{"id":1,"custom_fields":{"a":"10:00","b":"x"}}`,
+			`{"id":1,"custom_fields":{"a":{"value":"10:00:00","timezone_id":1},"b":{"value":"y","country":"z"}}}`, []string{"custom_fields.b"}},
+		{"yes as a number", `{"id":1,"done":1,"pinned_to_deal_flag":0,"active_flag":1}`, `{"id":1,"done":true,"pinned_to_deal_flag":false,"is_deleted":false}`, nil},
 		{"a time of day", `{"id":1,"due_time":"10:00"}`, `{"id":1,"due_time":"10:00:00"}`, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package shape
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -63,7 +64,7 @@ func read(object string, raw json.RawMessage, f *Fields) (map[string]any, error)
 	case !gjson.ValidBytes(raw):
 		return nil, invalid("a %s that is not valid JSON", object)
 	}
-	doc := gjson.ParseBytes(raw)
+	doc := gjson.Parse(strings.ToValidUTF8(string(raw), "\uFFFD")) // nobody can keep what is no text
 	if !doc.IsObject() {
 		return nil, invalid("a %s that is %s", object, jsonscan.What(raw))
 	}

@@ -30,6 +30,7 @@ func FuzzARecordIsReadOrRefused(f *testing.F) {
 		f.Add("organization", seed)
 		f.Add("activity", seed)
 	}
+	f.Add("deal", []byte("{\"id\":\"\x90\"}"))
 	defs := definitions()
 	f.Fuzz(func(t *testing.T, object string, raw []byte) {
 		for _, known := range []*shape.Fields{nil, defs} {

@@ -15,20 +15,20 @@ func (f *Fields) Named(object string, custom json.RawMessage) json.RawMessage {
 	return view
 }
 
-// View is Named, and the key of a field that is not known, if there is one.
-func (f *Fields) View(object string, custom json.RawMessage) (view json.RawMessage, unknown string) {
+// View is Named, and the keys of the fields that are not known.
+func (f *Fields) View(object string, custom json.RawMessage) (view json.RawMessage, unknown []string) {
 	if f == nil || len(custom) <= len("{}") {
-		return nil, ""
+		return nil, nil
 	}
 	doc := gjson.ParseBytes(custom)
 	if !doc.IsObject() {
-		return nil, ""
+		return nil, nil
 	}
 	b := append(make([]byte, 0, len(custom)), '{')
 	doc.ForEach(func(key, v gjson.Result) bool {
 		field, ok := f.ByKey(object, key.Str)
 		if !ok {
-			unknown = key.Str
+			unknown = append(unknown, key.Str)
 			return true
 		}
 		if len(b) > 1 {

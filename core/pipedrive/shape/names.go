@@ -8,6 +8,7 @@ const (
 	whole        // an id or a level, a number wherever it is one
 	moment       // a time of a day, as RFC 3339
 	clock        // a time of day or a length of time; a webhook says {timezone_id, value}
+	flag         // true or false, which version 1 also takes as 1 and 0
 	inverse      // true where the other says false
 	ids          // a list of ids; once a single one, or text with commas
 	ways         // emails and phones; once one without a value stood for none
@@ -43,6 +44,7 @@ var common = map[string]rule{
 	"visible_to":  {"visible_to", whole},
 	"label_ids":   {"label_ids", ids},
 	"active_flag": {"is_deleted", inverse},
+	"done":        {"done", flag},
 	customFields:  {customFields, typed},
 }
 
@@ -54,7 +56,7 @@ var (
 // What is said here of names is from the migration guides for webhooks and for the API's version 2.
 var forms = map[string]*form{
 	"deal": {
-		in: map[string]rule{"user_id": {"owner_id", asIs}, "label": {"label_ids", ids}, "deleted": {"is_deleted", asIs}},
+		in: map[string]rule{"user_id": {"owner_id", asIs}, "label": {"label_ids", ids}, "deleted": {"is_deleted", flag}},
 	},
 	"person": {
 		in: map[string]rule{
@@ -68,7 +70,7 @@ var forms = map[string]*form{
 	},
 	"activity": {
 		in: map[string]rule{
-			"user_id": {"owner_id", asIs}, "busy_flag": {"busy", asIs}, "created_by_user_id": {"creator_user_id", asIs},
+			"user_id": {"owner_id", asIs}, "busy_flag": {"busy", flag}, "created_by_user_id": {"creator_user_id", asIs},
 			"due_time": {"due_time", clock}, "duration": {"duration", clock}, "location": {"location", place},
 		},
 		out: map[string]rule{
@@ -82,15 +84,15 @@ var forms = map[string]*form{
 		textID: true,
 	},
 	"product": {
-		in:  map[string]rule{"selectable": {"is_linkable", asIs}, "category": {"category", whole}},
+		in:  map[string]rule{"selectable": {"is_linkable", flag}, "category": {"category", whole}},
 		out: map[string]rule{"is_linkable": {"selectable", asIs}, "category": {"category", whole}},
 	},
 	"pipeline": {
-		in:  map[string]rule{"active": {"is_deleted", inverse}, "deal_probability": {"is_deal_probability_enabled", asIs}},
+		in:  map[string]rule{"active": {"is_deleted", inverse}, "deal_probability": {"is_deal_probability_enabled", flag}},
 		out: map[string]rule{"is_deleted": {"active_flag", inverse}, "is_deal_probability_enabled": {"deal_probability", asIs}},
 	},
 	"stage": {
-		in:  map[string]rule{"rotten_days": {"days_to_rotten", asIs}, "rotten_flag": {"is_deal_rot_enabled", asIs}},
+		in:  map[string]rule{"rotten_days": {"days_to_rotten", asIs}, "rotten_flag": {"is_deal_rot_enabled", flag}},
 		out: map[string]rule{"is_deleted": {"active_flag", inverse}, "days_to_rotten": {"rotten_days", asIs}, "is_deal_rot_enabled": {"rotten_flag", asIs}},
 	},
 	"note": {out: activeOut},
@@ -98,7 +100,7 @@ var forms = map[string]*form{
 	"user": {
 		// Somebody who is not active is a user still.
 		in: map[string]rule{
-			"active_flag": {"active_flag", asIs}, "created": {"add_time", moment}, "modified": {"update_time", moment}, "last_login": {"last_login", moment},
+			"active_flag": {"active_flag", flag}, "created": {"add_time", moment}, "modified": {"update_time", moment}, "last_login": {"last_login", moment},
 		},
 		out: map[string]rule{"id": {"id", whole}, "add_time": {"created", moment}, "update_time": {"modified", moment}, "last_login": {"last_login", moment}},
 	},

@@ -54,9 +54,11 @@ func (rd *reader) value(k kind, v gjson.Result) any {
 		return instant(v)
 	case clock:
 		return clockText(v)
+	case flag:
+		return truth(v)
 	case inverse:
-		if v.IsBool() {
-			return !v.Bool()
+		if yes, ok := truth(v).(bool); ok {
+			return !yes
 		}
 		return plain(v)
 	case ids:
@@ -75,6 +77,8 @@ func usual(key string, v gjson.Result) any {
 		return instant(v)
 	case v.IsObject() && strings.HasSuffix(key, "_id"):
 		return reference(v)
+	case v.Type == gjson.Number && strings.HasSuffix(key, "_flag"):
+		return truth(v)
 	}
 	return plain(v)
 }
@@ -162,13 +166,13 @@ func (rd *reader) custom(v gjson.Result) {
 	}
 	custom := make(map[string]any, 16)
 	v.ForEach(func(key, value gjson.Result) bool {
+		field, _ := rd.fields.ByKey(rd.object, key.Str)
 		switch value.Type {
 		case gjson.Null:
 			custom[key.Str] = nil
 		case gjson.JSON:
-			custom[key.Str] = bareValue(value)
+			custom[key.Str] = bareValue(field.Type, value)
 		default:
-			field, _ := rd.fields.ByKey(rd.object, key.Str)
 			custom[key.Str] = scalarOf(field.Type, value)
 		}
 		return true

@@ -24,6 +24,14 @@ func isNumber(s string) bool {
 	return gjson.Valid(s)
 }
 
+// truth is whether something is so.
+func truth(v gjson.Result) any {
+	if v.Type == gjson.Number && (v.Raw == "0" || v.Raw == "1") {
+		return v.Raw == "1"
+	}
+	return plain(v)
+}
+
 // reference is the id of a record, of which version 1 shows an object in its place: {"value": 5, "name": …}.
 func reference(v gjson.Result) any {
 	if v.IsObject() {
@@ -135,7 +143,7 @@ func address(v gjson.Result) any {
 	case v.Type == gjson.String:
 		return map[string]any{"value": v.Str}
 	case v.IsObject():
-		return bareValue(v)
+		return bareValue("address", v)
 	}
 	return plain(v)
 }

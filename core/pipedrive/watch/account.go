@@ -15,6 +15,7 @@ type Webhook struct {
 	Name         string    `json:",omitempty"`
 	Event        string    // such as *.deal
 	URL          string    // may hold no credentials: it is logged
+	Pipeline     string    `json:",omitempty"` // that it comes to; "" for one that goes elsewhere
 	Active       bool      // Pipedrive's is_active
 	LastStatus   int       `json:",omitempty"` // 0 when there was no delivery
 	LastDelivery time.Time `json:",omitzero"`
@@ -24,7 +25,7 @@ type Webhook struct {
 func (w *Watch) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	all, err := w.opts.API.Webhooks(ctx)
+	whose, all, err := w.opts.API.Webhooks(ctx)
 	now := w.opts.Now()
 	w.asking.Note(w.opts.Log, now, err, "the account's webhooks can't be asked for", "the account's webhooks are asked for again")
 	w.mu.Lock()
@@ -34,29 +35,39 @@ func (w *Watch) look(ctx context.Context) {
 		w.mu.Unlock()
 		return
 	}
-	w.looked = now
-	w.webhooks = map[int64]Webhook{}
+	if whose != w.whose {
+		before, first = nil, true // what these credentials do not see may be there all the same
+	}
+	w.whose, w.looked, w.webhooks = whose, now, map[int64]Webhook{}
 	for _, h := range all {
-		if w.opts.Ours(h.URL) {
+		if h.Pipeline != "" {
 			w.webhooks[h.ID] = h
 		}
 	}
 	are := maps.Clone(w.webhooks)
-	gone, lost := w.noteLost(before, are, now)
+	f := w.trace(before, are, all, now)
 	w.mu.Unlock()
-	for _, h := range gone {
-		if lost[h.ID] {
-			w.opts.Log.Error("a webhook was deleted: Pipedrive does so after three days without a success, or somebody did", "webhook", h.ID, "of", h.Event,
-				"last_delivery", h.LastDelivery, "hint", "make it again: pipehook webhooks apply")
-		} else {
-			w.opts.Log.Info("a webhook was deleted, and another one brings its events", "webhook", h.ID, "of", h.Event)
-		}
-		w.opts.OnGap(earlier(h.LastDelivery, since), fmt.Sprintf("webhook %d was deleted", h.ID))
+	for _, l := range f.lost {
+		w.opts.Log.Error("a webhook was deleted: Pipedrive does so after three days without a success, or somebody did", "webhook", l.ID, "of", l.Event,
+			"last_delivery", l.LastDelivery, "hint", "make it again: pipehook webhooks apply")
+		w.missed(l, earlier(l.LastDelivery, since))
+	}
+	for _, l := range f.replaced {
+		w.opts.Log.Info("a webhook was deleted, and another one brings its events", "webhook", l.ID, "of", l.Event)
+		w.missed(l, earlier(l.LastDelivery, since))
+	}
+	for _, l := range f.back {
+		w.opts.Log.Info("another webhook brings the events of one that was deleted", "webhook", l.ID, "of", l.Event)
+		w.missed(l, l.At)
 	}
 	if len(are) == 0 && (first || len(before) > 0) {
 		w.opts.Log.Warn("none of the account's webhooks comes here", "webhooks", len(all), "hint", "pipehook webhooks list shows where they go; pipedrive.public_url says where this is")
 	}
 	w.compare(before, are, since, first)
+}
+
+func (w *Watch) missed(l loss, since time.Time) {
+	w.opts.OnGap(since, fmt.Sprintf("webhook %d was deleted", l.ID))
 }
 
 // contradicts reports whether the account, asked after a time, says that all webhooks that come here are active and were
@@ -116,36 +127,64 @@ func (w *Watch) compare(before, are map[int64]Webhook, since time.Time, first bo
 	}
 }
 
-// loss is a webhook that is gone.
+// loss is a webhook that was deleted.
 type loss struct {
 	Webhook
-	at time.Time
+	At time.Time // when that was found
 }
 
-// regret is how long a deleted webhook is told of: somebody may have meant it.
-const regret = 24 * time.Hour
+const (
+	regret   = 24 * time.Hour      // so long a deleted webhook is told of: somebody may have meant it
+	remember = 30 * 24 * time.Hour // and so long it may be made again, and what it has missed is told
+)
 
-// noteLost notes which webhooks are gone, and tells which of them are lost: nothing brings their events. The lock is held.
-func (w *Watch) noteLost(before, are map[int64]Webhook, now time.Time) (gone []Webhook, lost map[int64]bool) {
-	for _, id := range slices.Sorted(maps.Keys(before)) {
-		if _, there := are[id]; !there {
-			gone = append(gone, before[id])
-			w.lost[id] = loss{before[id], now}
+// fates are what has become of deleted webhooks.
+type fates struct {
+	lost     []loss // deleted now, and nothing brings their events
+	replaced []loss // deleted now, and another one does
+	back     []loss // lost before, and now another one does
+}
+
+// trace finds what was deleted, which is not what only goes elsewhere, and what is brought again. The lock is held.
+func (w *Watch) trace(before, are map[int64]Webhook, all []Webhook, now time.Time) (f fates) {
+	deleted := maps.Clone(before)
+	for _, h := range all {
+		delete(deleted, h.ID)
+	}
+	if w.lost == nil {
+		w.lost = map[int64]loss{}
+	}
+	for id, h := range deleted {
+		w.lost[id] = loss{h, now}
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.lost)) {
+		l := w.lost[id]
+		_, fresh := deleted[id]
+		brought := l.broughtBy(are)
+		switch {
+		case fresh && brought:
+			f.replaced = append(f.replaced, l)
+		case fresh:
+			f.lost = append(f.lost, l)
+		case brought:
+			f.back = append(f.back, l)
+		}
+		if brought || now.Sub(l.At) >= remember {
+			delete(w.lost, id)
 		}
 	}
-	maps.DeleteFunc(w.lost, func(_ int64, l loss) bool {
-		for _, h := range are {
-			if h.URL == l.URL && covers(h.Event, l.Event) {
-				return true
-			}
+	return f
+}
+
+// broughtBy reports whether one of the webhooks brings all that the lost one did: to its pipeline, which may have another
+// address now, or to its address, where the pipeline may have another name.
+func (l *loss) broughtBy(are map[int64]Webhook) bool {
+	for _, h := range are {
+		if (h.Pipeline == l.Pipeline || h.URL == l.URL) && covers(h.Event, l.Event) {
+			return true
 		}
-		return now.Sub(l.at) >= regret
-	})
-	lost = map[int64]bool{}
-	for id := range w.lost {
-		lost[id] = true
 	}
-	return gone, lost
+	return false
 }
 
 // covers reports whether a webhook about one event, such as *.deal, brings all of another's.

@@ -29,8 +29,12 @@ const (
 	forget = 3 * 24 * time.Hour
 )
 
-// mostWebhooks bounds what is kept of a pipeline: a body may name any webhook. An account has 40 for each user.
-const mostWebhooks = 100
+// A body may name any webhook, and all that is kept goes into one state: of how many webhooks, an account has 40 for each
+// user, and how long their ids may be.
+const (
+	mostWebhooks = 100
+	longestID    = 32
+)
 
 // failures are the times of failed first tries, by pipeline and webhook; "" is one that was not told, because the
 // request was refused before its body was read.
@@ -137,11 +141,19 @@ func (f *failures) add(pipeline, webhook string, at time.Time) {
 	if f.Times[pipeline] == nil {
 		f.Times[pipeline] = map[string][]time.Time{}
 	}
-	if _, known := f.Times[pipeline][webhook]; !known && len(f.Times[pipeline]) >= mostWebhooks {
+	if _, known := f.Times[pipeline][webhook]; !known && f.webhooks() >= mostWebhooks {
 		webhook = ""
 	}
 	times := append(f.Times[pipeline][webhook], at)
 	f.Times[pipeline][webhook] = times[:min(len(times), 2*banAt)] // more say nothing more
+}
+
+// webhooks is of how many failures are kept.
+func (f *failures) webhooks() (n int) {
+	for _, of := range f.Times {
+		n += len(of)
+	}
+	return n
 }
 
 // join adds what another process has counted.
@@ -288,7 +300,7 @@ func fromPipedrive(ev *core.Event, status int) bool {
 	return letIn || strings.HasPrefix(http.Header(ev.Header).Get("User-Agent"), "Pipedrive")
 }
 
-// webhookID is a string in version 2, and a number or a string in version 1.
+// webhookID is a string in version 2, and a number or a string in version 1; "" when it is no id of Pipedrive's.
 func webhookID(meta json.RawMessage) string {
 	var m struct {
 		ID any `json:"webhook_id"`
@@ -298,5 +310,9 @@ func webhookID(meta json.RawMessage) string {
 	if dec.Decode(&m) != nil || m.ID == nil {
 		return ""
 	}
-	return fmt.Sprint(m.ID)
+	id := fmt.Sprint(m.ID)
+	if len(id) > longestID || strings.Trim(id, "0123456789") != "" {
+		return ""
+	}
+	return id
 }

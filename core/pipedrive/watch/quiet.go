@@ -41,7 +41,8 @@ func (w *Watch) came(pipeline string, now time.Time) (resumed bool) {
 	return resumed
 }
 
-// quiet are the silences that were not told yet. The lock is held.
+// quiet are the silences that were not told yet. What came before this process counts from its start: nothing can come
+// while nobody serves. The lock is held.
 func (w *Watch) quiet(now time.Time) (odd []silence) {
 	if w.opts.Quiet <= 0 {
 		return nil
@@ -49,15 +50,16 @@ func (w *Watch) quiet(now time.Time) (odd []silence) {
 	for _, pipeline := range slices.Sorted(maps.Keys(w.flows)) {
 		f := w.flows[pipeline]
 		most := max(shortest, time.Duration(w.opts.Quiet*float64(f.Mean)))
-		if f.Gaps >= enough && now.Sub(f.Last) > most && !w.silent[pipeline] {
+		length := min(now.Sub(f.Last), now.Sub(w.since))
+		if f.Gaps >= enough && length > most && !w.silent[pipeline] {
 			w.silent[pipeline] = true
-			odd = append(odd, silence{pipeline, now.Sub(f.Last), f.Mean})
+			odd = append(odd, silence{pipeline, length, f.Mean})
 		}
 	}
 	return odd
 }
 
-// joinFlows takes what another process has learned. The lock is held.
+// joinFlows takes what another process has learned, and forgets the pipelines that are gone. The lock is held.
 func (w *Watch) joinFlows(others map[string]*flow) {
 	for pipeline, o := range others {
 		f := w.flows[pipeline]
@@ -74,4 +76,5 @@ func (w *Watch) joinFlows(others map[string]*flow) {
 			delete(w.silent, pipeline)
 		}
 	}
+	maps.DeleteFunc(w.flows, func(pipeline string, _ *flow) bool { return !w.opts.Has(pipeline) })
 }

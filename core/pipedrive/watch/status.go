@@ -62,8 +62,11 @@ func (w *Watch) Check() error {
 			causes = append(causes, fmt.Sprintf("webhook %d is not active", id))
 		}
 	}
+	now := w.opts.Now()
 	for _, id := range slices.Sorted(maps.Keys(w.lost)) {
-		causes = append(causes, fmt.Sprintf("webhook %d was deleted: pipehook webhooks apply makes it again", id))
+		if now.Sub(w.lost[id].At) < regret {
+			causes = append(causes, fmt.Sprintf("webhook %d was deleted: pipehook webhooks apply makes it again", id))
+		}
 	}
 	if len(causes) == 0 {
 		return nil

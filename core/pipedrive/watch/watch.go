@@ -21,17 +21,18 @@ type States interface {
 
 // API is what is asked of the account.
 type API interface {
-	Webhooks(ctx context.Context) ([]Webhook, error)
+	// Webhooks are all that the credentials see, and whose names these: what others do not see need not be gone.
+	Webhooks(ctx context.Context) (whose string, all []Webhook, err error)
 }
 
 // Options are what New needs.
 type Options struct {
 	States States
-	API    API                   // nil when the account can't be asked
-	Asks   func() bool           // whether there is an account now; nil for always
-	Ours   func(url string) bool // tells the webhooks that come here from an account's others; nil takes all
-	Every  time.Duration         // how often the account is asked; 0 for never
-	Quiet  float64               // so many times the usual gap is odd; 0 for never
+	API    API                        // nil when the account can't be asked
+	Asks   func() bool                // whether there is an account now; nil for always
+	Has    func(pipeline string) bool // whether there is a pipeline of Pipedrive's of that name now; nil for always
+	Every  time.Duration              // how often the account is asked; 0 for never
+	Quiet  float64                    // so many times the usual gap is odd; 0 for never
 	OnGap  func(since time.Time, why string)
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -56,13 +57,16 @@ type Watch struct {
 	begun   bool          // the last sign of life was read; belongs to Run
 	trouble core.Trouble  // of the states; belongs to Run
 	asking  core.Trouble  // of the account; belongs to Run
+	since   time.Time     // when it was made
 
-	mu       sync.Mutex
-	fails    failures
-	unread   unread
-	told     map[string]int // of each pipeline: at how many failures something was said
-	flows    map[string]*flow
-	silent   map[string]bool // pipelines whose silence was told
+	mu     sync.Mutex
+	fails  failures
+	unread unread
+	told   map[string]int // of each pipeline: at how many failures something was said
+	flows  map[string]*flow
+	silent map[string]bool // pipelines whose silence was told
+
+	whose    string // the credentials of the last look, of which the next three are
 	webhooks map[int64]Webhook
 	lost     map[int64]loss // deleted, and not made again
 	looked   time.Time
@@ -89,12 +93,12 @@ func New(opts Options) *Watch {
 	if opts.OnGap == nil {
 		opts.OnGap = func(time.Time, string) {}
 	}
-	if opts.Ours == nil {
-		opts.Ours = func(string) bool { return true }
+	if opts.Has == nil {
+		opts.Has = func(string) bool { return true }
 	}
 	return &Watch{
-		opts: opts, wake: make(chan struct{}, 1), fails: failures{Times: map[string]map[string][]time.Time{}, Cleared: map[string]time.Time{}}, unread: unread{},
-		told: map[string]int{}, flows: map[string]*flow{}, silent: map[string]bool{}, lost: map[int64]loss{}, reaches: map[string]failing{},
+		opts: opts, since: opts.Now(), wake: make(chan struct{}, 1), fails: failures{Times: map[string]map[string][]time.Time{}, Cleared: map[string]time.Time{}}, unread: unread{},
+		told: map[string]int{}, flows: map[string]*flow{}, silent: map[string]bool{}, reaches: map[string]failing{},
 	}
 }
 
@@ -102,7 +106,9 @@ func New(opts Options) *Watch {
 type kept struct {
 	Failures failures
 	Flows    map[string]*flow
+	Whose    string            `json:",omitempty"`
 	Webhooks map[int64]Webhook `json:",omitempty"`
+	Lost     map[int64]loss    `json:",omitempty"`
 	Looked   time.Time         `json:",omitzero"`
 }
 
@@ -225,9 +231,9 @@ func (w *Watch) exchange(ctx context.Context) error {
 	w.fails.join(there.Failures, w.opts.Now())
 	w.joinFlows(there.Flows)
 	if w.looked.Before(there.Looked) {
-		w.webhooks, w.looked = there.Webhooks, there.Looked
+		w.whose, w.webhooks, w.lost, w.looked = there.Whose, there.Webhooks, there.Lost, there.Looked
 	}
-	text, err = json.Marshal(kept{w.fails, w.flows, w.webhooks, w.looked})
+	text, err = json.Marshal(kept{w.fails, w.flows, w.whose, w.webhooks, w.lost, w.looked})
 	w.mu.Unlock()
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -46,29 +45,28 @@ func (s *shelf) SetState(_ context.Context, name string, value []byte) error {
 	return s.away
 }
 
-// account is what the API says.
-type account struct {
-	all []Webhook
-	err error
-}
-
-func (a *account) Webhooks(context.Context) ([]Webhook, error) { return a.all, a.err }
-
 // bench is a watch whose clock and surroundings are a test's.
 type bench struct {
 	*Watch
 	now   time.Time
 	log   *bytes.Buffer
 	gaps  []string
+	gone  string // a pipeline
 	shelf *shelf
 }
 
 func newBench(t *testing.T, s *shelf, api API) *bench {
 	t.Helper()
-	b := &bench{now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC), log: &bytes.Buffer{}, shelf: s}
+	return benchAt(t, s, api, time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC))
+}
+
+// benchAt is one that starts at a time.
+func benchAt(t *testing.T, s *shelf, api API, now time.Time) *bench {
+	t.Helper()
+	b := &bench{now: now, log: &bytes.Buffer{}, shelf: s}
 	b.Watch = New(Options{
 		States: s, API: api, Every: 10 * time.Minute, Quiet: 10, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return b.now },
-		Ours:  func(url string) bool { return !strings.Contains(url, "other") },
+		Has:   func(pipeline string) bool { return pipeline != b.gone },
 		OnGap: func(since time.Time, why string) { b.gaps = append(b.gaps, since.Format(time.TimeOnly)+" "+why) },
 	})
 	return b
@@ -83,6 +81,16 @@ func (b *bench) answered(status int, change func(ev *core.Event)) {
 	}
 	b.Seen(ev, status, time.Millisecond)
 }
+
+// later goes on after a time.
+func (b *bench) later(t *testing.T, after time.Duration) {
+	t.Helper()
+	b.now = b.now.Add(after)
+	b.step(t.Context())
+}
+
+// notRead makes it a request whose body was not read before it was refused.
+func notRead(ev *core.Event) { ev.Meta, ev.Attempt = nil, 0 }
 
 func (b *bench) said(level string) int { return strings.Count(b.log.String(), "level="+level) }
 
@@ -100,7 +108,7 @@ func TestFirstAttemptsThatFailAreCounted(t *testing.T) {
 		{"a success", 200, 0, none, false},
 		{"a success that came too late", 200, 11 * time.Second, none, true},
 		{"a retry", 500, 0, func(ev *core.Event) { ev.Attempt = 2 }, false},
-		{"a request that was refused before its body was read", 401, 0, func(ev *core.Event) { ev.Attempt, ev.Meta = 0, nil }, true},
+		{"a request that was refused before its body was read", 401, 0, notRead, true},
 		{"a stranger", 401, 0, func(ev *core.Event) { ev.Header, ev.Meta, ev.Attempt = http.Header{"User-Agent": {"curl"}}, nil, 0 }, false},
 		{"a stranger whose body was read before he was refused", 401, 0, func(ev *core.Event) { ev.Header = http.Header{"User-Agent": {"curl"}} }, false},
 		{"a sender with another name that was let in", 500, 0, func(ev *core.Event) { ev.Header = http.Header{"User-Agent": {"curl"}} }, true},
@@ -166,7 +174,6 @@ func TestABanIsForeseenSuspectedAndOver(t *testing.T) {
 func TestFailuresOfTwoWebhooksAreTwoCounts(t *testing.T) {
 	b := newBench(t, &shelf{}, nil)
 	other := func(ev *core.Event) { ev.Meta = json.RawMessage(`{"webhook_id":8}`) }
-	unknown := func(ev *core.Event) { ev.Meta, ev.Attempt = nil, 0 }
 	for range 6 {
 		b.answered(500, nil)
 	}
@@ -174,22 +181,38 @@ func TestFailuresOfTwoWebhooksAreTwoCounts(t *testing.T) {
 		b.answered(500, other)
 	}
 	for range 2 {
-		b.answered(401, unknown) // may be of either
+		b.answered(401, notRead) // may be of either
 	}
 	if s := b.Pipelines()["crm"]; s.Failed != 8 || s.Suspected {
 		t.Errorf("%+v", s)
 	}
 }
 
-func TestNoMoreWebhooksAreKeptThanAnAccountHas(t *testing.T) {
-	b := newBench(t, &shelf{}, nil)
-	for id := range 3 * mostWebhooks {
-		b.answered(500, func(ev *core.Event) { ev.Meta = fmt.Appendf(nil, `{"webhook_id":%d}`, id) })
-	}
-	b.step(t.Context())
-	if n := len(b.fails.Times["crm"]); n > mostWebhooks+1 {
-		t.Errorf("%d are kept", n)
-	}
+// Who is let in may name any webhook, and what is kept has to fit into a state.
+func TestWhatBodiesSayOfTheirWebhookIsBounded(t *testing.T) {
+	t.Run("ids", func(t *testing.T) {
+		for meta, want := range map[string]string{
+			`{"webhook_id":7}`: "7", `{"webhook_id":"7"}`: "7", `{"webhook_id":"123456789012345678901"}`: "123456789012345678901",
+			`{}`: "", `{"webhook_id":null}`: "", `{"webhook_id":"seven"}`: "", `{"webhook_id":-7}`: "", `{"webhook_id":[7]}`: "",
+			`{"webhook_id":"` + strings.Repeat("7", 33) + `"}`: "",
+		} {
+			if got := webhookID(json.RawMessage(meta)); got != want {
+				t.Errorf("%s: %q", meta, got)
+			}
+		}
+	})
+	t.Run("number", func(t *testing.T) {
+		b := newBench(t, &shelf{}, nil)
+		for id := range 10 * mostWebhooks {
+			for n := range 3 * banAt {
+				b.fails.add(fmt.Sprint("crm-", id%5), fmt.Sprintf("%032d", id), b.now.Add(time.Duration(n)))
+			}
+		}
+		b.step(t.Context())
+		if n := len(b.shelf.at[stateName]); n > 128<<10 { // half of what a state may be
+			t.Errorf("%d bytes are kept", n)
+		}
+	})
 }
 
 func TestAWebhookThatSpeaksIsNotSilenced(t *testing.T) {
@@ -231,108 +254,15 @@ func TestAFirstAttemptOfWhatHappenedSinceEndsTheSuspicionAtOnce(t *testing.T) {
 
 func TestOnlyWhatWasTakenIsADelivery(t *testing.T) {
 	b := newBench(t, &shelf{}, nil)
-	unread := func(ev *core.Event) { ev.Meta, ev.Attempt = nil, 0 }
-	b.answered(401, unread)
+	b.answered(401, notRead)
 	if s, known := b.Pipelines()["crm"]; !known || !s.Last.IsZero() || s.Failed != 1 {
 		t.Errorf("after a refusal %+v", s)
 	}
 	b.answered(200, nil)
 	took := b.now
-	b.answered(401, unread)
+	b.answered(401, notRead)
 	if s := b.Pipelines()["crm"]; !s.Last.Equal(took) {
 		t.Errorf("the last one was at %s, want %s", s.Last, took)
-	}
-}
-
-func TestTheAccountIsAskedBeforeABanIsCalledProbable(t *testing.T) {
-	for _, test := range []struct {
-		name      string
-		active    bool
-		last      int
-		err       error
-		suspected bool
-		says      string
-	}{
-		{"it says that all is well", true, 200, nil, false, "webhook 7 is active, last answered 200"},
-		{"its last delivery failed", true, 401, nil, true, "webhook 7 is active, last answered 401"},
-		{"the webhook is not active", false, 401, nil, true, "webhook 7 is not active, last answered 401"},
-		{"it can't be asked", true, 200, errors.New("away"), true, "the account can't be asked"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			api := &account{all: []Webhook{{ID: 7, Event: "*.*", URL: "https://a/hook", Active: true}}}
-			b := newBench(t, &shelf{}, api)
-			b.step(t.Context())
-			for range 10 {
-				b.answered(500, nil)
-			}
-			if b.Pipelines()["crm"].Suspected || b.said("ERROR") != 0 {
-				t.Errorf("told before it was asked\n%s", b.log)
-			}
-			api.all[0].Active, api.all[0].LastStatus, api.err = test.active, test.last, test.err
-			b.step(t.Context())
-			if s := b.Pipelines()["crm"]; s.Suspected != test.suspected || s.Denied == test.suspected || s.Failed != 10 {
-				t.Errorf("%+v", s)
-			}
-			if err := b.Check(); err == nil || !strings.Contains(err.Error(), test.says) {
-				t.Errorf("it is %v", err)
-			}
-			if got := strings.Contains(b.log.String(), "has probably silenced"); got != test.suspected || !strings.Contains(b.log.String(), test.says) {
-				t.Errorf("the log says\n%s", b.log)
-			}
-			said := b.log.Len()
-			b.answered(500, nil)
-			b.step(t.Context())
-			if b.log.Len() != said {
-				t.Errorf("it is told again\n%s", b.log.String()[said:])
-			}
-		})
-	}
-}
-
-func TestAnAccountThatTurnsOutToRefuseIsBelievedLater(t *testing.T) {
-	api := &account{all: []Webhook{{ID: 7, Event: "*.*", URL: "https://a/hook", Active: true, LastStatus: 200}}}
-	b := newBench(t, &shelf{}, api)
-	for range 10 {
-		b.answered(500, nil)
-	}
-	b.step(t.Context())
-	if !b.Pipelines()["crm"].Denied {
-		t.Fatalf("%+v", b.Pipelines()["crm"])
-	}
-	api.all[0].LastStatus = 500
-	b.now = b.now.Add(askCalmly)
-	b.answered(500, nil)
-	b.step(t.Context())
-	if !b.Pipelines()["crm"].Suspected || !strings.Contains(b.log.String(), "has probably silenced") {
-		t.Errorf("%+v\n%s", b.Pipelines()["crm"], b.log)
-	}
-}
-
-func TestAProcessAsksTheAccountAtItsStart(t *testing.T) {
-	api := &account{}
-	s := &shelf{}
-	b := newBench(t, s, api)
-	b.step(t.Context())
-	if !strings.Contains(b.log.String(), "none of the account's webhooks comes here") {
-		t.Errorf("it says\n%s", b.log)
-	}
-	api.all = []Webhook{{ID: 7, Event: "*.*", URL: "https://a/hook"}}
-	for range 2 { // the second finds what the first has kept
-		next := newBench(t, s, api)
-		next.now = b.now.Add(time.Minute)
-		next.step(t.Context())
-		if next.Check() == nil || !strings.Contains(next.log.String(), "a webhook is not active") {
-			t.Errorf("%v\n%s", next.Check(), next.log)
-		}
-	}
-	away := newBench(t, &shelf{}, api)
-	api.err = errors.New("away")
-	away.step(t.Context())
-	api.err = nil
-	away.now = away.now.Add(askAgain)
-	away.step(t.Context())
-	if len(away.Webhooks()) != 1 {
-		t.Error("an account that was away is not asked again soon")
 	}
 }
 
@@ -400,8 +330,7 @@ func TestSilenceIsToldOnceItIsMuchLongerThanUsual(t *testing.T) {
 				b.now = b.now.Add(test.gap - time.Second)
 				b.answered(200, nil)
 			}
-			b.now = b.now.Add(test.silence)
-			b.step(t.Context())
+			b.later(t, test.silence)
 			b.step(t.Context())
 			if got := b.said("WARN"); got != map[bool]int{true: 1}[test.odd] {
 				t.Errorf("%d warnings\n%s", got, b.log)
@@ -414,47 +343,40 @@ func TestSilenceIsToldOnceItIsMuchLongerThanUsual(t *testing.T) {
 	}
 }
 
-func TestTheAccountsWebhooksAreWatched(t *testing.T) {
-	api := &account{all: []Webhook{
-		{ID: 1, Event: "*.deal", URL: "https://a/hook", Active: true}, {ID: 2, Event: "*.person", URL: "https://a/hook", Active: true},
-		{ID: 3, Event: "*.*", URL: "https://other/hook", Active: true},
-	}}
+// Nothing can come while nobody serves.
+func TestSilenceCountsFromTheStartOfAProcess(t *testing.T) {
 	s := &shelf{}
-	b := newBench(t, s, api)
-	look := func() { b.now = b.now.Add(10 * time.Minute); b.step(t.Context()) }
-	look()
-	if len(b.Webhooks()) != 2 || b.Check() != nil || b.said("ERROR") != 0 {
-		t.Fatalf("%v, %v", b.Webhooks(), b.Check())
+	b := newBench(t, s, nil)
+	for range 40 {
+		b.now = b.now.Add(time.Minute)
+		b.answered(200, nil)
 	}
-	last := b.now
-	api.all = api.all[1:]
-	api.all[0].Active = false
-	look()
-	if err := b.Check(); err == nil || !strings.Contains(err.Error(), "webhook 1 was deleted") || !strings.Contains(err.Error(), "webhook 2 is not active") {
-		t.Errorf("%v", err)
-	}
-	if b.said("ERROR") != 2 || !strings.Contains(b.log.String(), "pipehook webhooks apply") || len(b.gaps) != 1 || !strings.HasPrefix(b.gaps[0], last.Format(time.TimeOnly)) {
-		t.Errorf("told of %v\n%s", b.gaps, b.log)
-	}
-	look() // nothing new
-	api.err = errors.New("away")
-	look()
-	if b.said("ERROR") != 3 || b.Check() == nil { // the third is that the account can't be asked
-		t.Errorf("it says\n%s", b.log)
-	}
-	api.err = nil
-	api.all = []Webhook{{ID: 2, Event: "*.person", URL: "https://a/hook", Active: true}, {ID: 9, Event: "*.deal", URL: "https://a/hook", Active: true}}
-	look()
-	if err := b.Check(); err != nil || len(b.gaps) != 2 {
-		t.Errorf("%v, told of %v", err, b.gaps)
-	}
-	// One that was deleted while no process ran is missed too.
-	next := newBench(t, s, api)
-	next.now = b.now.Add(time.Hour)
-	api.all = api.all[:1]
+	b.step(t.Context())
+	next := benchAt(t, s, nil, b.now.Add(time.Hour))
 	next.step(t.Context())
-	if err := next.Check(); err == nil || !strings.Contains(err.Error(), "webhook 9 was deleted") {
-		t.Errorf("%v", err)
+	if strings.Contains(next.log.String(), "longer than usual") {
+		t.Errorf("right after the start it says\n%s", next.log)
+	}
+	next.later(t, 16*time.Minute)
+	if !strings.Contains(next.log.String(), "longer than usual") {
+		t.Errorf("a silence since the start is not told\n%s", next.log)
+	}
+}
+
+func TestAPipelineThatIsGoneIsForgotten(t *testing.T) {
+	s := &shelf{}
+	b := newBench(t, s, nil)
+	for range 40 {
+		b.answered(200, nil)
+		b.answered(200, func(ev *core.Event) { ev.Pipeline = "former" })
+	}
+	b.step(t.Context())
+	next := newBench(t, s, nil)
+	next.gone = "former"
+	next.step(t.Context())
+	next.later(t, time.Hour)
+	if _, known := next.Pipelines()["former"]; known || next.said("WARN") != 1 || strings.Contains(next.log.String(), "former") || strings.Contains(string(s.at[stateName]), "former") {
+		t.Errorf("it says\n%s\nand keeps %s", next.log, s.at[stateName])
 	}
 }
 
@@ -507,42 +429,16 @@ func TestRetriesOfWhatWasRefusedUnreadAreNotCounted(t *testing.T) {
 			slices.Sort(at)
 			for _, d := range at {
 				b.now = start.Add(d - time.Second)
-				b.answered(401, func(ev *core.Event) { ev.Meta, ev.Attempt = nil, 0 })
+				b.answered(401, notRead)
 			}
 			if s := b.Pipelines()["crm"]; s.Failed != 4 {
 				t.Errorf("%d are counted, want 4", s.Failed)
 			}
 			b.now = b.now.Add(time.Hour)
-			b.answered(401, func(ev *core.Event) { ev.Meta, ev.Attempt = nil, 0 })
+			b.answered(401, notRead)
 			if s := b.Pipelines()["crm"]; s.Failed != 5 {
 				t.Errorf("later %d are counted, want 5", s.Failed)
 			}
 		})
-	}
-}
-
-func TestAWebhookThatAnotherStandsForIsNotMissed(t *testing.T) {
-	api := &account{all: []Webhook{{ID: 1, Event: "*.deal", URL: "https://a/hook", Active: true}, {ID: 2, Event: "*.person", URL: "https://a/hook", Active: true}}}
-	b := newBench(t, &shelf{}, api)
-	look := func(after time.Duration) { b.now = b.now.Add(after); b.step(t.Context()) }
-	look(10 * time.Minute)
-	api.all = []Webhook{{ID: 2, Event: "*.person", URL: "https://a/hook", Active: true}, {ID: 3, Event: "*.deal", URL: "https://a/hook", Active: true}}
-	look(10 * time.Minute) // as webhooks rotate does it
-	if b.Check() != nil || b.said("ERROR") != 0 {
-		t.Errorf("one that was made anew: %v\n%s", b.Check(), b.log)
-	}
-	api.all = []Webhook{{ID: 4, Event: "*.*", URL: "https://a/hook", Active: true}}
-	look(10 * time.Minute)
-	if b.Check() != nil || b.said("ERROR") != 0 {
-		t.Errorf("one for everything stands for two: %v\n%s", b.Check(), b.log)
-	}
-	api.all = nil
-	look(10 * time.Minute)
-	if b.Check() == nil || b.said("ERROR") != 1 {
-		t.Errorf("the last one is gone: %v\n%s", b.Check(), b.log)
-	}
-	look(25 * time.Hour)
-	if err := b.Check(); err != nil {
-		t.Errorf("told for ever of one that somebody meant to delete: %v", err)
 	}
 }

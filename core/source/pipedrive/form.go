@@ -2,6 +2,7 @@ package pipedrive
 
 import (
 	"encoding/json"
+	"reflect"
 
 	"github.com/tidwall/gjson"
 
@@ -40,7 +41,7 @@ func recordOf(ev *core.Event, raw json.RawMessage, f *shape.Fields) (shape.Recor
 
 func sameID(a, b *shape.Record) bool {
 	x, y := a.Values["id"], b.Values["id"]
-	return x == y || x == nil || y == nil
+	return x == nil || y == nil || reflect.DeepEqual(x, y) // they may be anything that was sent
 }
 
 // nameFields sets the by-name view of the custom fields, of which most events have none.
@@ -49,14 +50,11 @@ func (s Source) nameFields(ev *core.Event) {
 	if f == nil {
 		return
 	}
-	var unknown [2]string
-	ev.Fields, unknown[0] = f.View(ev.Object, customFields(ev.Current))
-	ev.PreviousFields, unknown[1] = f.View(ev.Object, customFields(ev.Previous))
-	for _, key := range unknown {
-		if key != "" && s.Unknown != nil {
-			s.Unknown(ev.Object, key)
-			return
-		}
+	var is, was []string
+	ev.Fields, is = f.View(ev.Object, customFields(ev.Current))
+	ev.PreviousFields, was = f.View(ev.Object, customFields(ev.Previous))
+	if unknown := append(is, was...); len(unknown) > 0 && s.Unknown != nil {
+		s.Unknown(ev.Object, unknown)
 	}
 }
 

@@ -57,7 +57,7 @@ func TestAStateIsTheSameInBothVersions(t *testing.T) {
 func TestAFieldThatIsNotDefinedIsTold(t *testing.T) {
 	var told []string
 	none := shape.NewFields("", map[string][]shape.Field{"deal": {{Key: "title", Label: "Title"}}})
-	source := pipedrive.Source{Fields: func() *shape.Fields { return none }, Unknown: func(object, _ string) { told = append(told, object) }}
+	source := pipedrive.Source{Fields: func() *shape.Fields { return none }, Unknown: func(object string, _ []string) { told = append(told, object) }}
 	if ev := pairEvent(t, source, "testdata/pairs/deal-added.v2.json"); ev.Fields != nil || len(told) != 1 || told[0] != "deal" {
 		t.Errorf("fields %s, told %v", ev.Fields, told)
 	}
@@ -65,4 +65,18 @@ func TestAFieldThatIsNotDefinedIsTold(t *testing.T) {
 	if len(told) != 1 {
 		t.Errorf("told %v", told)
 	}
+}
+
+func TestAnIDOfVersion1ThatIsNoIDIsNoTrouble(t *testing.T) {
+	for _, id := range []string{"{}", "[]", "null", `{"a":1}`, "true"} {
+		ev := name(t, []byte(oddID(id)))
+		if ev.Type() != "updated.deal" || ev.ObjectID != "1" {
+			t.Errorf("%s: %s %s", id, ev.Type(), ev.ObjectID)
+		}
+	}
+}
+
+// oddID is a body of version 1 whose records have this for an id.
+func oddID(id string) string {
+	return `{"v":1,"event":"updated.deal","meta":{"id":1,"action":"updated","object":"deal"},"current":{"id":` + id + `,"title":"b"},"previous":{"id":` + id + `,"title":"a"}}`
 }

@@ -164,7 +164,7 @@ func aliases(body, part []byte) bool {
 }
 
 func FuzzFlaw(f *testing.F) {
-	for _, seed := range []string{v1, v2, v2User, `{"v":1,"event":"a.b","current":[{"id":1}],"meta":null}`, `{"META":{},"meta":{"id":"\u0000"}}`} {
+	for _, seed := range []string{v1, v2, v2User, `{"v":1,"event":"a.b","current":[{"id":1}],"meta":null}`, `{"META":{},"meta":{"id":"\u0000"}}`, oddID("{}"), oddID("[]")} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

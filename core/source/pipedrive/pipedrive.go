@@ -16,9 +16,9 @@ import (
 
 // Source is Pipedrive. Its zero value is ready. It may be used by many goroutines at once.
 type Source struct {
-	Fields  func() *shape.Fields     // the definitions as they are now; may be nil, and may return nil
-	Unknown func(object, key string) // is told of a custom field that the definitions lack; may be nil, and must not wait
-	States  bool                     // events get a State
+	Fields  func() *shape.Fields               // the definitions as they are now; may be nil, and may return nil
+	Unknown func(object string, keys []string) // is told of custom fields that the definitions lack; may be nil, and must not wait
+	States  bool                               // events get a State
 }
 
 // Name fills in the event. A body of version 1 is brought into the form of version 2; of version 2 nothing is
