@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -87,7 +88,7 @@ type accountClient struct {
 	conf   *config.Config // that holds
 	terms  accountTerms
 	client *pipedrive.Client
-	me     *pipedrive.Me // nil until it was asked
+	me     *pipedrive.Me // of a token; nil until it was asked
 }
 
 type accountTerms struct {
@@ -143,13 +144,14 @@ func (a *accountClient) locked(conf *config.Config) (*pipedrive.Client, error) {
 // openFields is the account whose definitions are asked for.
 func (a *app) openFields(conf *config.Config) (fieldsAPI, error) { return a.account.of(conf) }
 
-// whose is the client, and the user and company that it speaks for, which are asked once.
+// whose is the client, and the user and company that it speaks for. Of a token they are asked once; an app may have been
+// connected with another company since.
 func (a *accountClient) whose(ctx context.Context, conf *config.Config) (*pipedrive.Client, pipedrive.Me, error) {
 	client, err := a.of(conf)
 	if err != nil {
 		return nil, pipedrive.Me{}, err
 	}
-	if me := a.known(client, nil); me != nil {
+	if me := a.known(client, nil); me != nil && conf.Pipedrive.APIToken != "" {
 		return client, *me, nil
 	}
 	me, err := client.Me(ctx) // others use the client meanwhile
@@ -171,4 +173,9 @@ func (a *accountClient) known(client *pipedrive.Client, found *pipedrive.Me) *pi
 		a.me = found
 	}
 	return a.me
+}
+
+// companyOf is a company as its webhooks name it.
+func companyOf(me pipedrive.Me) (id, host string) {
+	return strconv.FormatInt(me.CompanyID, 10), me.CompanyDomain + ".pipedrive.com"
 }

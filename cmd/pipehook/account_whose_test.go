@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -53,5 +54,43 @@ func TestTheClientIsThereWhileItIsAskedWhoseItIs(t *testing.T) {
 	}
 	if _, me, err := a.whose(t.Context(), conf); err != nil || me.CompanyID != 7 || len(asked) != 0 {
 		t.Errorf("asked again: %+v, %v, %d more", me, err, len(asked))
+	}
+}
+
+// keptStates are states in memory.
+type keptStates map[string][]byte
+
+func (s keptStates) State(_ context.Context, name string) ([]byte, error) { return s[name], nil }
+
+func (s keptStates) SetState(_ context.Context, name string, value []byte) error {
+	s[name] = value
+	return nil
+}
+
+// Somebody may type pipehook pipedrive connect while this process serves, and agree as another company.
+func TestAnAppThatIsConnectedWithAnotherCompanyIsAskedAgain(t *testing.T) {
+	company := "7"
+	account := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"success":true,"data":{"id":1,"company_id":` + company + `,"company_domain":"acme"}}`))
+	}))
+	defer account.Close()
+	conf := &config.Config{}
+	p := &conf.Pipedrive
+	p.BaseURL, p.Budget.Burst = account.URL, 20
+	p.OAuth.ClientID, p.OAuth.ClientSecret = "app", "secret"
+	states := keptStates{}
+	keeper, err := pipedrive.NewSealedKeeper(states, p.OAuth.ClientSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keeper.Save(t.Context(), pipedrive.Tokens{Access: "access", Refresh: "refresh", Expires: time.Now().Add(time.Hour), APIDomain: account.URL}); err != nil {
+		t.Fatal(err)
+	}
+	a := &accountClient{states: states, log: slog.New(slog.DiscardHandler)}
+	for _, company = range []string{"7", "8"} {
+		_, me, err := a.whose(t.Context(), conf)
+		if id, _ := companyOf(me); err != nil || id != company {
+			t.Errorf("it is %+v (%v), want the company %s", me, err, company)
+		}
 	}
 }

@@ -39,6 +39,16 @@ func adminHandler(token core.Secret, probes []probe, metrics http.Handler, plugi
 	return mux
 }
 
+// ownSite refuses what a page of another site has a browser send: the browser is on this machine, and needs no token
+// where there is none. What is no browser is not asked.
+func ownSite(next http.Handler) http.Handler {
+	var protection http.CrossOriginProtection
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, http.StatusForbidden, "forbidden", "a page of another site may not ask for this")
+	}))
+	return protection.Handler(next)
+}
+
 func ready(w http.ResponseWriter, r *http.Request, probes []probe) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()

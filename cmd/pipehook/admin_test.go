@@ -66,6 +66,42 @@ func (f *freezer) pass(from, to net.Conn) {
 	}
 }
 
+// Without a token who may call it is who is on this machine, and so is the browser of anybody who works there.
+func TestAPageOfAnotherSiteStartsNoComparison(t *testing.T) {
+	_, p := newAccount(t, testdb.SQLite(t))
+	defer p.serve(t)()
+	for name, test := range map[string]struct {
+		header http.Header
+		status int
+	}{
+		"a page of another site":         {http.Header{"Sec-Fetch-Site": {"cross-site"}, "Content-Type": {"text/plain"}}, http.StatusForbidden},
+		"a page of another port":         {http.Header{"Sec-Fetch-Site": {"same-site"}}, http.StatusForbidden},
+		"a page in an old browser":       {http.Header{"Origin": {"https://example.com"}}, http.StatusForbidden},
+		"no browser, such as curl":       {nil, http.StatusOK},
+		"somebody at the address itself": {http.Header{"Sec-Fetch-Site": {"none"}}, http.StatusOK},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+p.admin+reconcilePath, strings.NewReader(`{"dryRun":true}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, values := range test.header {
+			req.Header[key] = values
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if refused := strings.Contains(string(text), "another site"); err != nil || resp.StatusCode != test.status || refused != (test.status == http.StatusForbidden) {
+			t.Errorf("%s is answered %d %s (%v), want %d", name, resp.StatusCode, text, err, test.status)
+		}
+	}
+	if r := compared(t, p, "--dry-run"); !r.DryRun {
+		t.Errorf("the command gets %+v", r)
+	}
+}
+
 func TestReadinessIsQuickWhileTheDatabaseHangs(t *testing.T) {
 	u, err := url.Parse(testdb.Postgres(t))
 	if err != nil {

@@ -234,7 +234,7 @@ func (a *app) adminHandler(conf *config.Config) http.Handler {
 	if app := namedApp(conf, a.store); app != nil {
 		mux.Handle("GET "+callbackPath, &callback{app: app, states: a.store, log: a.log, now: time.Now})
 	}
-	return mux
+	return ownSite(mux)
 }
 
 // openStore takes a seat and opens the store, when it is this process's turn.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,29 @@ func TestAComparisonNeedsTheListenerThatKeepsTheTables(t *testing.T) {
 		if code != exitUsage || !strings.Contains(errs, `use = "pipedrive_sync"`) {
 			t.Errorf("%s: exit code %d\n%s", name, code, errs)
 		}
+	}
+}
+
+func TestTheTablesOfAStandInAreNotTakenForThoseOfAnAccount(t *testing.T) {
+	crm, p := newAccount(t, testdb.SQLite(t))
+	if _, err := crm.Create("deal", simulate.Record{"title": "old"}, simulate.By{Quiet: true}); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := command(t, "sync", "--config", p.config); code != exitDone {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	another := httptest.NewServer(simulate.New(simulate.Options{Token: "token of the account", Company: "real", CompanyID: 8}))
+	t.Cleanup(another.Close)
+	own := regexp.MustCompile(`base_url = "[^"]*"`).FindString(readFile(t, p.config))
+	edit(t, p.config, own, fmt.Sprintf("base_url = %q", another.URL))
+	for _, name := range []string{"sync", "reconcile"} {
+		code, _, errs := command(t, name, "--config", p.config)
+		if code != exitFailed || !strings.Contains(errs, "the local tables are of the company 7 (acme.pipedrive.com), and the account is of 8 (real.pipedrive.com)") {
+			t.Errorf("%s: exit code %d\n%s", name, code, errs)
+		}
+	}
+	if n := len(p.events(t)); n != 0 {
+		t.Errorf("%d events are stored", n)
 	}
 }
 

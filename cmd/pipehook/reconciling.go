@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -136,7 +135,8 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 	o.Fields = definitions.fields()
 	p, listener := &conf.Pipedrive, syncListener(conf).Name
 	o.Settle, o.Overlap, o.Sweep = p.Reconcile.Settle, p.Reconcile.Overlap, p.Reconcile.Deletes
-	o.Owner, o.CompanyID, o.Host = processName(), strconv.FormatInt(me.CompanyID, 10), me.CompanyDomain+".pipedrive.com"
+	o.Owner = processName()
+	o.CompanyID, o.Host = companyOf(me)
 	o.LastSeq = r.a.store.LastSeq
 	o.Pending = func(ctx context.Context, object string, ids []string) (map[string]bool, error) {
 		return r.a.store.PendingFor(ctx, listener, mirror.Source, object, ids)

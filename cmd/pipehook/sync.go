@@ -76,6 +76,11 @@ func (c *cli) sync(ctx context.Context, conf *config.Config, o mirror.FillOption
 	if err != nil {
 		return err
 	}
+	me, err := client.Me(ctx)
+	if err != nil {
+		return &hinted{fmt.Errorf("it is not known whose records are read: %w", err), goOn(err, &o)}
+	}
+	o.CompanyID, o.Host = companyOf(me)
 	m, err := mirror.Open(ctx, mirror.Options{URL: tablesURL(conf), Objects: conf.Pipedrive.Sync.Objects})
 	if err != nil {
 		return err
@@ -86,8 +91,11 @@ func (c *cli) sync(ctx context.Context, conf *config.Config, o mirror.FillOption
 	o.Progress = func(p mirror.Progress) { shown.at(p.Records) }
 	report, err := m.Fill(ctx, client, o)
 	shown.end()
-	if core.KindOf(err) == core.Invalid {
+	switch core.KindOf(err) {
+	case core.Invalid:
 		return &usageError{err: err}
+	case core.Conflict:
+		return err
 	}
 	if err := c.printFill(&report); err != nil {
 		return err

@@ -21,6 +21,8 @@ type FillOptions struct {
 	Leave    bool          // what changed since the last comparison is left to the next one, so that listeners learn of it
 	Fields   *shape.Fields // may be nil
 	Progress func(Progress)
+
+	CompanyID, Host string // whose records are read: tables of another company are refused with Kind Conflict. Empty when nobody knows
 }
 
 // FillReport says what Fill did.
@@ -73,6 +75,9 @@ func fillName(object string) string { return "fill." + object }
 func (m *Mirror) Fill(ctx context.Context, api API, o FillOptions) (FillReport, error) {
 	report := FillReport{Began: m.opts.Now().UTC(), DryRun: o.DryRun, Objects: []FilledObject{}}
 	objects, err := m.choose(o.Objects)
+	if err == nil {
+		err = m.belong(ctx, o.CompanyID, o.Host, o.DryRun)
+	}
 	if err != nil {
 		return report, err
 	}

@@ -22,7 +22,7 @@ type ReconcileOptions struct {
 	DryRun  bool          // count, and change nothing
 	Owner   string        // who compares, as people are told
 
-	CompanyID, Host string        // as the account's webhooks name it: events have them
+	CompanyID, Host string        // as the account's webhooks name it: events have them, and tables of another company are refused with Kind Conflict
 	Fields          *shape.Fields // may be nil
 
 	// Submit has an event walk its pipeline. Its Plan.After is set; an event about the same record that was stored later
@@ -114,6 +114,9 @@ func (m *Mirror) Last(ctx context.Context) (r Report, err error) {
 func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Report, error) {
 	report := Report{Began: m.opts.Now().UTC(), DryRun: o.DryRun, SettleMS: o.Settle.Milliseconds(), Objects: []ReconciledObject{}}
 	objects, err := m.choose(o.Objects)
+	if err == nil {
+		err = m.belong(ctx, o.CompanyID, o.Host, o.DryRun)
+	}
 	if err != nil {
 		return report, err
 	}
