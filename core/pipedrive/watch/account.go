@@ -36,7 +36,7 @@ func (w *Watch) look(ctx context.Context) {
 		return
 	}
 	if whose != w.whose {
-		before, first = nil, true // what these credentials do not see may be there all the same
+		before, w.lost, first = nil, nil, true // what these credentials do not see may be there all the same
 	}
 	w.whose, w.looked, w.webhooks = whose, now, map[int64]Webhook{}
 	for _, h := range all {

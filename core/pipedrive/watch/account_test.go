@@ -322,14 +322,24 @@ func TestAWebhookThatDoesNotComeHereAnyMoreWasNotDeleted(t *testing.T) {
 
 // An app does not see what a token has made, and another company has nothing of it.
 func TestWhatOtherCredentialsDoNotSeeWasNotDeleted(t *testing.T) {
-	api := &account{whose: "a token's", all: []Webhook{comes(1, "*.deal")}}
+	api := &account{whose: "a token's", all: []Webhook{comes(1, "*.deal"), comes(2, "*.note")}}
 	b := newBench(t, &shelf{}, api)
 	b.step(t.Context())
+	api.all = api.all[1:]
+	b.later(t, 10*time.Minute)
+	if b.Check() == nil || len(b.gaps) != 1 {
+		t.Errorf("%v, told of %v", b.Check(), b.gaps)
+	}
 	api.whose, api.all = "an app's", nil
 	for range 2 {
 		b.later(t, 10*time.Minute)
 	}
-	if b.Check() != nil || b.said("ERROR") != 0 || len(b.gaps) != 0 || strings.Count(b.log.String(), "none of the account's webhooks comes here") != 1 {
+	if b.Check() != nil || b.said("ERROR") != 1 || len(b.gaps) != 1 || strings.Count(b.log.String(), "none of the account's webhooks comes here") != 1 {
 		t.Errorf("%v, told of %v\n%s", b.Check(), b.gaps, b.log)
+	}
+	api.all = []Webhook{comes(5, "*.*")} // stands for nothing that the others have lost
+	b.later(t, 10*time.Minute)
+	if b.Check() != nil || len(b.gaps) != 1 {
+		t.Errorf("%v, told of %v", b.Check(), b.gaps)
 	}
 }
