@@ -96,6 +96,7 @@ func (c *cli) rotate(ctx context.Context, r *registrar, s rotation.States, st *r
 		return err
 	}
 	has, left := r.parted(has)
+	slices.SortFunc(has, func(a, b hooks.Webhook) int { return cmp.Compare(a.ID, b.ID) }) // what was made in the place of another comes after it
 	if len(has) == 0 {
 		return usagef("pipehook webhooks create --auto-config", "no webhook of the account comes to this pipeline, so nothing would use a new password")
 	}
@@ -276,8 +277,9 @@ func (c *cli) handOut(t *turn) error {
 	return nil
 }
 
-// goOn takes over what an unfinished change has done. A webhook that it made and could not note is new, and like one
-// that waits.
+// goOn takes over what an unfinished change has done. A webhook that it may have made and could not note may be
+// somebody else's with the old password, which nobody can see: it brings the events of the one that it stands for, and is
+// made anew itself.
 func (t *turn) goOn(st *rotation.Status, has []hooks.Webhook) {
 	if st == nil || !st.ReplacedAt.IsZero() {
 		st = &rotation.Status{} // there is none
@@ -285,19 +287,13 @@ func (t *turn) goOn(st *rotation.Status, has []hooks.Webhook) {
 	r := &t.rotation
 	r.Replaced, r.Waiting = map[int64]int64{}, nil
 	for _, h := range has {
-		old := slices.IndexFunc(has, func(old hooks.Webhook) bool {
-			if made, ok := st.Replaced[old.ID]; ok {
-				return made == h.ID
+		known := slices.Contains(st.Waiting, h.ID) || slices.Contains(st.Made, h.ID)
+		for _, old := range has {
+			made, noted := st.Replaced[old.ID]
+			lost := old.ID == st.Making && !noted && !known && r.Replaced[old.ID] == 0 && t.anew(old) == t.anew(h)
+			if made == h.ID || lost {
+				r.Replaced[old.ID] = h.ID
 			}
-			return slices.Contains(st.Waiting, old.ID) && !slices.Contains(st.Waiting, h.ID) && !slices.Contains(st.Made, h.ID) &&
-				r.Replaced[old.ID] == 0 && t.anew(old) == t.anew(h)
-		})
-		if old < 0 {
-			continue
-		}
-		r.Replaced[has[old].ID] = h.ID
-		if r.ID == st.ID && !slices.Contains(r.Made, h.ID) {
-			r.Made = append(r.Made, h.ID)
 		}
 	}
 	for _, h := range has {
@@ -337,6 +333,10 @@ func (t *turn) replace(ctx context.Context, h hooks.Webhook) error {
 	}
 	id, done := t.rotation.Replaced[h.ID]
 	if !done {
+		t.rotation.Making = h.ID
+		if err := t.save(ctx); err != nil {
+			return fmt.Errorf("webhook %d was not made anew, as that can't be kept: %w", h.ID, err)
+		}
 		made, err := t.register(ctx, t.anew(h), t.password)
 		if err != nil {
 			return fmt.Errorf("webhook %d was not made anew: %w", h.ID, err)

@@ -141,7 +141,7 @@ func TestARotationThatIsInterruptedLeavesNoWebhookDouble(t *testing.T) {
 			defer func() { a.lost = nil }()
 			code, _, _ := p.webhooks(t, a, args...)
 			return code
-		}, []string{"101 *.deal", "102 *.note"}},
+		}, []string{"101 *.deal", "103 *.note"}}, // nobody can see that 102 has the new password
 		"by one that stays, and begun anew": {func(t *testing.T, p *project, a *fakeAccount, args ...string) int {
 			a.failing = map[string]error{"remove 8": errors.New("no answer")}
 			defer func() { a.failing = nil }()
@@ -165,6 +165,43 @@ func TestARotationThatIsInterruptedLeavesNoWebhookDouble(t *testing.T) {
 			}
 			a.allHave(t, password, test.want...)
 			if v := p.rotation(t); v.State != "replaced" || len(v.Made) != 2 {
+				t.Errorf("afterwards: %+v", v)
+			}
+		})
+	}
+}
+
+// Nobody can see which password a webhook has, and somebody may make one by hand while a rotation waits to go on.
+func TestAWebhookThatSomebodyElseMadeIsNotTakenForOneWithTheNewPassword(t *testing.T) {
+	for _, test := range []struct {
+		call string // that fails in the first run
+		want []string
+	}{
+		{"create *.note", []string{"101 *.deal", "103 *.note"}},          // it was about to be made anew
+		{"remove 7", []string{"101 *.deal", "103 *.note", "104 *.note"}}, // it waited
+	} {
+		t.Run(test.call, func(t *testing.T) {
+			p := rotating(t)
+			p.serve(t)
+			const password = "canary-of-a-file-that-is-long"
+			p.write(t, "password", password+"\n")
+			args := []string{"rotate", "--yes", "--auth-pass-file", filepath.Join(p.dir, "password")}
+			a := &fakeAccount{all: []hooks.Webhook{hookHere(7, "*.deal"), hookHere(8, "*.note")}}
+			a.failing = map[string]error{test.call: errors.New("no answer")}
+			if code, out, errs := p.webhooks(t, a, args...); code != exitFailed {
+				t.Fatalf("exit code %d\n%s%s", code, out, errs)
+			}
+			a.failing = nil
+			note := a.all[slices.IndexFunc(a.all, func(h hooks.Webhook) bool { return h.ID == 8 })]
+			byHand := hooks.Wanted{Event: note.Event, Name: note.Name, URL: note.URL, Version: note.Version, User: note.User, AuthUser: note.AuthUser}
+			if _, err := a.create(t.Context(), byHand, firstPassword); err != nil {
+				t.Fatal(err)
+			}
+			if code, out, errs := p.webhooks(t, a, args...); code != exitDone {
+				t.Fatalf("again: exit code %d\n%s%s", code, out, errs)
+			}
+			a.allHave(t, password, test.want...)
+			if v := p.rotation(t); v.State != "replaced" || len(v.Made) != len(test.want) || len(v.Waiting) > 0 {
 				t.Errorf("afterwards: %+v", v)
 			}
 		})

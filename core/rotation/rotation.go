@@ -72,6 +72,7 @@ type Rotation struct {
 	Made       []int64         `json:"made"`               // what has the new one
 	Waiting    []int64         `json:"waiting"`            // what has an old one still
 	Replaced   map[int64]int64 `json:"replaced,omitempty"` // what was made in the place of what
+	Making     int64           `json:"making,omitempty"`   // in the place of what one is made, which may be there and not be noted
 	ReplacedAt time.Time       `json:"replacedAt,omitzero"`
 }
 
