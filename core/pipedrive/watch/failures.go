@@ -202,7 +202,7 @@ func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
 	spoke := banned && first && !failed && sentSince(ev, began, now) && len(w.fails.against(ev.Pipeline, webhook, now)) >= banAt
 	if spoke {
 		w.fails.clear(ev.Pipeline, now)
-		w.gaps = append(w.gaps, gap{began, "Pipedrive may have silenced a webhook of pipeline " + ev.Pipeline})
+		w.noteGap("Pipedrive may have silenced a webhook of pipeline "+ev.Pipeline, gap{Since: began, At: now})
 	}
 	if failed && first {
 		w.fails.add(ev.Pipeline, webhook, now)

@@ -32,7 +32,7 @@ type Options struct {
 	Has    func(pipeline string) bool                                   // whether there is a pipeline of Pipedrive's of that name now; nil for always
 	Every  func() time.Duration                                         // how often the account is asked now; 0 for never, as when there is none
 	Quiet  func() float64                                               // so many times the usual gap is odd now; 0 for never
-	OnGap  func(ctx context.Context, since time.Time, why string) error // until it succeeds nothing is kept, and it is called again
+	OnGap  func(ctx context.Context, since time.Time, why string) error // until it succeeds it is called again, by this process or another
 	Log    *slog.Logger
 	Now    func() time.Time
 }
@@ -56,6 +56,7 @@ type Watch struct {
 	wake    chan struct{} // one place: something must be kept soon
 	begun   bool          // the last sign of life was read; belongs to Run
 	trouble core.Trouble  // of the states; belongs to Run
+	deaf    core.Trouble  // of who is told of gaps; belongs to Run
 	asking  core.Trouble  // of the account; belongs to Run
 	since   time.Time     // when it was made
 
@@ -70,7 +71,7 @@ type Watch struct {
 	webhooks map[int64]Webhook
 	lost     map[int64]loss // deleted, and not made again
 	looked   time.Time
-	gaps     []gap // that are not told yet
+	gaps     map[string]gap // by reason
 
 	tried   time.Time          // when this process last asked the account; zero when it never has
 	asked   error              // what came of that
@@ -99,7 +100,7 @@ func New(opts Options) *Watch {
 	}
 	return &Watch{
 		opts: opts, since: opts.Now(), wake: make(chan struct{}, 1), fails: failures{Times: map[string]map[string][]time.Time{}, Cleared: map[string]time.Time{}}, unread: unread{},
-		told: map[string]int{}, flows: map[string]*flow{}, silent: map[string]bool{}, reaches: map[string]failing{},
+		told: map[string]int{}, flows: map[string]*flow{}, silent: map[string]bool{}, gaps: map[string]gap{}, reaches: map[string]failing{},
 	}
 }
 
@@ -111,6 +112,7 @@ type kept struct {
 	Webhooks map[int64]Webhook `json:",omitempty"`
 	Lost     map[int64]loss    `json:",omitempty"`
 	Looked   time.Time         `json:",omitzero"`
+	Gaps     map[string]gap    `json:",omitempty"`
 }
 
 // Run watches until ctx ends. While the states can't be reached it goes on with what it knows.
@@ -148,7 +150,7 @@ func (w *Watch) start(ctx context.Context) bool {
 	return true
 }
 
-// step does what is due: it tells what has changed, asks the account and keeps what is known.
+// step does what is due: it learns from the others, tells what has changed, asks the account and keeps what is known.
 func (w *Watch) step(ctx context.Context) {
 	w.begun = w.begun || w.start(ctx)
 	w.keep(ctx)
@@ -157,7 +159,7 @@ func (w *Watch) step(ctx context.Context) {
 	if due {
 		w.look(ctx)
 	}
-	if due || w.owes() {
+	if told := w.tellGaps(ctx); due || told {
 		w.keep(ctx)
 	}
 	w.tellBans()
@@ -208,15 +210,12 @@ func (w *Watch) judge() {
 	}
 }
 
-// keep tells of gaps; then it joins what is known here with what the other processes know, and keeps it, and that this
-// process lives. It is the order that lets the next process find a gap that could not be told of.
+// keep joins what is known here with what the other processes know, and keeps it, and that this process lives. Until then
+// its sign of life is as old as before: the next process finds what no process served.
 func (w *Watch) keep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, saveWithin)
 	defer cancel()
-	err := w.tellGaps(ctx)
-	if err == nil {
-		err = w.exchange(ctx)
-	}
+	err := w.exchange(ctx)
 	if err == nil && w.begun { // what the last process left was read
 		err = w.opts.States.SetState(ctx, aliveName, []byte(w.opts.Now().UTC().Format(time.RFC3339Nano)))
 	}
@@ -241,10 +240,10 @@ func (w *Watch) exchange(ctx context.Context) error {
 	if w.looked.Before(there.Looked) {
 		w.whose, w.webhooks, w.lost, w.looked = there.Whose, there.Webhooks, there.Lost, there.Looked
 	}
-	text, err = json.Marshal(kept{w.fails, w.flows, w.whose, w.webhooks, w.lost, w.looked})
-	late := len(w.gaps) > 0 // one has come since they were told: it is told first
+	w.joinGaps(there.Gaps)
+	text, err = json.Marshal(kept{w.fails, w.flows, w.whose, w.webhooks, w.lost, w.looked, w.gaps})
 	w.mu.Unlock()
-	if err != nil || late {
+	if err != nil {
 		return err
 	}
 	return w.opts.States.SetState(ctx, stateName, text)

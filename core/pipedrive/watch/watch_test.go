@@ -480,7 +480,7 @@ func TestWhatPipehookSendsItselfIsNoWordOfPipedrives(t *testing.T) {
 }
 
 // Who is told may be away when a process starts or a ban ends, and the process may not live until it is back.
-func TestAGapThatCouldNotBeToldIsToldByTheNextProcess(t *testing.T) {
+func TestAGapThatCouldNotBeToldIsToldOnceThatIsPossible(t *testing.T) {
 	banned := func(b *bench) {
 		for range 10 {
 			b.answered(500, nil)
@@ -498,28 +498,89 @@ func TestAGapThatCouldNotBeToldIsToldByTheNextProcess(t *testing.T) {
 		},
 		"Pipedrive may have silenced a webhook of pipeline crm": func(b *bench) {
 			banned(b)
-			b.deaf = errors.New("away")
 			b.answered(200, func(ev *core.Event) { ev.OccurredAt = b.now.Add(2 * time.Second) })
 		},
 	} {
-		kept := &shelf{}
-		b := newBench(t, kept, nil)
-		b.step(t.Context())
-		gap(b)
-		b.deaf = errors.New("away")
-		b.step(t.Context())
-		if len(b.gaps) != 0 || !strings.Contains(b.log.String(), "can't be told: away") {
-			t.Errorf("%s: told of %v\n%s", want, b.gaps, b.log)
+		for _, by := range []string{"the process", "another"} {
+			t.Run(want+", by "+by, func(t *testing.T) {
+				kept := &shelf{}
+				a := newBench(t, kept, nil)
+				a.step(t.Context())
+				a.deaf = errors.New("away")
+				gap(a)
+				a.step(t.Context())
+				if len(a.gaps) != 0 || !strings.Contains(a.log.String(), "can't be told\" err=\"since 2026-11-01T12:00:") {
+					t.Errorf("told of %v\n%s", a.gaps, a.log)
+				}
+				first := a
+				if by == "another" {
+					first = benchAt(t, kept, nil, a.now.Add(time.Minute))
+				}
+				a.deaf = nil
+				first.step(t.Context())
+				if len(first.gaps) != 1 || !strings.HasSuffix(first.gaps[0], want) {
+					t.Errorf("told of %v", first.gaps)
+				}
+				next := benchAt(t, kept, nil, first.now.Add(time.Minute))
+				for _, b := range []*bench{a, first, next} {
+					b.gaps = nil
+					if b.step(t.Context()); len(b.gaps) > 0 {
+						t.Errorf("told again of %v", b.gaps)
+					}
+				}
+			})
 		}
-		next := newBench(t, kept, nil)
-		next.now = b.now.Add(30 * time.Minute)
-		next.step(t.Context())
-		if told := strings.Join(next.gaps, "\n"); !strings.Contains(told, want) && !strings.Contains(told, "silenced a webhook of pipeline crm") {
-			t.Errorf("%s: the next process tells of %v", want, next.gaps)
+	}
+}
+
+func TestWhatIsKnownIsKeptWhileNobodyCanBeTold(t *testing.T) {
+	s := &shelf{}
+	api := &account{all: []Webhook{comes(1, "*.deal"), comes(2, "*.note")}}
+	b := newBench(t, s, api)
+	b.step(t.Context())
+	b.deaf = errors.New("away")
+	for i := range 48 { // its webhook comes and goes for a day
+		api.all = []Webhook{comes(2, "*.note")}
+		if i%2 == 1 {
+			api.all = append(api.all, comes(1, "*.deal"))
 		}
-		b.deaf = nil
-		if b.step(t.Context()); len(b.gaps) != 1 || !strings.HasSuffix(b.gaps[0], want) {
-			t.Errorf("%s: told of %v", want, b.gaps)
+		b.answered(500, nil)
+		b.later(t, 30*time.Minute)
+	}
+	if n := len(b.Watch.gaps); n > 2 {
+		t.Errorf("%d gaps wait for two reasons", n)
+	}
+	next := benchAt(t, s, api, b.now.Add(time.Minute))
+	next.step(t.Context())
+	if strings.Contains(next.log.String(), "nobody took webhooks") {
+		t.Errorf("it says\n%s", next.log)
+	}
+	if !slices.Contains(next.gaps, "12:00:00 webhook 1 was deleted") {
+		t.Errorf("told of %v", next.gaps)
+	}
+	if got, want := next.Pipelines()["crm"], b.Pipelines()["crm"]; got.Failed != want.Failed || got.Failed == 0 {
+		t.Errorf("the next process knows %+v, want %+v", got, want)
+	}
+}
+
+func TestTwoNoticesOfOneGapAreOneAndLoseNothing(t *testing.T) {
+	at := func(hour int) time.Time {
+		if hour == 0 {
+			return time.Time{}
+		}
+		return time.Date(2026, 11, 1, hour, 0, 0, 0, time.UTC)
+	}
+	of := func(since, noticed, told int) gap { return gap{at(since), at(noticed), at(told)} }
+	for name, test := range map[string]struct{ a, b, want gap }{
+		"none is told":                    {of(3, 5, 0), of(2, 4, 0), of(2, 5, 0)},
+		"one is told":                     {of(2, 4, 0), of(2, 4, 5), of(2, 4, 5)},
+		"noticed again before it is told": {of(2, 4, 5), of(3, 5, 0), of(2, 4, 5)},
+		"noticed again after it was told": {of(2, 4, 5), of(3, 6, 0), of(3, 6, 0)},
+		"what was told began later":       {of(2, 4, 0), of(3, 4, 5), of(2, 4, 0)},
+		"both are told":                   {of(2, 4, 5), of(3, 6, 7), of(3, 6, 7)},
+	} {
+		if one, other := test.a.with(test.b), test.b.with(test.a); one != test.want || other != test.want {
+			t.Errorf("%s: %v and %v, want %v", name, one, other, test.want)
 		}
 	}
 }
