@@ -130,7 +130,7 @@ func (r *Reader) PendingFor(ctx context.Context, listener, source, object string
 	}
 	var found []string
 	err := r.db.NewSelect().TableExpr("deliveries AS d").Join("JOIN events AS e ON e.seq = d.event_seq").ColumnExpr("DISTINCT e.object_id").
-		Where("d.listener = ?", listener).Where("d.state = 0").Where("d.record IN (?)", bun.In(records)).
+		Where("d.listener = ?", listener).Where("d.state = 0").Where("d.record IN ?", bun.Tuple(records)).
 		Where("e.source = ?", source).Where("e.object = ?", plainText(object)). // two records may share a number
 		Scan(ctx, &found)
 	if err != nil {
@@ -191,8 +191,8 @@ func (r *Reader) unheard(ctx context.Context, listener, source, object string, i
 		return nil, "", err
 	}
 	rows, err := r.db.QueryContext(ctx, "SELECT e.seq, 0, 0, 0, 0, 0, 0, 0, "+eventColumns+` FROM events AS e WHERE e.id > ? AND e.id <= ? AND e.source = ? AND e.object = ?
-		AND e.object_id IN (?) AND e.body IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.event_seq = e.seq AND d.listener = ? AND d.state = ?) ORDER BY e.id`,
-		from, end.String, source, plainText(object), bun.In(ids), listener, core.Done)
+		AND e.object_id IN ? AND e.body IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.event_seq = e.seq AND d.listener = ? AND d.state = ?) ORDER BY e.id`,
+		from, end.String, source, plainText(object), bun.Tuple(ids), listener, core.Done)
 	if err != nil {
 		return nil, "", err
 	}
