@@ -61,6 +61,7 @@ type app struct {
 	moved       chan struct{}             // tells the watcher of the scripts that the folders are others
 	reloaded    func(renewed []string)
 	further     []further
+	apart       bool // it takes no webhooks, so it does not say that somebody does, and compares only when it is told to
 
 	deliveries *deliveries
 	loading    sync.Mutex // held while scripts or the configuration are taken
@@ -178,7 +179,7 @@ func newApp(ctx context.Context, conf *config.Config, p parts) (_ *app, err erro
 	if err != nil {
 		return nil, err
 	}
-	a.refusals, a.watch = a.newRefusals(), a.guard(conf)
+	a.refusals, a.watch = a.newRefusals(), a.guard()
 	a.handler = a.newHandler(conf, hooks, p.see)
 	a.doors[hooksDoor].handle(a.handler)
 	a.doors[adminDoor].handle(a.adminHandler(conf))
@@ -285,11 +286,10 @@ func openReleased(ctx context.Context, opts store.Options) (*store.Store, error)
 	}
 }
 
-// isHeld reports whether another process holds the store, which is of the errors that the
-// configuration is to blame for: a moment before it was found good.
+// isHeld reports whether another process holds the store.
 func isHeld(err error) bool {
-	e, ok := errors.AsType[*core.Error](err)
-	return ok && e.Kind == core.Invalid
+	_, held := errors.AsType[*store.HeldError](err)
+	return held
 }
 
 // processName is how people tell the processes on one database apart.
@@ -327,10 +327,12 @@ func (a *app) run(ctx context.Context) (*successor, error) {
 	g.Add("left events", core.ServiceFunc(a.adopt))
 	g.Add("plugins", a.plugins)
 	g.Add("delivery", a.deliveries)
-	g.Add("webhook watch", a.watch)
 	g.Add("scripts", core.ServiceFunc(a.watchScripts))
 	g.Add("rotation", a.rotation)
-	g.Add("comparisons", a.reconciling.schedule)
+	if !a.apart {
+		g.Add("webhook watch", a.watch)
+		g.Add("comparisons", a.reconciling.schedule)
+	}
 	g.Add("doors", core.ServiceFunc(a.runDoors))
 	for _, f := range a.further {
 		g.Add(f.name, f.service)

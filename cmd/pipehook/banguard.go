@@ -19,14 +19,20 @@ import (
 // pipedriveSource is the source of the pipelines whose answers Pipedrive judges.
 const pipedriveSource = "pipedrive"
 
-// guard watches the webhooks that Pipedrive sends. How often it asks is as at the start; whom it asks is as a reload says.
-func (a *app) guard(conf *config.Config) *watch.Watch {
+// guard watches the webhooks that Pipedrive sends, always as the configuration says that holds.
+func (a *app) guard() *watch.Watch {
 	opts := watch.Options{
-		States: a.store, Every: conf.Pipedrive.Watch.Every, Quiet: conf.Pipedrive.Watch.Quiet, Log: a.log, Now: time.Now,
+		States: a.store, API: a, Log: a.log, Now: time.Now,
+		Every: func() time.Duration {
+			if p := &a.conf.Load().Pipedrive; p.Connected() {
+				return p.Watch.Every
+			}
+			return 0
+		},
+		Quiet: func() float64 { return a.conf.Load().Pipedrive.Watch.Quiet },
 		OnGap: a.reconciling.gap, Has: func(pipeline string) bool {
 			return slices.ContainsFunc(a.conf.Load().Pipelines, func(p config.Pipeline) bool { return p.Name == pipeline && p.Source == pipedriveSource })
 		},
-		API: a, Asks: func() bool { return a.conf.Load().Pipedrive.Connected() },
 	}
 	w := watch.New(opts)
 	a.metrics.Pipedrive(func() map[string]telemetry.PipedriveFlow {

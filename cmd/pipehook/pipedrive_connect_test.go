@@ -19,7 +19,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/pipedrive"
 	"github.com/pipehook/pipehook/core/pipedrive/simulate"
 )
 
@@ -450,5 +452,31 @@ func TestAProcessThatServesFindsTheTokensAndRenewsThem(t *testing.T) {
 	})
 	if s.renewed.Load() == before {
 		t.Error("the access token was not renewed")
+	}
+}
+
+// What the configuration says of the API holds for who asks how the connection is, too.
+func TestTheStatusOfAnAppIsAskedForNoLongerThanATryMayTake(t *testing.T) {
+	asked := make(chan struct{}, 10)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	states := memoryStates{}
+	keeper, err := pipedrive.NewSealedKeeper(states, appSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keeper.Save(t.Context(), pipedrive.Tokens{Access: "a", Refresh: "r", Expires: time.Now().Add(time.Hour), APIDomain: silent.URL}); err != nil {
+		t.Fatal(err)
+	}
+	conf := &config.Config{}
+	conf.Pipedrive = config.Pipedrive{Company: "acme", BaseURL: silent.URL, Timeout: 20 * time.Millisecond, OAuth: config.PipedriveOAuth{ClientID: "app", ClientSecret: appSecret, Server: silent.URL}}
+	n := &connection{conf, states, namedApp(conf, states)}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := n.ask(ctx); err == nil || ctx.Err() != nil || len(asked) != 1 {
+		t.Errorf("error %v after %d tries, the time is over: %v", err, len(asked), ctx.Err())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -114,10 +115,11 @@ func (n *connection) ask(ctx context.Context) (*accountStatus, error) {
 // client asks an app's company where its tokens say that it is, and not where the configuration takes it to be: so
 // it can be told that they are two.
 func (n *connection) client() (*pipedrive.Client, error) {
-	if n.app == nil {
-		return commandClient(n.conf)
+	conf := *n.conf
+	if n.app != nil {
+		conf.Pipedrive.APIToken, conf.Pipedrive.Company = "", ""
 	}
-	return pipedrive.New(pipedrive.Options{BaseURL: n.conf.Pipedrive.BaseURL, Auth: n.app, UserAgent: "pipehook/" + currentVersion()})
+	return openClient(&conf, n.states, slog.New(slog.DiscardHandler))
 }
 
 // tokens adds what is known of an app's tokens.

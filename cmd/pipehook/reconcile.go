@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -205,7 +206,6 @@ func askReconcile(ctx context.Context, conf *config.Config, asked reconcileAsk, 
 func (c *cli) reconcileHere(ctx context.Context, conf *config.Config, asked reconcileAsk, progress func(mirror.Progress)) (report *mirror.Report, err error) {
 	inside := *conf
 	inside.Server.Listen, inside.Admin.Listen = "", ""
-	inside.Pipedrive.Reconcile.Every = 0
 	logs, err := openLogs(io.Discard, &inside)
 	if err != nil {
 		return nil, err
@@ -219,6 +219,7 @@ func (c *cli) reconcileHere(ctx context.Context, conf *config.Config, asked reco
 		return nil, err
 	}
 	defer func() { err = joinClose(err, a.close) }()
+	a.apart = true
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	a.also("comparison", serviceUntil(func(ctx context.Context) error {
@@ -268,10 +269,10 @@ func (c *cli) printReconcile(r *mirror.Report) error {
 		return c.printJSON(r)
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "OBJECT\tLOOKED AT\tDIFFER\tSETTLING\tSUBMITTED\tDELETES\tPENDING\tDUPLICATES\tWRITTEN\tFILLED\tCALLS\tTIME\tERROR")
+	fmt.Fprintln(w, "OBJECT\tLOOKED AT\tDIFFER\tSETTLING\tSUBMITTED\tDELETES\tPENDING\tDUPLICATES\tWRITTEN\tFILLED\tCALLS\tTIME\tREMARK")
 	for _, o := range r.Objects {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", o.Object, o.Looked, o.Differing, o.Settling, o.Submitted, o.Deletes, o.Pending,
-			o.Duplicates, o.Written, o.Filled, o.Calls, took(o.TookMS), plain(o.Error))
+			o.Duplicates, o.Written, o.Filled, o.Calls, took(o.TookMS), plain(cmp.Or(o.Error, o.Note)))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -274,3 +274,21 @@ func TestTheLogTellsOfTheListenerAndOfTheFirstFill(t *testing.T) {
 			strings.Contains(text, `"msg":"the local table was filled for the first time","object":"person","records":1,`)
 	})
 }
+
+func TestWhatTheAccountNeverHadIsSaidOnceAndFailsNothing(t *testing.T) {
+	a := newTroubled(t, simulate.Options{}, "sync = { objects = [\"person\", \"deal\"] }\n")
+	if err := a.server.Faults().Add(simulate.Fault{Kind: "415", Path: "/api/v2/deals"}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(a.dir, "serve.log")
+	a.write(t, "pipeline.toml", fmt.Sprintf("log = { file = %q }\n", file)+readFile(t, a.config))
+	defer a.serve(t)()
+	for range 3 {
+		if code, said := a.types(t, "reconcile"); code != exitDone || !strings.Contains(said, "the company does not have this feature") {
+			t.Errorf("exit code %d\n%s", code, said)
+		}
+	}
+	if n := strings.Count(readFile(t, file), "the account does not have an object"); n != 1 {
+		t.Errorf("it is said %d times", n)
+	}
+}

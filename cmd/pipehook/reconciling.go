@@ -1,10 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -18,32 +18,53 @@ type reconciling struct {
 	a        *app
 	metrics  *telemetry.Reconciles
 	schedule *mirror.Schedule
+	noted    sync.Map // object -> the note of its last comparison
 }
 
 func newReconciling(a *app) *reconciling {
 	r := &reconciling{a: a, metrics: a.metrics.Reconciles()}
-	r.schedule = mirror.NewSchedule(r.timing, func(ctx context.Context, sweep bool) (mirror.Report, error) {
-		o := mirror.ReconcileOptions{}
-		if sweep {
-			o.Sweep = time.Nanosecond
-		}
-		return r.run(ctx, o)
+	r.schedule = mirror.NewSchedule(r.timing, r.lastGap, func(ctx context.Context) (mirror.Report, error) {
+		return r.run(ctx, mirror.ReconcileOptions{})
 	}, a.log)
 	return r
 }
 
-// gap has all compared after webhooks may have been missed, where tables are kept.
-func (r *reconciling) gap(since time.Time, why string) {
-	if conf := r.a.conf.Load(); syncListener(conf) != nil && conf.Pipedrive.Connected() {
-		r.schedule.Gap(since, why)
+// gap has all compared after webhooks may have been missed, where tables are kept. It returns once that is noted there. Of a
+// ban it is called when the ban has ended.
+func (r *reconciling) gap(ctx context.Context, since time.Time, why string) error {
+	if !comparesTables(r.a.conf.Load()) {
+		return nil
 	}
+	tables := r.a.tables.now()
+	if tables == nil {
+		return errNoTables
+	}
+	if err := tables.NoteGap(ctx); err != nil {
+		return err
+	}
+	r.a.log.Warn("webhooks may have been missed; all is compared soon", "since", since, "why", why)
+	r.schedule.Wake()
+	return nil
+}
+
+// lastGap is that which the tables tell of.
+func (r *reconciling) lastGap(ctx context.Context) (time.Time, error) {
+	if tables := r.a.tables.now(); tables != nil {
+		return tables.Gap(ctx)
+	}
+	return time.Time{}, nil
+}
+
+// comparesTables reports whether there are tables, and an account to compare them with.
+func comparesTables(conf *config.Config) bool {
+	return syncListener(conf) != nil && conf.Pipedrive.Connected()
 }
 
 // timing is that of the configuration at the moment; nothing where no tables are kept.
 func (r *reconciling) timing() mirror.Timing {
 	conf := r.a.conf.Load()
 	p := &conf.Pipedrive
-	if syncListener(conf) == nil || !p.Connected() {
+	if !comparesTables(conf) {
 		return mirror.Timing{Settle: p.Reconcile.Settle, Off: true}
 	}
 	return mirror.Timing{Every: p.Reconcile.Every, AtStart: p.Reconcile.AtStart && p.Reconcile.Every > 0, Settle: p.Reconcile.Settle}
@@ -52,8 +73,9 @@ func (r *reconciling) timing() mirror.Timing {
 // run compares once. Objects, since, deletes and progress are given; the rest is of the configuration.
 func (r *reconciling) run(ctx context.Context, o mirror.ReconcileOptions) (mirror.Report, error) {
 	report, err := r.compare(ctx, o)
-	if _, busy := errors.AsType[*mirror.Busy](err); !busy && ctx.Err() == nil {
-		r.metrics.Done(report.Differences(), err == nil && report.Failed() == nil)
+	if _, busy := errors.AsType[*mirror.Busy](err); !busy && ctx.Err() == nil && !o.DryRun {
+		whole := len(o.Objects) == 0 && o.Since.IsZero()
+		r.metrics.Done(report.Differences(), whole, err == nil && report.Failed() == nil)
 	}
 	for i := range report.Objects {
 		r.tell(&report.Objects[i], report.DryRun)
@@ -69,6 +91,9 @@ func (r *reconciling) tell(o *mirror.ReconciledObject, dry bool) {
 	}
 	if o.Filled > 0 && !dry {
 		r.a.log.Info("the local table was filled for the first time", append(attrs, "records", o.Filled, "took", took(o.TookMS))...)
+	}
+	if was, known := r.noted.Swap(o.Object, o.Note); o.Note != "" && (!known || was != o.Note) {
+		r.a.log.Warn("the account does not have an object, so it is not compared; pipedrive.sync.objects says which are", append(attrs, "why", o.Note)...)
 	}
 	if o.Differing == 0 && o.Error == "" {
 		return
@@ -109,7 +134,7 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 	}
 	o.Fields = definitions.fields()
 	p, listener := &conf.Pipedrive, syncListener(conf).Name
-	o.Settle, o.Overlap, o.Sweep = p.Reconcile.Settle, p.Reconcile.Overlap, cmp.Or(o.Sweep, p.Reconcile.Deletes)
+	o.Settle, o.Overlap, o.Sweep = p.Reconcile.Settle, p.Reconcile.Overlap, p.Reconcile.Deletes
 	o.Owner = processName()
 	o.CompanyID, o.Host = companyOf(me)
 	o.LastSeq = r.a.store.LastSeq

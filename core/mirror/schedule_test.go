@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,72 +13,131 @@ import (
 )
 
 // scheduled runs a schedule for so long and says when it compared, from the start on.
-func scheduled(t *testing.T, timing mirror.Timing, lasts time.Duration, during func(s *mirror.Schedule), run func(n int) error) (at []time.Duration, sweeps int) {
+func scheduled(t *testing.T, timing mirror.Timing, lasts time.Duration, gap func() time.Time, run func(n int) error) (at []time.Duration) {
 	t.Helper()
-	return scheduledBy(t, func() mirror.Timing { return timing }, lasts, during, run)
+	return scheduledBy(t, func() mirror.Timing { return timing }, lasts, gap, run)
 }
 
-func scheduledBy(t *testing.T, timing func() mirror.Timing, lasts time.Duration, during func(s *mirror.Schedule), run func(n int) error) (at []time.Duration, sweeps int) {
+func scheduledBy(t *testing.T, timing func() mirror.Timing, lasts time.Duration, gap func() time.Time, run func(n int) error) (at []time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		s := mirror.NewSchedule(timing, func(_ context.Context, sweep bool) (mirror.Report, error) {
-			at = append(at, time.Since(began))
-			if sweep {
-				sweeps++
+		gap := func(context.Context) (time.Time, error) {
+			if gap == nil {
+				return time.Time{}, nil
 			}
+			return gap(), nil
+		}
+		s := mirror.NewSchedule(timing, gap, func(context.Context) (mirror.Report, error) {
+			at = append(at, time.Since(began))
 			return mirror.Report{}, run(len(at))
 		}, slog.New(slog.DiscardHandler))
 		ctx, end := context.WithTimeout(t.Context(), lasts)
 		defer end()
-		ended := make(chan struct{})
-		go func() { // waited for
-			defer close(ended)
-			if err := s.Run(ctx); err != nil {
-				t.Error(err)
-			}
-		}()
-		if during != nil {
-			during(s)
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
 		}
-		<-ended
 	})
-	return at, sweeps
+	return at
 }
 
 func well(int) error { return nil }
 
 func TestComparisonsRunAtTheStartAndEverySoOften(t *testing.T) {
-	at, _ := scheduled(t, mirror.Timing{Every: time.Hour, AtStart: true}, 150*time.Minute, nil, well)
+	at := scheduled(t, mirror.Timing{Every: time.Hour, AtStart: true}, 150*time.Minute, nil, well)
 	if len(at) != 3 || at[0] != 0 || at[1] < time.Hour || at[1] > 62*time.Minute {
 		t.Errorf("they ran at %v", at)
 	}
-	if at, _ := scheduled(t, mirror.Timing{}, 150*time.Minute, nil, well); len(at) != 0 {
+	if at := scheduled(t, mirror.Timing{}, 150*time.Minute, nil, well); len(at) != 0 {
 		t.Errorf("without a time they ran at %v", at)
 	}
 }
 
+// gapAt is a gap that a comparison ends once it has settled. Times are of the bubble that the test runs in.
+type gapAt struct{ at time.Time }
+
+func (g *gapAt) noted() time.Time { return g.at }
+
+func (g *gapAt) ended(int) error {
+	if time.Since(g.at) >= 5*time.Minute {
+		g.at = time.Time{}
+	}
+	return nil
+}
+
 func TestAGapIsLookedAtOnceItHasSettled(t *testing.T) {
-	at, sweeps := scheduled(t, mirror.Timing{Every: 24 * time.Hour, Settle: 5 * time.Minute}, time.Hour, func(s *mirror.Schedule) {
-		time.Sleep(time.Minute) // of the bubble's time
-		s.Gap(time.Now(), "a ban")
-	}, well)
-	if len(at) != 1 || sweeps != 1 || at[0] < 6*time.Minute || at[0] > 8*time.Minute {
-		t.Errorf("it ran at %v, %d sweeps", at, sweeps)
+	g := &gapAt{}
+	began := time.Time{}
+	at := scheduled(t, mirror.Timing{Every: 24 * time.Hour, Settle: 5 * time.Minute}, time.Hour, func() time.Time {
+		if began.IsZero() {
+			began = time.Now()
+		}
+		if now := time.Now(); g.at.IsZero() && now.Sub(began) > 0 && now.Sub(began) < 2*time.Minute {
+			g.at = now
+		}
+		return g.noted()
+	}, g.ended)
+	if len(at) != 1 || at[0] < 6*time.Minute || at[0] > 8*time.Minute {
+		t.Errorf("it ran at %v", at)
 	}
 }
 
-func TestAStartAfterAnOutageComparesAtOnceAndAllIDsOnceItHasSettled(t *testing.T) {
-	at, sweeps := scheduled(t, mirror.Timing{Every: 24 * time.Hour, AtStart: true, Settle: 5 * time.Minute}, time.Hour, func(s *mirror.Schedule) {
-		s.Gap(time.Now().Add(-time.Hour), "no process served")
+// The process before may have noted the gap.
+func TestAStartAfterAGapComparesAtOnceAndOnceItHasSettled(t *testing.T) {
+	for _, start := range []bool{true, false} {
+		g := &gapAt{}
+		var once sync.Once
+		noted := func() time.Time {
+			once.Do(func() { g.at = time.Now().Add(-time.Minute) })
+			return g.noted()
+		}
+		at := scheduled(t, mirror.Timing{Every: 24 * time.Hour, AtStart: start, Settle: 5 * time.Minute}, time.Hour, noted, g.ended)
+		want := 1
+		if start {
+			want++
+		}
+		if last := len(at) - 1; len(at) != want || start && at[0] != 0 || at[last] < 4*time.Minute || at[last] > 6*time.Minute {
+			t.Errorf("it ran at %v", at)
+		}
+	}
+}
+
+// That there is a gap, and the comparison of all that it asks for, is not a reason to compare again and again.
+func TestAnObjectThatAlwaysFailsIsTriedAgainNoMoreOftenThanAllIsCompared(t *testing.T) {
+	broken := func(int) error { return errors.New("one object can't be compared") }
+	var since time.Time
+	gap := func() time.Time {
+		if since.IsZero() {
+			since = time.Now()
+		}
+		return since
+	}
+	at := scheduled(t, mirror.Timing{Every: 10 * time.Minute, AtStart: true, Settle: 5 * time.Minute}, 24*time.Hour, gap, broken)
+	if n := len(at); n < 100 || n > 155 {
+		t.Errorf("every 10m it ran %d times in a day", n)
+	}
+	since = time.Time{}
+	at = scheduled(t, mirror.Timing{AtStart: true, Settle: 5 * time.Minute}, 24*time.Hour, gap, broken)
+	if n := len(at); n < 20 || n > 31 {
+		t.Errorf("it ran %d times in a day", n)
+	}
+}
+
+func TestAGapThatStaysDoesNotHaveAllComparedAllTheTime(t *testing.T) {
+	var since time.Time
+	at := scheduled(t, mirror.Timing{Settle: 5 * time.Minute}, time.Hour, func() time.Time {
+		if since.IsZero() {
+			since = time.Now().Add(-time.Hour)
+		}
+		return since
 	}, well)
-	if len(at) != 2 || sweeps != 1 || at[0] != 0 || at[1] < 5*time.Minute || at[1] > 7*time.Minute {
-		t.Errorf("it ran at %v, %d sweeps", at, sweeps)
+	if len(at) < 2 || len(at) > 61 {
+		t.Errorf("it ran %d times in an hour", len(at))
 	}
 }
 
 func TestAComparisonThatFailsIsTriedAgainLaterAndLater(t *testing.T) {
-	at, _ := scheduled(t, mirror.Timing{Every: 24 * time.Hour, AtStart: true}, 4*time.Hour, nil, func(n int) error {
+	at := scheduled(t, mirror.Timing{Every: 24 * time.Hour, AtStart: true}, 4*time.Hour, nil, func(n int) error {
 		if n < 4 {
 			return errors.New("down")
 		}
@@ -91,9 +151,8 @@ func TestAComparisonThatFailsIsTriedAgainLaterAndLater(t *testing.T) {
 // A reload may take out the listener that keeps the tables.
 func TestWhatFailedIsNotTriedAgainOnceThereIsNothingToCompare(t *testing.T) {
 	off := false
-	at, _ := scheduledBy(t, func() mirror.Timing { return mirror.Timing{Every: time.Hour * 24, AtStart: true, Off: off} }, 24*time.Hour, func(s *mirror.Schedule) {
-		s.Gap(time.Now(), "a ban")
-	}, func(int) error {
+	noted := func() time.Time { return time.Now().Add(-time.Hour) }
+	at := scheduledBy(t, func() mirror.Timing { return mirror.Timing{Every: time.Hour * 24, AtStart: true, Off: off} }, 24*time.Hour, noted, func(int) error {
 		off = true
 		return errors.New("there are no tables")
 	})
@@ -103,7 +162,7 @@ func TestWhatFailedIsNotTriedAgainOnceThereIsNothingToCompare(t *testing.T) {
 }
 
 func TestAScheduleWaitsForAnotherProcess(t *testing.T) {
-	at, _ := scheduled(t, mirror.Timing{Every: 24 * time.Hour, AtStart: true}, time.Hour, nil, func(n int) error {
+	at := scheduled(t, mirror.Timing{Every: 24 * time.Hour, AtStart: true}, time.Hour, nil, func(n int) error {
 		if n == 1 {
 			return &mirror.Busy{Owner: "another", Until: time.Now().Add(10 * time.Minute)}
 		}

@@ -38,16 +38,16 @@ const tokensName = "pipedrive.tokens"
 // SealedKeeper keeps tokens sealed in the store, where replicas share them.
 type SealedKeeper struct {
 	states States
-	sealer *Sealer
+	sealer *sealer
 }
 
 // NewSealedKeeper seals with a key from the app's client secret.
 func NewSealedKeeper(states States, clientSecret core.Secret) (*SealedKeeper, error) {
-	sealer, err := NewSealer(clientSecret, tokensName)
+	s, err := newSealer(clientSecret, tokensName)
 	if err != nil {
 		return nil, err
 	}
-	return &SealedKeeper{states, sealer}, nil
+	return &SealedKeeper{states, s}, nil
 }
 
 // plainTokens are Tokens whose secrets show. They exist between sealing and opening only.
@@ -69,7 +69,7 @@ func (k *SealedKeeper) Load(ctx context.Context) (Tokens, error) {
 	if len(text) == 0 {
 		return Tokens{}, nil
 	}
-	plain, err := k.sealer.Open(text)
+	plain, err := k.sealer.open(text)
 	if err != nil {
 		return Tokens{}, &Error{Reason: Disconnected, Err: err}
 	}
@@ -88,7 +88,7 @@ func (k *SealedKeeper) Save(ctx context.Context, t Tokens) error {
 		if err != nil {
 			return err
 		}
-		sealed = k.sealer.Seal(plain)
+		sealed = k.sealer.seal(plain)
 	}
 	if err := k.states.SetState(ctx, tokensName, sealed); err != nil {
 		return fmt.Errorf("keep the tokens: %w", err)

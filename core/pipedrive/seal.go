@@ -15,12 +15,12 @@ import (
 // sealedForm begins what is sealed, so that another form can follow it.
 const sealedForm = "pipehook-sealed-1."
 
-// Sealer keeps text unreadable at rest with AES-256-GCM. Its key is derived from an app's client secret:
+// sealer keeps text unreadable at rest with AES-256-GCM. Its key is derived from an app's client secret:
 // who changes that must connect again.
-type Sealer struct{ aead cipher.AEAD }
+type sealer struct{ aead cipher.AEAD }
 
-// NewSealer makes a Sealer for what is sealed for one purpose; what another purpose sealed it does not open.
-func NewSealer(secret core.Secret, purpose string) (*Sealer, error) {
+// newSealer makes one for what is sealed for one purpose; what another purpose sealed it does not open.
+func newSealer(secret core.Secret, purpose string) (*sealer, error) {
 	if secret == "" {
 		return nil, errors.New("pipedrive: tokens can't be sealed without a client secret: set pipedrive.oauth.client_secret")
 	}
@@ -36,17 +36,17 @@ func NewSealer(secret core.Secret, purpose string) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sealer{aead}, nil
+	return &sealer{aead}, nil
 }
 
-// Seal is plain as text that only the same secret opens.
-func (s *Sealer) Seal(plain []byte) []byte {
+// seal is plain as text that only the same secret opens.
+func (s *sealer) seal(plain []byte) []byte {
 	sealed := s.aead.Seal(nil, nil, plain, []byte(sealedForm))
 	return []byte(sealedForm + base64.RawURLEncoding.EncodeToString(sealed))
 }
 
-// Open is what was sealed. It fails when the secret is another one or the text was changed.
-func (s *Sealer) Open(text []byte) ([]byte, error) {
+// open is what was sealed. It fails when the secret is another one or the text was changed.
+func (s *sealer) open(text []byte) ([]byte, error) {
 	body, ok := strings.CutPrefix(string(text), sealedForm)
 	if !ok {
 		return nil, errors.New("the tokens are kept in a form that this pipehook does not know")

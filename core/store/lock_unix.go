@@ -25,7 +25,7 @@ func lockFile(path string) (*fileLock, error) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 20))
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, invalid("another pipehook (pid %s) is using it: stop that one first, or use PostgreSQL for several", strings.TrimSpace(string(holder)))
+			return nil, &HeldError{strings.TrimSpace(string(holder))}
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}

@@ -43,6 +43,16 @@ func mustExist(path string) error {
 	return nil
 }
 
+// HeldError says that another process holds a SQLite database. Its Kind is core.Invalid.
+type HeldError struct{ PID string }
+
+func (e *HeldError) Error() string {
+	return "another pipehook (pid " + e.PID + ") is using it: stop that one first, or use PostgreSQL for several"
+}
+
+// Unwrap gives it its Kind.
+func (e *HeldError) Unwrap() error { return &core.Error{Kind: core.Invalid, Msg: e.Error()} }
+
 // MissingError says that a SQLite database was not made yet, or is another one. Its Kind is core.Invalid.
 type MissingError struct{ Path string }
 

@@ -30,12 +30,13 @@ func (m *Metrics) Reconciles() *Reconciles {
 	return r
 }
 
-// Done counts one comparison that ended now.
-func (r *Reconciles) Done(differences int, whole bool) {
+// Done counts one comparison that ended now: whether it was of everything, and came to its end.
+func (r *Reconciles) Done(differences int, whole, well bool) {
 	r.differences.Add(float64(differences))
-	if !whole {
+	switch {
+	case !well:
 		r.errors.Inc()
-		return
+	case whole:
+		r.last.Set(float64(time.Now().UnixMilli()) / 1000)
 	}
-	r.last.Set(float64(time.Now().UnixMilli()) / 1000)
 }

@@ -33,7 +33,6 @@ type hookOptions struct {
 	Now     func() time.Time // nil: the time of day
 	Scale   float64          // how many seconds pass in one
 	Lanes   int              // deliveries of one webhook at a time; 0 is 16. One record's keep their order
-	Noise   bool             // version 1 also tells what a new deal does to its counts
 	Check   bool             // a new webhook's URL is asked for. Whether Pipedrive does that is a guess
 	Seed    int64
 	Log     *slog.Logger
@@ -163,16 +162,9 @@ func (h *hooks) changed(ch Change) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.offer(ch, func(w *hook) bool { return true })
-	if h.o.Noise && ch.Object == "deal" && ch.Action == "create" {
-		h.offer(noise(ch), func(w *hook) bool { return w.Version == version1 })
-	}
-}
-
-func (h *hooks) offer(ch Change, fits func(*hook) bool) {
 	e := h.event(ch)
 	for _, w := range h.list {
-		if !fits(w) || !w.wants(ch) || w.gone || w.RemoveTime != "" {
+		if !w.wants(ch) || w.gone || w.RemoveTime != "" {
 			continue
 		}
 		if w.banned {
@@ -181,17 +173,6 @@ func (h *hooks) offer(ch Change, fits func(*hook) bool) {
 		}
 		h.enqueue(&delivery{hook: w, event: e, attempt: 1})
 	}
-}
-
-// noise is the update that version 1 sent in the same second as a new deal: its participants were counted.
-func noise(ch Change) Change {
-	before, after := Record{}, Record{}
-	for key, v := range ch.After {
-		before[key], after[key] = v, v
-	}
-	before["participants_count"], after["participants_count"] = int64(0), int64(1)
-	ch.Action, ch.Before, ch.After = "change", before, after
-	return ch
 }
 
 // enqueue puts a first attempt behind the others of its record, or lets a fault have it.

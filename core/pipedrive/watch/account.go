@@ -67,14 +67,14 @@ func (w *Watch) look(ctx context.Context) {
 }
 
 func (w *Watch) missed(l loss, since time.Time) {
-	w.opts.OnGap(since, fmt.Sprintf("webhook %d was deleted", l.ID))
+	w.gap(since, fmt.Sprintf("webhook %d was deleted", l.ID))
 }
 
 // contradicts reports whether the account, asked after a time, says that all webhooks that come here are active and were
 // answered well. It is no proof: whether a webhook that is silenced counts as active is documented nowhere. The lock
 // is held.
 func (w *Watch) contradicts(since time.Time) bool {
-	if len(w.webhooks) == 0 || w.looked.Before(since) {
+	if !w.current() || len(w.webhooks) == 0 || w.looked.Before(since) {
 		return false
 	}
 	for _, h := range w.webhooks {
@@ -85,12 +85,18 @@ func (w *Watch) contradicts(since time.Time) bool {
 	return true
 }
 
+// current reports whether what the account said at the last look still tells something. When nobody asks it any more, or
+// it has not answered for long, nobody could learn that it is otherwise now. The lock is held.
+func (w *Watch) current() bool {
+	return w.asks() && w.opts.Now().Sub(w.looked) <= max(fewLooks*w.opts.Every(), askCalmly)
+}
+
 // said is what the account said of the webhooks that come here, for a sentence. The lock is held.
 func (w *Watch) said() string {
 	switch {
 	case w.asked != nil:
 		return "the account can't be asked"
-	case w.looked.IsZero():
+	case !w.current():
 		return "the account was not asked"
 	case len(w.webhooks) == 0:
 		return "the account has no webhook that comes here"
@@ -122,7 +128,7 @@ func (w *Watch) compare(before, are map[int64]Webhook, since time.Time, first bo
 				"last_delivery", h.LastDelivery, "hint", "if it stays so for longer than the 30 minutes of a ban, make it again: pipehook webhooks apply")
 		case h.Active && known && !was.Active:
 			w.opts.Log.Info("a webhook is active again", "webhook", id, "of", h.Event)
-			w.opts.OnGap(earlier(was.LastDelivery, since), fmt.Sprintf("webhook %d was not active", id))
+			w.gap(earlier(was.LastDelivery, since), fmt.Sprintf("webhook %d was not active", id))
 		}
 	}
 }

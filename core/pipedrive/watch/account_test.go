@@ -76,6 +76,56 @@ func TestTheAccountIsAskedBeforeABanIsCalledProbable(t *testing.T) {
 	}
 }
 
+// Nobody could clear an alarm about webhooks that nobody asks about.
+func TestWhatTheAccountSaidHoldsWhileItIsAsked(t *testing.T) {
+	api := &account{all: []Webhook{comes(7, "*.deal"), comes(8, "*.note")}}
+	b := newBench(t, &shelf{}, api)
+	b.step(t.Context())
+	api.all = api.all[:1]
+	api.all[0].Active = false
+	b.later(t, b.every)
+	alarm := func(when string, want bool) {
+		t.Helper()
+		err, n := b.Check(), len(b.Webhooks())
+		if is := err != nil && strings.Contains(err.Error(), "webhook 7 is not active") && strings.Contains(err.Error(), "webhook 8 was deleted"); is != want || is != (n == 1) || !want && err != nil {
+			t.Errorf("%s: %v, of %d webhooks", when, err, n)
+		}
+	}
+	alarm("asked", true)
+	b.every = 0
+	alarm("not asked any more", false)
+	b.every = 10 * time.Minute
+	alarm("asked again", true)
+	api.err = errors.New("away")
+	b.later(t, b.every)
+	alarm("away for a moment", true)
+	b.later(t, 3*b.every)
+	alarm("away for long", false)
+	api.err = nil
+	b.later(t, b.every)
+	alarm("there again", true)
+}
+
+func TestHowOftenTheAccountIsAskedIsAsAReloadSays(t *testing.T) {
+	api := &account{all: []Webhook{comes(7, "*.*")}}
+	b := newBench(t, &shelf{}, api)
+	b.every = 0
+	b.later(t, time.Hour)
+	if !b.tried.IsZero() {
+		t.Error("it was asked")
+	}
+	b.every = time.Hour
+	b.later(t, time.Second)
+	if b.tried != b.now {
+		t.Error("it was not asked")
+	}
+	b.every = time.Minute
+	b.later(t, time.Minute)
+	if b.tried != b.now {
+		t.Error("it was not asked as often")
+	}
+}
+
 func TestAnAccountThatTurnsOutToRefuseIsBelievedLater(t *testing.T) {
 	api := &account{all: []Webhook{{ID: 7, Event: "*.*", URL: "https://a/hook", Active: true, LastStatus: 200}}}
 	b := newBench(t, &shelf{}, api)
@@ -227,7 +277,7 @@ func TestADeletedWebhookIsToldOfByEveryProcessForADay(t *testing.T) {
 	both(0)
 	api.all = nil
 	both(10 * time.Minute)
-	next := benchAt(t, s, nil, b.now.Add(time.Minute)) // which does not ask
+	next := benchAt(t, s, &account{err: errors.New("away")}, b.now.Add(time.Minute)) // which knows it from the others
 	next.step(t.Context())
 	for name, w := range map[string]*bench{"one": a, "the other": b, "the next": next} {
 		if err := w.Check(); err == nil || !strings.Contains(err.Error(), "webhook 1 was deleted") {

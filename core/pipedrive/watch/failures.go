@@ -202,6 +202,7 @@ func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
 	spoke := banned && first && !failed && sentSince(ev, began, now) && len(w.fails.against(ev.Pipeline, webhook, now)) >= banAt
 	if spoke {
 		w.fails.clear(ev.Pipeline, now)
+		w.gaps = append(w.gaps, gap{began, "Pipedrive may have silenced a webhook of pipeline " + ev.Pipeline})
 	}
 	if failed && first {
 		w.fails.add(ev.Pipeline, webhook, now)
@@ -225,7 +226,6 @@ func (w *Watch) Seen(ev *core.Event, status int, took time.Duration) {
 	}
 	if spoke {
 		w.opts.Log.Info("Pipedrive sends: the suspected ban is over or was none", "pipeline", ev.Pipeline)
-		w.opts.OnGap(began, "Pipedrive may have silenced a webhook of pipeline "+ev.Pipeline)
 	}
 	if failed && first && !waits {
 		w.warn(ev.Pipeline, webhook, before, n, status)
@@ -293,11 +293,15 @@ func (w *Watch) warn(pipeline, webhook string, before, n, status int) {
 	}
 }
 
+// ownAgent begins what pipehook's commands call themselves: what they try says nothing of what Pipedrive sends.
+const ownAgent = "pipehook "
+
 // fromPipedrive tells Pipedrive's requests from those of strangers, by what it calls itself or by a body that was let
 // in. Nobody has to be believed for a warning.
 func fromPipedrive(ev *core.Event, status int) bool {
+	agent := http.Header(ev.Header).Get("User-Agent")
 	letIn := ev.Meta != nil && status != http.StatusUnauthorized && status != http.StatusForbidden // a stage before authenticate has it read too
-	return letIn || strings.HasPrefix(http.Header(ev.Header).Get("User-Agent"), "Pipedrive")
+	return letIn && !strings.HasPrefix(agent, ownAgent) || strings.HasPrefix(agent, "Pipedrive")
 }
 
 // webhookID is a string in version 2, and a number or a string in version 1; "" when it is no id of Pipedrive's.

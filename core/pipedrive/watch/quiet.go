@@ -44,12 +44,13 @@ func (w *Watch) came(pipeline string, now time.Time) (resumed bool) {
 // quiet are the silences that were not told yet. What came before this process counts from its start: nothing can come
 // while nobody serves. The lock is held.
 func (w *Watch) quiet(now time.Time) (odd []silence) {
-	if w.opts.Quiet <= 0 {
+	factor := w.opts.Quiet()
+	if factor <= 0 {
 		return nil
 	}
 	for _, pipeline := range slices.Sorted(maps.Keys(w.flows)) {
 		f := w.flows[pipeline]
-		most := max(shortest, time.Duration(w.opts.Quiet*float64(f.Mean)))
+		most := max(shortest, time.Duration(factor*float64(f.Mean)))
 		length := min(now.Sub(f.Last), now.Sub(w.since))
 		if f.Gaps >= enough && length > most && !w.silent[pipeline] {
 			w.silent[pipeline] = true

@@ -31,10 +31,13 @@ func (w *Watch) Pipelines() map[string]Status {
 	return all
 }
 
-// Webhooks are the account's webhooks that come here, as of the last look, by id.
+// Webhooks are the account's webhooks that come here, as of the last look, by id; none when that was too long ago.
 func (w *Watch) Webhooks() map[int64]Webhook {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.current() {
+		return nil
+	}
 	return maps.Clone(w.webhooks)
 }
 
@@ -55,8 +58,19 @@ func (w *Watch) Check() error {
 			causes = append(causes, fmt.Sprintf("pipeline %s: %d of %d first attempts failed, after which Pipedrive silences the webhook", name, s.Failed, banAt))
 		}
 	}
+	if causes = append(causes, w.amiss()...); len(causes) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s", strings.Join(causes, "; "))
+}
+
+// amiss is what the account says is wrong with its webhooks.
+func (w *Watch) amiss() (causes []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.current() {
+		return nil
+	}
 	for _, id := range slices.Sorted(maps.Keys(w.webhooks)) {
 		if !w.webhooks[id].Active {
 			causes = append(causes, fmt.Sprintf("webhook %d is not active", id))
@@ -68,8 +82,5 @@ func (w *Watch) Check() error {
 			causes = append(causes, fmt.Sprintf("webhook %d was deleted: pipehook webhooks apply makes it again", id))
 		}
 	}
-	if len(causes) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s", strings.Join(causes, "; "))
+	return causes
 }

@@ -28,12 +28,11 @@ type API interface {
 // Options are what New needs.
 type Options struct {
 	States States
-	API    API                        // nil when the account can't be asked
-	Asks   func() bool                // whether there is an account now; nil for always
-	Has    func(pipeline string) bool // whether there is a pipeline of Pipedrive's of that name now; nil for always
-	Every  time.Duration              // how often the account is asked; 0 for never
-	Quiet  float64                    // so many times the usual gap is odd; 0 for never
-	OnGap  func(since time.Time, why string)
+	API    API                                                          // nil when the account can't be asked
+	Has    func(pipeline string) bool                                   // whether there is a pipeline of Pipedrive's of that name now; nil for always
+	Every  func() time.Duration                                         // how often the account is asked now; 0 for never, as when there is none
+	Quiet  func() float64                                               // so many times the usual gap is odd now; 0 for never
+	OnGap  func(ctx context.Context, since time.Time, why string) error // until it succeeds nothing is kept, and it is called again
 	Log    *slog.Logger
 	Now    func() time.Time
 }
@@ -47,6 +46,7 @@ const (
 	saveWithin = 10 * time.Second
 	lastWithin = 2 * time.Second // at the end, which nobody wants to wait for
 	askAgain   = time.Minute     // after the account could not be asked
+	fewLooks   = 3               // so many times the account may not be asked, and what it said before still holds
 	askCalmly  = 5 * askAgain    // at most that often because of further failures, which anybody can make
 )
 
@@ -70,6 +70,7 @@ type Watch struct {
 	webhooks map[int64]Webhook
 	lost     map[int64]loss // deleted, and not made again
 	looked   time.Time
+	gaps     []gap // that are not told yet
 
 	tried   time.Time          // when this process last asked the account; zero when it never has
 	asked   error              // what came of that
@@ -91,7 +92,7 @@ func New(opts Options) *Watch {
 		opts.Now = time.Now
 	}
 	if opts.OnGap == nil {
-		opts.OnGap = func(time.Time, string) {}
+		opts.OnGap = func(context.Context, time.Time, string) error { return nil }
 	}
 	if opts.Has == nil {
 		opts.Has = func(string) bool { return true }
@@ -142,7 +143,7 @@ func (w *Watch) start(ctx context.Context) bool {
 	alive, err := time.Parse(time.RFC3339Nano, string(text))
 	if now := w.opts.Now(); err == nil && now.Sub(alive) > outage {
 		w.opts.Log.Warn("nobody took webhooks for a while; some may have been missed", "since", alive, "for", now.Sub(alive).Round(time.Second))
-		w.opts.OnGap(alive, "no process served")
+		w.gap(alive, "no process served")
 	}
 	return true
 }
@@ -152,8 +153,11 @@ func (w *Watch) step(ctx context.Context) {
 	w.begun = w.begun || w.start(ctx)
 	w.keep(ctx)
 	w.judge()
-	if w.due() {
+	due := w.due()
+	if due {
 		w.look(ctx)
+	}
+	if due || w.owes() {
 		w.keep(ctx)
 	}
 	w.tellBans()
@@ -161,7 +165,7 @@ func (w *Watch) step(ctx context.Context) {
 
 // asks reports whether there is an account to be asked.
 func (w *Watch) asks() bool {
-	return w.opts.API != nil && w.opts.Every > 0 && (w.opts.Asks == nil || w.opts.Asks())
+	return w.opts.API != nil && w.opts.Every() > 0
 }
 
 // due reports whether the account is to be asked: when a process begins, when the last time is long ago, soon after it
@@ -182,9 +186,9 @@ func (w *Watch) due() bool {
 	case w.tried.IsZero():
 		return true
 	case w.asked != nil:
-		return now.Sub(w.tried) >= min(askAgain, w.opts.Every)
+		return now.Sub(w.tried) >= min(askAgain, w.opts.Every())
 	}
-	return now.Sub(w.looked) >= w.opts.Every
+	return now.Sub(w.looked) >= w.opts.Every()
 }
 
 // judge tells what time has brought: the end of a ban, and silence.
@@ -196,7 +200,7 @@ func (w *Watch) judge() {
 	w.mu.Unlock()
 	for _, ban := range over {
 		w.opts.Log.Info("the suspected ban is over", "pipeline", ban.pipeline, "since", ban.began)
-		w.opts.OnGap(ban.began, "Pipedrive has probably silenced a webhook of pipeline "+ban.pipeline)
+		w.gap(ban.began, "Pipedrive has probably silenced a webhook of pipeline "+ban.pipeline)
 	}
 	for _, q := range quiet {
 		w.opts.Log.Warn("no webhook has come for much longer than usual", "pipeline", q.pipeline, "for", q.silence.Round(time.Second), "usual_gap", q.usual.Round(time.Second),
@@ -204,11 +208,15 @@ func (w *Watch) judge() {
 	}
 }
 
-// keep joins what is known here with what the other processes know, and keeps it, and that this process lives.
+// keep tells of gaps; then it joins what is known here with what the other processes know, and keeps it, and that this
+// process lives. It is the order that lets the next process find a gap that could not be told of.
 func (w *Watch) keep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, saveWithin)
 	defer cancel()
-	err := w.exchange(ctx)
+	err := w.tellGaps(ctx)
+	if err == nil {
+		err = w.exchange(ctx)
+	}
 	if err == nil && w.begun { // what the last process left was read
 		err = w.opts.States.SetState(ctx, aliveName, []byte(w.opts.Now().UTC().Format(time.RFC3339Nano)))
 	}
@@ -234,8 +242,9 @@ func (w *Watch) exchange(ctx context.Context) error {
 		w.whose, w.webhooks, w.lost, w.looked = there.Whose, there.Webhooks, there.Lost, there.Looked
 	}
 	text, err = json.Marshal(kept{w.fails, w.flows, w.whose, w.webhooks, w.lost, w.looked})
+	late := len(w.gaps) > 0 // one has come since they were told: it is told first
 	w.mu.Unlock()
-	if err != nil {
+	if err != nil || late {
 		return err
 	}
 	return w.opts.States.SetState(ctx, stateName, text)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -51,7 +52,10 @@ type bench struct {
 	now   time.Time
 	log   *bytes.Buffer
 	gaps  []string
+	deaf  error  // of who is told of them
 	gone  string // a pipeline
+	every time.Duration
+	odd   float64
 	shelf *shelf
 }
 
@@ -63,11 +67,16 @@ func newBench(t *testing.T, s *shelf, api API) *bench {
 // benchAt is one that starts at a time.
 func benchAt(t *testing.T, s *shelf, api API, now time.Time) *bench {
 	t.Helper()
-	b := &bench{now: now, log: &bytes.Buffer{}, shelf: s}
+	b := &bench{now: now, log: &bytes.Buffer{}, shelf: s, every: 10 * time.Minute, odd: 10}
 	b.Watch = New(Options{
-		States: s, API: api, Every: 10 * time.Minute, Quiet: 10, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return b.now },
-		Has:   func(pipeline string) bool { return pipeline != b.gone },
-		OnGap: func(since time.Time, why string) { b.gaps = append(b.gaps, since.Format(time.TimeOnly)+" "+why) },
+		States: s, API: api, Every: func() time.Duration { return b.every }, Quiet: func() float64 { return b.odd }, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return b.now },
+		Has: func(pipeline string) bool { return pipeline != b.gone },
+		OnGap: func(_ context.Context, since time.Time, why string) error {
+			if b.deaf == nil {
+				b.gaps = append(b.gaps, since.Format(time.TimeOnly)+" "+why)
+			}
+			return b.deaf
+		},
 	})
 	return b
 }
@@ -228,6 +237,7 @@ func TestAWebhookThatSpeaksIsNotSilenced(t *testing.T) {
 		t.Error("a retry, or another webhook, has ended the suspicion")
 	}
 	b.answered(200, nil)
+	b.step(t.Context())
 	if s := b.Pipelines()["crm"]; s.Suspected || s.Failed != 0 || len(b.gaps) != 1 {
 		t.Errorf("%+v, told of %v", s, b.gaps)
 	}
@@ -247,6 +257,7 @@ func TestAFirstAttemptOfWhatHappenedSinceEndsTheSuspicionAtOnce(t *testing.T) {
 		t.Error("what was under way has ended the suspicion")
 	}
 	b.answered(200, since)
+	b.step(t.Context())
 	if s := b.Pipelines()["crm"]; s.Suspected || s.Failed != 0 || len(b.gaps) != 1 {
 		t.Errorf("%+v, told of %v", s, b.gaps)
 	}
@@ -440,5 +451,75 @@ func TestRetriesOfWhatWasRefusedUnreadAreNotCounted(t *testing.T) {
 				t.Errorf("later %d are counted, want 5", s.Failed)
 			}
 		})
+	}
+}
+
+// Who mends a password tries it, and what was refused before that is not undone by it.
+func TestWhatPipehookSendsItselfIsNoWordOfPipedrives(t *testing.T) {
+	b := newBench(t, &shelf{}, nil)
+	for range 10 {
+		b.now = b.now.Add(time.Hour) // each is a first attempt
+		b.answered(http.StatusUnauthorized, notRead)
+	}
+	last := b.Pipelines()["crm"].Last
+	for _, agent := range []string{"pipehook trigger", "pipehook webhooks test"} {
+		b.answered(http.StatusOK, func(ev *core.Event) {
+			ev.Header = http.Header{"User-Agent": {agent}}
+			ev.Meta, ev.OccurredAt = json.RawMessage(`{"webhook_id":"1"}`), b.now
+		})
+		b.step(t.Context())
+		if s := b.Pipelines()["crm"]; !s.Suspected || s.Last != last || len(b.gaps) > 0 {
+			t.Errorf("%s: %+v, gaps %v", agent, s, b.gaps)
+		}
+	}
+	b.answered(http.StatusOK, func(ev *core.Event) { ev.OccurredAt = b.now })
+	b.step(t.Context())
+	if s := b.Pipelines()["crm"]; s.Suspected || len(b.gaps) != 1 {
+		t.Errorf("Pipedrive sends: %+v, gaps %v", s, b.gaps)
+	}
+}
+
+// Who is told may be away when a process starts or a ban ends, and the process may not live until it is back.
+func TestAGapThatCouldNotBeToldIsToldByTheNextProcess(t *testing.T) {
+	banned := func(b *bench) {
+		for range 10 {
+			b.answered(500, nil)
+		}
+		b.step(t.Context())
+	}
+	for want, gap := range map[string]func(b *bench){
+		"no process served": func(b *bench) { b.now, b.begun = b.now.Add(time.Hour), false },
+		"Pipedrive has probably silenced a webhook of pipeline crm": func(b *bench) {
+			banned(b)
+			for range 30 {
+				b.now = b.now.Add(time.Minute)
+				b.keep(t.Context())
+			}
+		},
+		"Pipedrive may have silenced a webhook of pipeline crm": func(b *bench) {
+			banned(b)
+			b.deaf = errors.New("away")
+			b.answered(200, func(ev *core.Event) { ev.OccurredAt = b.now.Add(2 * time.Second) })
+		},
+	} {
+		kept := &shelf{}
+		b := newBench(t, kept, nil)
+		b.step(t.Context())
+		gap(b)
+		b.deaf = errors.New("away")
+		b.step(t.Context())
+		if len(b.gaps) != 0 || !strings.Contains(b.log.String(), "can't be told: away") {
+			t.Errorf("%s: told of %v\n%s", want, b.gaps, b.log)
+		}
+		next := newBench(t, kept, nil)
+		next.now = b.now.Add(30 * time.Minute)
+		next.step(t.Context())
+		if told := strings.Join(next.gaps, "\n"); !strings.Contains(told, want) && !strings.Contains(told, "silenced a webhook of pipeline crm") {
+			t.Errorf("%s: the next process tells of %v", want, next.gaps)
+		}
+		b.deaf = nil
+		if b.step(t.Context()); len(b.gaps) != 1 || !strings.HasSuffix(b.gaps[0], want) {
+			t.Errorf("%s: told of %v", want, b.gaps)
+		}
 	}
 }
