@@ -32,9 +32,12 @@ type ReconcileOptions struct {
 	LastSeq func(ctx context.Context) (int64, error)
 	// Pending are those of the records about which an event is still on its way to the tables.
 	Pending func(ctx context.Context, object string, ids []string) (map[string]bool, error)
-	// Unheard calls do with the stored events about the records that were received after a time and have not come into the
-	// tables: their delivery was given up or cancelled, or there was none. They are named.
-	Unheard func(ctx context.Context, object string, ids []string, after time.Time, do func([]core.Event) error) error
+	// Unheard calls do with the record and the number of each stored event that has not come into the tables: its delivery was
+	// given up or cancelled, or there was none. It looks at the events about an object that were received from one time on and before
+	// another, zero for no end, and at those that were stored later than the event of a number.
+	Unheard func(ctx context.Context, object string, from, before time.Time, later int64, do func(id string, seq int64)) error
+	// Events are those of the stored events with these numbers that the tables want. They are named.
+	Events func(ctx context.Context, seqs []int64) ([]core.Event, error)
 
 	Progress func(Progress)
 }
@@ -194,6 +197,10 @@ type look struct {
 	refused  int                 // events
 	refusal  error               // of the first of them
 	done     ReconciledObject
+
+	missed     map[string][]int64 // the events that the tables have not got, by record; nil until one is asked for
+	missedFrom time.Time          // of those that were received from then on
+	missedTo   int64              // or stored, up to this one
 }
 
 func (l *look) run(ctx context.Context) ReconciledObject {
