@@ -172,3 +172,45 @@ func TestAScheduleWaitsForAnotherProcess(t *testing.T) {
 		t.Errorf("they ran at %v", at)
 	}
 }
+
+// All that share the tables become due together after a gap.
+func TestAGapThatAnotherProcessHasLookedAtIsNotLookedAtAgain(t *testing.T) {
+	var noted, until time.Time
+	gap := func() time.Time {
+		switch {
+		case noted.IsZero():
+			noted = time.Now()
+		case !until.IsZero() && time.Now().After(until.Add(-time.Minute)):
+			return time.Time{}
+		}
+		return noted
+	}
+	busy := func(int) error {
+		until = time.Now().Add(5 * time.Minute)
+		return &mirror.Busy{Owner: "another", Until: until}
+	}
+	at := scheduled(t, mirror.Timing{Every: 24 * time.Hour, Settle: 5 * time.Minute}, 12*time.Hour, gap, busy)
+	if len(at) != 1 {
+		t.Errorf("it ran at %v", at)
+	}
+}
+
+func TestAGapThatAnotherProcessLeavesIsLookedAtOnceThatMayHaveDied(t *testing.T) {
+	var noted time.Time
+	gap := func() time.Time {
+		if noted.IsZero() {
+			noted = time.Now()
+		}
+		return noted
+	}
+	at := scheduled(t, mirror.Timing{Every: 24 * time.Hour, Settle: 5 * time.Minute}, 30*time.Minute, gap, func(n int) error {
+		if n == 1 {
+			return &mirror.Busy{Owner: "another", Until: time.Now().Add(10 * time.Minute)}
+		}
+		noted = time.Now().Add(time.Hour)
+		return nil
+	})
+	if len(at) != 2 || at[1]-at[0] < 10*time.Minute || at[1]-at[0] > 12*time.Minute {
+		t.Errorf("they ran at %v", at)
+	}
+}
