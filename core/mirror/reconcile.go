@@ -71,10 +71,20 @@ type ReconciledObject struct {
 	Error      string `json:"error,omitempty"` // why it did not come to its end; the next comparison begins where this one began
 
 	err, absent error
+	doubt       error // that so much is gone; to compare again shows the same
 }
 
-// Failed joins why objects could not be compared, nil when all were.
+// Failed joins why objects could not be compared, or what somebody has to decide, nil when all is well.
 func (r *Report) Failed() error {
+	errs := []error{r.unfinished()}
+	for i := range r.Objects {
+		errs = append(errs, r.Objects[i].doubt)
+	}
+	return errors.Join(errs...)
+}
+
+// unfinished joins why objects could not be compared, nil when all were.
+func (r *Report) unfinished() error {
 	var errs []error
 	for i := range r.Objects {
 		errs = append(errs, r.Objects[i].err)
@@ -148,7 +158,7 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 		if o.DryRun || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if len(o.Objects) == 0 && report.Failed() == nil {
+		if len(o.Objects) == 0 && report.unfinished() == nil {
 			if err := run.closeGap(ctx, was); err != nil {
 				return err
 			}
@@ -206,11 +216,11 @@ type look struct {
 func (l *look) run(ctx context.Context) ReconciledObject {
 	began, calls := l.now(), l.calls.Load()
 	l.done = ReconciledObject{Object: l.object.Name}
-	switch err := l.compare(ctx); {
-	case l.done.absent != nil:
+	err := l.compare(ctx)
+	if l.done.absent != nil {
 		l.done.Note = l.done.absent.Error()
-	case err != nil:
-		l.done.Error, l.done.err = err.Error(), err
+	} else if all := errors.Join(err, l.done.doubt); all != nil {
+		l.done.Error, l.done.err = all.Error(), err
 	}
 	l.done.Calls, l.done.TookMS = l.calls.Load()-calls, l.now().Sub(began).Milliseconds()
 	return l.done

@@ -79,7 +79,7 @@ func (s *Schedule) Run(ctx context.Context) error {
 			s.log.Debug("another process compares", "owner", other.Owner)
 			continue
 		}
-		err = errors.Join(err, report.Failed())
+		err = errors.Join(err, report.unfinished())
 		first, last, retry = false, time.Now(), time.Time{}
 		if err == nil {
 			failed = 0

@@ -214,3 +214,20 @@ func TestAGapThatAnotherProcessLeavesIsLookedAtOnceThatMayHaveDied(t *testing.T)
 		t.Errorf("they ran at %v", at)
 	}
 }
+
+// To try again would show the same.
+func TestADoubtOfDeletionsIsNoReasonToCompareSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		noGap := func(context.Context) (time.Time, error) { return time.Time{}, nil }
+		s := mirror.NewSchedule(func() mirror.Timing { return mirror.Timing{Every: time.Hour, AtStart: true} }, noGap, func(context.Context) (mirror.Report, error) {
+			n++
+			return mirror.Doubted(errors.New("all are gone")), nil
+		}, slog.New(slog.DiscardHandler))
+		ctx, end := context.WithTimeout(t.Context(), 150*time.Minute)
+		defer end()
+		if err := s.Run(ctx); err != nil || n != 3 {
+			t.Errorf("it ran %d times, %v", n, err)
+		}
+	})
+}
