@@ -84,11 +84,24 @@ func TestMistakesInNamesOfCustomFieldsAreLogged(t *testing.T) {
 
 // fakeFields has one field more each time it is asked, up to two.
 type fakeFields struct {
+	mu    sync.Mutex
 	asked int
 	err   error
 }
 
+// after waits, and returns how often it was asked. From then on it fails with err.
+func (f *fakeFields) after(wait time.Duration, err error) int {
+	time.Sleep(wait)
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+	return f.asked
+}
+
 func (f *fakeFields) Fields(_ context.Context, urgent bool) (*shape.Fields, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.asked++; urgent {
 		return nil, errors.New("nobody waits for it")
 	}
@@ -184,6 +197,23 @@ func TestDefinitionsThatCanNotBePulledAreAskedForLessAndLess(t *testing.T) {
 			t.Errorf("afterwards: asked %d times for %+v", api.asked, d.fields().Of("deal"))
 		}
 	}, "could not be pulled", "again=10m0s", "again=24h0m0s")
+}
+
+func TestAPullThatFailedIsTriedAgainThoughNoOtherEventComes(t *testing.T) {
+	keepFields(t, "f.json", func(t *testing.T, d *definitionsFile, api *fakeFields) {
+		away := errors.New("no answer")
+		api.after(0, away)
+		d.lacking.add("deal", []string{strings.Repeat("a", 40)})
+		for i, wait := range []time.Duration{0, pullAgain, 2 * pullAgain, 4 * pullAgain} {
+			if n := api.after(wait, away); n != i+1 {
+				t.Errorf("asked %d times, want %d", n, i+1)
+			}
+		}
+		api.after(0, nil)
+		if n := api.after(48*time.Hour, nil); n != 5 || len(d.fields().Of("deal")) == 0 {
+			t.Errorf("afterwards: asked %d times for %+v", n, d.fields().Of("deal"))
+		}
+	})
 }
 
 func TestDefinitionsThatCanNotBeKeptAreNotAskedFor(t *testing.T) {

@@ -94,6 +94,13 @@ func (l *lackingFields) pullFailed() time.Duration {
 	return wait
 }
 
+// pause is how long no other pull may be still.
+func (l *lackingFields) pause() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.next)
+}
+
 // forget has everything asked for anew.
 func (l *lackingFields) forget() {
 	l.mu.Lock()
@@ -113,11 +120,13 @@ type fieldsKeeper struct {
 
 // Run is a service.
 func (k *fieldsKeeper) Run(ctx context.Context) error {
+	var again <-chan time.Time // a pull that failed may be tried again; no event need come
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-k.definitions.lacking.news:
+		case <-again:
 		}
 		if !k.pull(ctx) {
 			continue
@@ -127,6 +136,7 @@ func (k *fieldsKeeper) Run(ctx context.Context) error {
 			return nil
 		case <-time.After(pullAgain):
 		}
+		again = time.After(k.definitions.lacking.pause())
 	}
 }
 

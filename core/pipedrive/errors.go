@@ -59,7 +59,7 @@ type Error struct {
 	Keys         []string      // the parts of the request that its words are about, where they say so
 	RetryAfter   time.Duration // when it may work; 0 when not known
 	Attempts     int           // how often it was tried; 0 when it was not sent
-	Unsure       bool          // a try was not answered: it may have been done all the same
+	Unsure       bool          // a try may have been done: no answer, or one that does not say
 	Err          error
 }
 

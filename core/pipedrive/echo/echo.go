@@ -33,13 +33,13 @@ type Options struct {
 // Ledger is the writes that may still come back. It is safe for many goroutines.
 type Ledger struct {
 	opts   Options
-	window atomic.Int64 // for which an entry is kept, in nanoseconds; 0: nobody asks for entries
+	window atomic.Int64 // for which an entry that is not used up is kept, in nanoseconds; 0: nobody asks for entries
 	until  atomic.Int64 // when the last entry of this process ends, in Unix ns
 	said   atomic.Int64 // when the log was last told that there is no room, in Unix ns
 }
 
 const (
-	spentFor = 10 * time.Minute // an entry that is used up stays for its event's repetitions, which come within four minutes
+	spentFor = 10 * time.Minute // an entry that is used up stays so long for its event's repetitions, which come within four minutes
 	sayAgain = time.Hour
 )
 
@@ -57,7 +57,7 @@ func New(o Options) *Ledger {
 // Use says for how long entries are kept from now on; 0 when no stage asks for them.
 func (l *Ledger) Use(window time.Duration) {
 	l.window.Store(int64(window))
-	l.alive(window) // those that the process before has left
+	l.alive(max(window, spentFor)) // those that the process before has left
 }
 
 func (l *Ledger) alive(window time.Duration) {
@@ -163,7 +163,7 @@ func (l *Ledger) set(ctx context.Context, key string, e *entry, ifVersion *strin
 	}
 	left := time.Duration(l.window.Load()) - l.opts.Now().Sub(e.At)
 	if e.Spent != "" {
-		left = min(left, spentFor)
+		left = spentFor
 	}
 	r, err := l.opts.Keep(ctx, &effect.KVOp{Op: "set", Key: key, Value: value, TTL: max(left, time.Second), IfVersion: ifVersion})
 	if err != nil {
@@ -173,7 +173,7 @@ func (l *Ledger) set(ctx context.Context, key string, e *entry, ifVersion *strin
 }
 
 // Find looks for the write that caused an event, within window, and uses it up: no other event is found for
-// it, but the same one, when its sender repeats it, is. It asks the store only about events that a program
+// it, but the same one, when its sender repeats it, is, also when the window is over. It asks the store only about events that a program
 // caused, and when there may be an entry. by is who wrote, empty for nobody; near is true when somebody wrote
 // the same record with other values.
 func (l *Ledger) Find(ctx context.Context, ev *core.Event, window time.Duration) (by string, near bool, err error) {
@@ -195,11 +195,11 @@ func (l *Ledger) Find(ctx context.Context, ev *core.Event, window time.Duration)
 			switch {
 			case err != nil:
 				return "", false, err
-			case decode(kept.Value, &e) != nil || now.Sub(e.At) > window:
+			case decode(kept.Value, &e) != nil:
 				continue
 			case e.Spent != "" && e.Spent == hex.EncodeToString(ev.Key):
 				return e.By, false, nil
-			case e.Spent != "":
+			case e.Spent != "" || now.Sub(e.At) > window:
 				continue
 			}
 			fits, other := e.fits(told)
@@ -241,6 +241,7 @@ func (l *Ledger) entries(ctx context.Context, prefix string) iter.Seq2[*effect.K
 // spend uses an entry up, and reports whether it did: somebody else may have been faster. What stays of it is short.
 func (l *Ledger) spend(ctx context.Context, ev *core.Event, kept *effect.KVEntry, e *entry, id string) (bool, error) {
 	*e = entry{By: e.By, At: e.At, Spent: cmp.Or(hex.EncodeToString(ev.Key), "-")}
+	l.alive(spentFor)
 	if id != unknownID {
 		return l.set(ctx, kept.Key, e, &kept.Version)
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
+const spentFor = 10 * time.Minute // as the package has it
+
 // memory keeps entries, and counts what it is asked.
 type memory struct {
 	fixture.Overlay
@@ -308,6 +310,40 @@ func TestAnEntryThatIsUsedUpIsShortAndSoonGone(t *testing.T) {
 	m.pass(2 * time.Minute)
 	if r, err := m.keep(t.Context(), &effect.KVOp{Op: "list", Limit: 10}); err != nil || len(r.Entries) != 0 {
 		t.Errorf("it is still there: %v, %v", r.Entries, err)
+	}
+}
+
+// Pipedrive repeats an event for about four minutes, however short the window is in which its first try comes.
+func TestARepetitionIsKnownWhenTheWindowIsOver(t *testing.T) {
+	const window = time.Minute
+	for _, alone := range []bool{true, false} {
+		m := newMemory()
+		ledger := func() *echo.Ledger {
+			l := echo.New(echo.Options{Keep: m.keep, Now: m.time, Alone: alone})
+			l.Use(window)
+			return l
+		}
+		l := ledger()
+		m.pass(time.Hour) // what the process before has left is over
+		begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"b"}`)
+		found := func(l *echo.Ledger, ev *core.Event, want string) {
+			t.Helper()
+			if by, _, err := l.Find(t.Context(), ev, window); by != want || err != nil {
+				t.Errorf("alone %t: got %q, %v, want %q", alone, by, err, want)
+			}
+		}
+		ev := updated("1", `{"id":1,"title":"b"}`, "")
+		m.pass(window - time.Second)
+		found(l, ev, "writer")
+		next := ledger()
+		m.pass(4 * time.Minute)
+		found(l, ev, "writer")
+		found(next, ev, "writer")
+		other := *ev
+		other.Key = []byte("other")
+		found(l, &other, "")
+		m.pass(spentFor)
+		found(l, ev, "")
 	}
 }
 
