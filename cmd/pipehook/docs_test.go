@@ -119,3 +119,19 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 		}
 	})
 }
+
+// A file that belongs nowhere is one that nobody finds.
+func TestEveryFileOfThisPackageBelongsSomewhere(t *testing.T) {
+	_, rooms, found := strings.Cut(page(t, "docs/architecture.md"), "## Where things are in cmd/pipehook")
+	files, err := filepath.Glob("*.go")
+	if err != nil || !found || len(files) == 0 {
+		t.Fatal(found, files, err)
+	}
+	rooms, _, _ = strings.Cut(rooms, "\n## ")
+	for _, file := range files {
+		room := strings.FieldsFunc(file, func(r rune) bool { return r == '_' || r == '.' })[0]
+		if !strings.Contains(rooms, "`"+room+"`") && !strings.HasSuffix(file, "_test.go") {
+			t.Errorf("%s: architecture.md does not say what %q is", file, room)
+		}
+	}
+}

@@ -201,6 +201,40 @@ func TestWhatWasStoredWhileNobodyKeptTheTablesIsNotToldAgain(t *testing.T) {
 	})
 }
 
+// Two accounts may send to one store, and their records have the same ids. What the listener never wanted says nothing either.
+func TestWhatTheTablesWouldNotHaveBeenGivenHidesNothingThatWasMissed(t *testing.T) {
+	for name, test := range map[string]struct {
+		where, company string
+	}{
+		"of another company":                         {"", "8"},
+		"of another company, which where leaves out": {`where = { "meta.company_id" = { not = "8" } }`, "8"},
+		"that where leaves out":                      {`where = { "current.title" = { not = "not for the tables" } }`, "7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			crm, p := newAccount(t, testdb.SQLite(t))
+			quiet := simulate.By{Quiet: true}
+			if _, err := crm.Create("deal", simulate.Record{"title": "old"}, quiet); err != nil {
+				t.Fatal(err)
+			}
+			compared(t, p)
+			if _, err := crm.Update("deal", "1", simulate.Record{"title": "new"}, quiet); err != nil {
+				t.Fatal(err)
+			}
+			kept := readFile(t, p.config)
+			p.write(t, "pipeline.toml", strings.Replace(kept, mirrorListener, "", 1))
+			stop := p.serve(t)
+			later := time.Now().Add(5 * time.Minute)
+			body := fmt.Sprintf(`{"id":1,"title":"not for the tables","update_time":%q}`, later.UTC().Format(time.RFC3339))
+			want(t, p.post(t, shape.Body(shape.Envelope{Action: "change", Object: "deal", ID: "1", CompanyID: test.company, UserID: "1", Data: []byte(body), At: later})), 200, "accepted")
+			stop()
+			p.write(t, "pipeline.toml", strings.Replace(kept, mirrorListener, mirrorListener+test.where+"\n", 1))
+			if r := compared(t, p, "deal", "--since", "1h"); submitted(r) != 1 {
+				t.Errorf("got %+v", r)
+			}
+		})
+	}
+}
+
 func TestWhatIsTooYoungToBeComparedIsCounted(t *testing.T) {
 	server := simulate.New(simulate.Options{Token: "token of the account", Company: "acme", CompanyID: 7})
 	web := httptest.NewServer(server)

@@ -111,7 +111,7 @@ func (c *cli) rotate(ctx context.Context, r *registrar, s rotation.States, st *r
 	for _, h := range left {
 		fmt.Fprintf(c.stderr, "warning: webhook %d (%s to %s) has the same username and keeps the old password; if it comes to pipeline %s too, it is refused after the change\n", h.ID, h.Event.Named(h.Version), plain(h.URL), r.pipeline.Name)
 	}
-	sure, err := c.confirm(ctx, f.yes, fmt.Sprintf("give %s another password", count(len(t.rotation.Waiting), "webhook")))
+	sure, err := c.confirm(ctx, f.yes, fmt.Sprintf("make %s anew with another password", count(len(t.rotation.Waiting), "webhook")))
 	if err != nil || !sure {
 		return declined(err)
 	}

@@ -86,9 +86,9 @@ type Subscription struct {
 	Breaker     Breaker
 }
 
-// decide reports whether the listener wants the event. why is the rule that refused it, with the
+// Decide reports whether the listener wants the event. why is the rule that refused it, with the
 // value that it saw; empty when not even the pattern fits.
-func (s *Subscription) decide(ev *core.Event) (wanted bool, why string) {
+func (s *Subscription) Decide(ev *core.Event) (wanted bool, why string) {
 	if !slices.ContainsFunc(s.Match, func(p core.Pattern) bool { return p.Match(ev) }) {
 		return false, ""
 	}
@@ -192,7 +192,7 @@ func (e *Engine) Route(ev *core.Event) (names []string, refused []core.Refusal) 
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	for _, sub := range e.subs {
-		if wanted, why := sub.decide(ev); wanted {
+		if wanted, why := sub.Decide(ev); wanted {
 			names = append(names, sub.Name)
 		} else if why != "" {
 			refused = append(refused, core.Refusal{Listener: sub.Name, Why: why})

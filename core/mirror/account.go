@@ -40,3 +40,17 @@ func (m *Mirror) belong(ctx context.Context, companyID, host string, dryRun bool
 	}
 	return nil
 }
+
+// owner is the company that the tables are of, empty as long as nobody has said so. It stays the same for as long as they are
+// open.
+func (m *Mirror) owner(ctx context.Context) (string, error) {
+	if known := m.company.Load(); known != nil {
+		return *known, nil
+	}
+	var is account
+	if err := m.load(ctx, accountName, &is); err != nil || is.CompanyID == "" {
+		return "", err
+	}
+	m.company.Store(&is.CompanyID)
+	return is.CompanyID, nil
+}

@@ -11,3 +11,6 @@ func TableOf(object string) (string, bool) {
 	}
 	return t.name, true
 }
+
+// Doubted is the report of a comparison that did not believe that many records are deleted.
+func Doubted(why error) Report { return Report{Objects: []ReconciledObject{{doubt: why}}} }

@@ -199,7 +199,7 @@ func (h *past) submit(ctx context.Context, ev core.Event) (core.Receipt, error) 
 func (h *past) compare(t *testing.T, deletes bool) mirror.Report {
 	report, err := h.m.Reconcile(t.Context(), h.client, mirror.ReconcileOptions{
 		Deletes: deletes, Settle: 5 * time.Minute, Overlap: 10 * time.Minute, Owner: "test", CompanyID: "7", Host: "acme.pipedrive.com", Fields: h.fields,
-		Submit: h.submit, LastSeq: h.LastSeq, Pending: h.Pending, Unheard: h.Unheard,
+		Submit: h.submit, LastSeq: h.LastSeq, Pending: h.Pending, Unheard: h.Unheard, Events: h.Events,
 	})
 	if err != nil || report.Failed() != nil {
 		t.Fatal(err, report.Failed())

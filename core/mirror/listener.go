@@ -24,7 +24,11 @@ func (m *Mirror) Bulk() int { return atOnce }
 // Handle writes what one event tells. An error is of Kind Permanent for an event that is not Pipedrive's or names no
 // record, of Kind Unreached while the database can't be reached, else Unavailable.
 func (m *Mirror) Handle(ctx context.Context, ev core.Event) error {
-	c, wanted, err := m.changeOf(&ev)
+	company, err := m.owner(ctx)
+	if err != nil {
+		return asListener(err)
+	}
+	c, wanted, err := m.changeOf(&ev, company)
 	if err != nil || !wanted {
 		return err
 	}
@@ -35,16 +39,24 @@ func (m *Mirror) Handle(ctx context.Context, ev core.Event) error {
 // HandleBatch writes what all events tell in one transaction. When that fails because of one of them, each has one of its own.
 func (m *Mirror) HandleBatch(ctx context.Context, timeout time.Duration, batch []core.Delivery, begin func(i int) bool, done func(i int, out core.Outcome)) {
 	began := time.Now()
-	errs := make([]error, 0, len(batch))
+	company, unknown := m.owner(ctx)
+	errs, said := make([]error, 0, len(batch)), make([]string, len(batch))
 	var changes []Change
 	var of []int // the event of each change
 	for i := range batch {
 		if !begin(i) {
 			break
 		}
-		c, wanted, err := m.changeOf(&batch[i].Event)
-		if errs = append(errs, err); err == nil && wanted {
+		if unknown != nil {
+			errs = append(errs, asListener(unknown))
+			continue
+		}
+		c, wanted, err := m.changeOf(&batch[i].Event, company)
+		switch errs = append(errs, err); {
+		case err == nil && wanted:
 			changes, of = append(changes, c), append(of, i)
+		case err == nil:
+			said[i] = Ignored.String()
 		}
 	}
 	var results []Result
@@ -54,7 +66,6 @@ func (m *Mirror) HandleBatch(ctx context.Context, timeout time.Duration, batch [
 			results = m.oneByOne(ctx, timeout, changes, of, errs, asListener(err))
 		}
 	}
-	said := make([]string, len(errs))
 	for j, i := range of {
 		if errs[i] == nil {
 			said[i] = results[j].String()
@@ -105,12 +116,13 @@ func asListener(err error) error {
 	return err
 }
 
-// changeOf is what an event tells. One about an object that is not kept is not wanted.
-func (m *Mirror) changeOf(ev *core.Event) (c Change, wanted bool, err error) {
+// changeOf is what an event tells. One about an object that is not kept is not wanted, nor is one of another company than that
+// of the tables: webhooks of a sandbox, or of an account that was connected before, may come to the same address.
+func (m *Mirror) changeOf(ev *core.Event, company string) (c Change, wanted bool, err error) {
 	switch {
 	case ev.Source != Source:
 		return c, false, permanent("the event is of the source %q: local tables are kept by Pipedrive's events", clip(ev.Source))
-	case !m.kept[ev.Object]:
+	case !m.kept[ev.Object], company != "" && ev.Facts.CompanyID != "" && ev.Facts.CompanyID != company:
 		return c, false, nil
 	case ev.ObjectID == "":
 		return c, false, permanent("the event does not say which %s it is about", ev.Object)

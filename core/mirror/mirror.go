@@ -43,6 +43,8 @@ type Mirror struct {
 	ready   atomic.Bool
 	prepare sync.Mutex
 	texts   map[string]*texts
+
+	company atomic.Pointer[string] // see owner
 }
 
 const (

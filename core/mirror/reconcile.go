@@ -32,9 +32,12 @@ type ReconcileOptions struct {
 	LastSeq func(ctx context.Context) (int64, error)
 	// Pending are those of the records about which an event is still on its way to the tables.
 	Pending func(ctx context.Context, object string, ids []string) (map[string]bool, error)
-	// Unheard calls do with the stored events about the records that were received after a time and have not come into the
-	// tables: their delivery was given up or cancelled, or there was none. They are named.
-	Unheard func(ctx context.Context, object string, ids []string, after time.Time, do func([]core.Event) error) error
+	// Unheard calls do with the record and the number of each stored event that has not come into the tables: its delivery was
+	// given up or cancelled, or there was none. It looks at the events about an object that were received from one time on and before
+	// another, zero for no end, and at those that were stored later than the event of a number.
+	Unheard func(ctx context.Context, object string, from, before time.Time, later int64, do func(id string, seq int64)) error
+	// Events are those of the stored events with these numbers that the tables want. They are named.
+	Events func(ctx context.Context, seqs []int64) ([]core.Event, error)
 
 	Progress func(Progress)
 }
@@ -68,10 +71,20 @@ type ReconciledObject struct {
 	Error      string `json:"error,omitempty"` // why it did not come to its end; the next comparison begins where this one began
 
 	err, absent error
+	doubt       error // that so much is gone; to compare again shows the same
 }
 
-// Failed joins why objects could not be compared, nil when all were.
+// Failed joins why objects could not be compared, or what somebody has to decide, nil when all is well.
 func (r *Report) Failed() error {
+	errs := []error{r.unfinished()}
+	for i := range r.Objects {
+		errs = append(errs, r.Objects[i].doubt)
+	}
+	return errors.Join(errs...)
+}
+
+// unfinished joins why objects could not be compared, nil when all were.
+func (r *Report) unfinished() error {
 	var errs []error
 	for i := range r.Objects {
 		errs = append(errs, r.Objects[i].err)
@@ -145,7 +158,7 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 		if o.DryRun || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if len(o.Objects) == 0 && report.Failed() == nil {
+		if len(o.Objects) == 0 && report.unfinished() == nil {
 			if err := run.closeGap(ctx, was); err != nil {
 				return err
 			}
@@ -194,16 +207,20 @@ type look struct {
 	refused  int                 // events
 	refusal  error               // of the first of them
 	done     ReconciledObject
+
+	missed     map[string][]int64 // the events that the tables have not got, by record; nil until one is asked for
+	missedFrom time.Time          // of those that were received from then on
+	missedTo   int64              // or stored, up to this one
 }
 
 func (l *look) run(ctx context.Context) ReconciledObject {
 	began, calls := l.now(), l.calls.Load()
 	l.done = ReconciledObject{Object: l.object.Name}
-	switch err := l.compare(ctx); {
-	case l.done.absent != nil:
+	err := l.compare(ctx)
+	if l.done.absent != nil {
 		l.done.Note = l.done.absent.Error()
-	case err != nil:
-		l.done.Error, l.done.err = err.Error(), err
+	} else if all := errors.Join(err, l.done.doubt); all != nil {
+		l.done.Error, l.done.err = all.Error(), err
 	}
 	l.done.Calls, l.done.TookMS = l.calls.Load()-calls, l.now().Sub(began).Milliseconds()
 	return l.done

@@ -293,3 +293,57 @@ func TestAGapOfAClockThatWasAheadIsLookedAtAllTheSame(t *testing.T) {
 		t.Errorf("got %+v", done)
 	}
 }
+
+// Only somebody can say whether they are deleted. Until then what changes is compared as ever.
+func TestADoubtOfDeletionsHoldsNothingUp(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "note", "person")
+	for id := range 20 {
+		d.put("person", strconv.Itoa(id+1), noon.Add(-time.Hour), nil)
+	}
+	for id := range 2 {
+		d.put("note", strconv.Itoa(id+1), noon.Add(-time.Hour), nil)
+	}
+	d.all(t)
+	d.later(time.Hour)
+	if err := d.m.NoteGap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for id := range 12 {
+		d.remove("person", strconv.Itoa(id+1))
+		d.remove("note", strconv.Itoa(id+1))
+	}
+	d.put("person", "20", d.now, map[string]any{"name": "new"})
+	compare := func(doubted bool, with ...func(*mirror.ReconcileOptions)) mirror.Report {
+		t.Helper()
+		o := d.o
+		for _, f := range append(with, daily) {
+			f(&o)
+		}
+		report, err := d.m.Reconcile(t.Context(), d.account, o)
+		if err != nil || (report.Failed() != nil) != doubted {
+			t.Fatalf("%v, %v", err, report.Failed())
+		}
+		for _, o := range report.Objects {
+			if o.Swept != doubted && with == nil || strings.Contains(o.Error, "run pipehook reconcile "+o.Object+" --deletes") != doubted {
+				t.Errorf("%d minutes after noon: %+v", d.now.Sub(noon)/time.Minute, o)
+			}
+		}
+		return report
+	}
+	d.later(10 * time.Minute)
+	compare(true)
+	if gap, err := d.m.Gap(t.Context()); err != nil || !gap.IsZero() {
+		t.Errorf("the gap is %s, %v", gap, err)
+	}
+	if got := d.types(t); !sameTexts(got, "updated.person 20") {
+		t.Errorf("the events are %v", got)
+	}
+	d.deliver(t)
+	d.later(time.Hour)
+	compare(false)
+	d.later(24 * time.Hour)
+	compare(true)
+	if report := compare(false, deletes); report.Objects[0].Deletes+report.Objects[1].Deletes != 14 {
+		t.Errorf("once it is said that they are deleted: %+v", report)
+	}
+}

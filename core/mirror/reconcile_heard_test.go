@@ -1,6 +1,8 @@
 package mirror_test
 
 import (
+	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -127,5 +129,40 @@ func TestAnEventOfAComparisonThatTheTablesDidNotGetIsNotToldAgain(t *testing.T) 
 	d.events = nil // its key is free by now
 	if done := d.run(t, deletes); done.Submitted != 0 || done.Written != 1 || row(t, d.m, "deal", "1").Values["title"] != "new" {
 		t.Errorf("got %+v", done)
+	}
+}
+
+// A token may see what it did not see before: then nearly every page has what no row knows, and changes of any age.
+func TestHoweverManyPagesDifferEachStoredEventIsLookedAtOnce(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "deal")
+	d.put("deal", "1000", noon.Add(-time.Hour), map[string]any{"title": "old", "status": "open"})
+	d.run(t)
+	d.later(time.Hour)
+	at := noon.Add(-33 * 24 * time.Hour)
+	d.heard(t, shape.Envelope{Action: "change", Object: "deal", ID: "40", At: at,
+		Data: []byte(`{"id":40,"title":"new","status":"open","add_time":"` + at.Format(time.RFC3339) + `","update_time":"` + at.Format(time.RFC3339) + `"}`)})
+	d.giveUp()
+	d.limit = 2
+	for id := range 40 { // the list of all goes by id, and the times as they like
+		d.put("deal", strconv.Itoa(id+1), noon.Add(-time.Duration(id*7%40)*24*time.Hour), map[string]any{"title": "new", "status": "open"})
+	}
+	var seen time.Time
+	var last, to int64
+	asked := 0
+	done := d.run(t, deletes, func(o *mirror.ReconcileOptions) {
+		o.Unheard = func(ctx context.Context, object string, from, before time.Time, later int64, do func(id string, seq int64)) error {
+			if asked++; !before.Equal(seen) || !seen.IsZero() && from.After(seen) || asked > 1 && later != to {
+				t.Errorf("asked from %s before %s and later than %d, and all is known from %s and up to %d", from, before, later, seen, to)
+			}
+			seen, to = from, last
+			return d.Unheard(ctx, object, from, before, later, do)
+		}
+		o.LastSeq = func(ctx context.Context) (seq int64, err error) {
+			last, err = d.LastSeq(ctx)
+			return last, err
+		}
+	})
+	if done.Submitted != 39 || asked != 20 || row(t, d.m, "deal", "40").Values["title"] != "new" {
+		t.Errorf("asked %d times: %+v", asked, done)
 	}
 }

@@ -96,7 +96,7 @@ func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) 
 		l.done.Unsent += len(found)
 		return err
 	}
-	rows, err := l.heard(ctx, found)
+	rows, err := l.heard(ctx, found, seq)
 	if err != nil {
 		l.done.Unsent += len(found)
 		return err
@@ -153,27 +153,39 @@ func idsOf(records []shape.Record) []string {
 
 // heard are the rows after they have taken over what is stored about the records and never came to them. The
 // listeners have heard of that, so that only what differs still is to be told.
-func (l *look) heard(ctx context.Context, found []shape.Record) (map[string]Row, error) {
+func (l *look) heard(ctx context.Context, found []shape.Record, seq int64) (map[string]Row, error) {
 	ids := idsOf(found)
 	rows, err := l.m.Rows(ctx, l.object.Name, ids)
 	if err != nil || len(found) == 0 {
 		return rows, err
 	}
-	after := l.now()
+	from := l.now()
 	for i := range found {
 		at := changedAt(found[i])
-		if at.IsZero() { // it is gone, since it was last known to be there
+		if at.IsZero() { // it is gone, since it was last known to be there; of what has no time all may tell
 			at = rows[found[i].ID].SeenAt
 		}
-		after = earlier(after, at)
+		from = earlier(from, at)
 	}
-	unheard := false
-	err = l.o.Unheard(ctx, l.object.Name, ids, after.Add(-clockMargin), func(events []core.Event) error {
-		unheard = true
-		return l.takeOver(ctx, events)
-	})
-	if err != nil || !unheard {
+	if err := l.unheard(ctx, from.Add(-clockMargin), seq); err != nil {
 		return rows, err
+	}
+	var missed []int64
+	for _, id := range ids {
+		missed = append(missed, l.missed[plain(id)]...)
+	}
+	if len(missed) == 0 {
+		return rows, nil
+	}
+	slices.Sort(missed)
+	for some := range slices.Chunk(missed, atOnce) {
+		events, err := l.o.Events(ctx, some)
+		if err == nil {
+			err = l.takeOver(ctx, events)
+		}
+		if err != nil {
+			return rows, err
+		}
 	}
 	now, err := l.m.Rows(ctx, l.object.Name, ids)
 	for id, row := range now { // that it was changed just now does not mean that more is coming
@@ -183,26 +195,34 @@ func (l *look) heard(ctx context.Context, found []shape.Record) (map[string]Row,
 	return now, err
 }
 
+// unheard finds what the tables have not got of all that was received from a time on and is stored up to seq. However many
+// pages ask, each stored event is looked at once.
+func (l *look) unheard(ctx context.Context, from time.Time, seq int64) error {
+	if l.missed == nil {
+		l.missed, l.missedTo = map[string][]int64{}, seq
+	} else {
+		from = earlier(from, l.missedFrom)
+	}
+	err := l.o.Unheard(ctx, l.object.Name, from, l.missedFrom, l.missedTo, func(id string, seq int64) { l.missed[id] = append(l.missed[id], seq) })
+	l.missedFrom, l.missedTo = from, seq
+	return err
+}
+
 // takeOver writes what events tell, as their delivery would have. One that can't be written never could be.
 func (l *look) takeOver(ctx context.Context, events []core.Event) (err error) {
-	for some := range slices.Chunk(events, atOnce) {
-		batch := make([]core.Delivery, len(some))
-		for i := range some {
-			batch[i].Event = some[i]
-		}
-		l.m.HandleBatch(ctx, pgTimeout, batch, func(int) bool { return true }, func(_ int, out core.Outcome) {
-			switch {
-			case out.Err == nil && out.Output == Applied.String():
-				l.done.Written++
-			case out.Err != nil && core.KindOf(out.Err) != core.Permanent:
-				err = out.Err
-			}
-		})
-		if err != nil {
-			return err
-		}
+	batch := make([]core.Delivery, len(events))
+	for i := range events {
+		batch[i].Event = events[i]
 	}
-	return nil
+	l.m.HandleBatch(ctx, pgTimeout, batch, func(int) bool { return true }, func(_ int, out core.Outcome) {
+		switch {
+		case out.Err == nil && out.Output == Applied.String():
+			l.done.Written++
+		case out.Err != nil && core.KindOf(out.Err) != core.Permanent:
+			err = out.Err
+		}
+	})
+	return err
 }
 
 // together calls do for each of n, several at a time, until one fails.

@@ -70,19 +70,25 @@ func (r *receiver) Pending(_ context.Context, object string, ids []string) (map[
 	return pending, nil
 }
 
-func (r *receiver) Unheard(_ context.Context, object string, ids []string, after time.Time, do func([]core.Event) error) error {
+// Unheard counts events by their place in lost.
+func (r *receiver) Unheard(_ context.Context, object string, from, before time.Time, _ int64, do func(id string, seq int64)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var found []core.Event
-	for _, ev := range r.lost {
-		if ev.Object == object && slices.Contains(ids, ev.ObjectID) && !ev.ReceivedAt.Before(after) {
-			found = append(found, ev)
+	for i, ev := range r.lost {
+		if ev.Object == object && !ev.ReceivedAt.Before(from) && (before.IsZero() || ev.ReceivedAt.Before(before)) {
+			do(ev.ObjectID, int64(i))
 		}
 	}
-	if len(found) == 0 {
-		return nil
+	return nil
+}
+
+func (r *receiver) Events(_ context.Context, seqs []int64) (events []core.Event, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, i := range seqs {
+		events = append(events, r.lost[i])
 	}
-	return do(found)
+	return events, nil
 }
 
 // giveUp has no event come to the tables any more that is on its way to them.
@@ -141,7 +147,7 @@ func newDesk(t *testing.T, url string, objects ...string) *desk {
 	d.m, d.receiver = m, &receiver{m: m}
 	d.o = mirror.ReconcileOptions{
 		Settle: 5 * time.Minute, Overlap: 10 * time.Minute, CompanyID: "7", Host: "acme.pipedrive.com", Owner: "test",
-		Submit: d.Submit, LastSeq: d.LastSeq, Pending: d.Pending, Unheard: d.Unheard,
+		Submit: d.Submit, LastSeq: d.LastSeq, Pending: d.Pending, Unheard: d.Unheard, Events: d.Events,
 	}
 	return d
 }

@@ -36,7 +36,7 @@ const (
 	Same                  // it says what was known
 	Older                 // something newer was known. What only the older one told was added to it
 	Deleted               // the record was deleted later than this
-	Ignored               // its object is not kept
+	Ignored               // its object is not kept, or its company is another
 )
 
 var resultNames = [...]string{"applied", "same", "older", "deleted", "ignored"}

@@ -51,7 +51,7 @@ func (s *Schedule) Wake() {
 // Run implements core.Service.
 func (s *Schedule) Run(ctx context.Context) error {
 	began, last, failed := time.Now(), time.Time{}, 0
-	var retry time.Time
+	var retry, busy time.Time // busy is when another process may have ended
 	first := s.timing().AtStart
 	for {
 		if s.timing().Off {
@@ -60,6 +60,9 @@ func (s *Schedule) Run(ctx context.Context) error {
 		due := retry
 		if retry.IsZero() {
 			due = s.due(ctx, began, last, first)
+		}
+		if !due.IsZero() && due.Before(busy) {
+			due = busy
 		}
 		if wait := time.Until(due); due.IsZero() || wait > 0 {
 			if !s.sleep(ctx, due) {
@@ -71,15 +74,15 @@ func (s *Schedule) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		err = errors.Join(err, report.Failed())
+		if other, ok := errors.AsType[*Busy](err); ok { // it may do what is due here: that is asked again when it has
+			busy = other.Until.Add(jitter(5 * time.Second))
+			s.log.Debug("another process compares", "owner", other.Owner)
+			continue
+		}
+		err = errors.Join(err, report.unfinished())
 		first, last, retry = false, time.Now(), time.Time{}
 		if err == nil {
 			failed = 0
-			continue
-		}
-		if busy, ok := errors.AsType[*Busy](err); ok {
-			retry = busy.Until.Add(jitter(5 * time.Second))
-			s.log.Debug("another process compares", "owner", busy.Owner)
 			continue
 		}
 		wait := min(soonest<<min(failed, 10), longest)

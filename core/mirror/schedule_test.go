@@ -172,3 +172,62 @@ func TestAScheduleWaitsForAnotherProcess(t *testing.T) {
 		t.Errorf("they ran at %v", at)
 	}
 }
+
+// All that share the tables become due together after a gap.
+func TestAGapThatAnotherProcessHasLookedAtIsNotLookedAtAgain(t *testing.T) {
+	var noted, until time.Time
+	gap := func() time.Time {
+		switch {
+		case noted.IsZero():
+			noted = time.Now()
+		case !until.IsZero() && time.Now().After(until.Add(-time.Minute)):
+			return time.Time{}
+		}
+		return noted
+	}
+	busy := func(int) error {
+		until = time.Now().Add(5 * time.Minute)
+		return &mirror.Busy{Owner: "another", Until: until}
+	}
+	at := scheduled(t, mirror.Timing{Every: 24 * time.Hour, Settle: 5 * time.Minute}, 12*time.Hour, gap, busy)
+	if len(at) != 1 {
+		t.Errorf("it ran at %v", at)
+	}
+}
+
+func TestAGapThatAnotherProcessLeavesIsLookedAtOnceThatMayHaveDied(t *testing.T) {
+	var noted time.Time
+	gap := func() time.Time {
+		if noted.IsZero() {
+			noted = time.Now()
+		}
+		return noted
+	}
+	at := scheduled(t, mirror.Timing{Every: 24 * time.Hour, Settle: 5 * time.Minute}, 30*time.Minute, gap, func(n int) error {
+		if n == 1 {
+			return &mirror.Busy{Owner: "another", Until: time.Now().Add(10 * time.Minute)}
+		}
+		noted = time.Now().Add(time.Hour)
+		return nil
+	})
+	if len(at) != 2 || at[1]-at[0] < 10*time.Minute || at[1]-at[0] > 12*time.Minute {
+		t.Errorf("they ran at %v", at)
+	}
+}
+
+// To try again would show the same.
+func TestADoubtOfDeletionsIsNoReasonToCompareSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		noGap := func(context.Context) (time.Time, error) { return time.Time{}, nil }
+		s := mirror.NewSchedule(func() mirror.Timing { return mirror.Timing{Every: time.Hour, AtStart: true} }, noGap, func(context.Context) (mirror.Report, error) {
+			n++
+			return mirror.Doubted(errors.New("all are gone")), nil
+		}, slog.New(slog.DiscardHandler))
+		ctx, end := context.WithTimeout(t.Context(), 150*time.Minute)
+		defer end()
+		if err := s.Run(ctx); err != nil || n != 3 {
+			t.Errorf("it ran %d times, %v", n, err)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -144,11 +145,11 @@ func (r *Reader) PendingFor(ctx context.Context, listener, source, object string
 	return pending, nil
 }
 
-// Unheard calls do with the events about an object's records that were received after a time and that the listener has not
-// handled: its delivery was given up, cancelled or is still to come, or there was none. They come in the order in which they were
-// received, some at a time, as they are stored: their source has not named them. What do fails with ends it.
-func (s *Store) Unheard(ctx context.Context, listener, source, object string, ids []string, after time.Time, do func([]core.Event) error) error {
-	return s.Reader().Unheard(ctx, listener, source, object, ids, after, do)
+// Unheard calls do with the record and the number of each event about an object's records that the listener has not handled:
+// its delivery was given up, cancelled or is still to come, or there was none. It looks at those that were received from one
+// time on and before another, zero for no end, and at those that were stored later than the event of a number.
+func (s *Store) Unheard(ctx context.Context, listener, source, object string, from, before time.Time, later int64, do func(id string, seq int64)) error {
+	return s.Reader().Unheard(ctx, listener, source, object, from, before, later, do)
 }
 
 // unheardStep is how many events one statement looks at. There is no index by record, as it would cost every webhook
@@ -156,51 +157,92 @@ func (s *Store) Unheard(ctx context.Context, listener, source, object string, id
 const unheardStep = 4096
 
 // Unheard calls do with what the listener has not handled; see Store.Unheard.
-func (r *Reader) Unheard(ctx context.Context, listener, source, object string, ids []string, after time.Time, do func([]core.Event) error) error {
-	if len(ids) == 0 {
-		return nil
+func (r *Reader) Unheard(ctx context.Context, listener, source, object string, from, before time.Time, later int64, do func(id string, seq int64)) error {
+	u := unheard{r: r, listener: listener, source: source, object: object, do: do}
+	end := "ffffffff-ffff-ffff-ffff-ffffffffffff"
+	if !before.IsZero() {
+		end = firstID(before)
 	}
-	stored := make([]string, len(ids))
-	for i, id := range ids {
-		stored[i] = plainText(id)
+	err := bySteps(ctx, &u, "id", firstID(from), end)
+	if err == nil {
+		err = bySteps(ctx, &u, "seq", later, math.MaxInt64)
 	}
-	for from := firstID(after); ; {
-		events, last, err := r.unheard(ctx, listener, source, object, stored, from)
-		if err != nil {
-			return unavailable("the events that "+listener+" has not handled can't be asked for", fmt.Errorf("of %s: %w", object, err))
-		}
-		if len(events) > 0 {
-			if err := do(events); err != nil {
-				return err
-			}
-		}
-		if last == "" {
-			return nil
-		}
-		from = last
+	if err != nil {
+		return unavailable("the events that "+listener+" has not handled can't be asked for", fmt.Errorf("of %s: %w", object, err))
 	}
+	return nil
 }
 
-// unheard looks at the events that come next after an id; last is empty behind the last of them.
-func (r *Reader) unheard(ctx context.Context, listener, source, object string, ids []string, from string) (events []core.Event, last string, err error) {
+// unheard is a question for what a listener has not handled.
+type unheard struct {
+	r                        *Reader
+	listener, source, object string
+	do                       func(id string, seq int64)
+}
+
+// bySteps looks at the events between two of a column's values, some at a time.
+func bySteps[T string | int64](ctx context.Context, u *unheard, column string, from, before T) error {
+	for from < before {
+		last, err := step(ctx, u, column, from, before)
+		if err != nil || !last.Valid {
+			return err
+		}
+		from = last.V
+	}
+	return nil
+}
+
+// step looks at the events that come next; last is not valid behind the last of them.
+func step[T string | int64](ctx context.Context, u *unheard, column string, from, before T) (last sql.Null[T], err error) {
 	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
 	defer cancel()
-	var end sql.NullString
-	err = r.db.QueryRowContext(ctx, "SELECT max(id) FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?) AS step", from, unheardStep).Scan(&end)
-	if err != nil || !end.Valid {
-		return nil, "", err
+	err = u.r.db.QueryRowContext(ctx, fmt.Sprintf("SELECT max(%s) FROM (SELECT %[1]s FROM events WHERE %[1]s > ? AND %[1]s < ? ORDER BY %[1]s LIMIT ?) AS step", column),
+		from, before, unheardStep).Scan(&last)
+	if err != nil || !last.Valid {
+		return last, err
 	}
-	rows, err := r.db.QueryContext(ctx, "SELECT e.seq, 0, 0, 0, 0, 0, 0, 0, "+eventColumns+` FROM events AS e WHERE e.id > ? AND e.id <= ? AND e.source = ? AND e.object = ?
-		AND e.object_id IN ? AND e.body IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.event_seq = e.seq AND d.listener = ? AND d.state = ?) ORDER BY e.id`,
-		from, end.String, source, plainText(object), bun.Tuple(ids), listener, core.Done)
+	rows, err := u.r.db.QueryContext(ctx, fmt.Sprintf(`SELECT e.object_id, e.seq FROM events AS e WHERE e.%s > ? AND e.%[1]s <= ? AND e.source = ? AND e.object = ?
+		AND e.body IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.event_seq = e.seq AND d.listener = ? AND d.state = ?)`, column),
+		from, last.V, u.source, plainText(u.object), u.listener, core.Done)
 	if err != nil {
-		return nil, "", err
+		return last, err
 	}
-	found, err := wholeRows(rows, time.Time{})
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var id string
+		var seq int64
+		if err := rows.Scan(&id, &seq); err != nil {
+			return last, err
+		}
+		u.do(id, seq)
+	}
+	return last, rows.Err()
+}
+
+// Numbered are the events with the numbers, as far as they are there, as they are stored: their source has not named them.
+func (s *Store) Numbered(ctx context.Context, seqs []int64) ([]core.Event, error) {
+	return s.Reader().Numbered(ctx, seqs)
+}
+
+// Numbered are the events with the numbers; see Store.Numbered.
+func (r *Reader) Numbered(ctx context.Context, seqs []int64) (events []core.Event, err error) {
+	if len(seqs) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, pgTimeout)
+	defer cancel()
+	rows, err := r.db.QueryContext(ctx, "SELECT e.seq, 0, 0, 0, 0, 0, 0, 0, "+eventColumns+" FROM events AS e WHERE e.seq IN ? AND e.body IS NOT NULL ORDER BY e.seq", bun.Tuple(seqs))
+	var found []row
+	if err == nil {
+		found, err = wholeRows(rows, time.Time{})
+	}
+	if err != nil {
+		return nil, unavailable("stored events can't be read", err)
+	}
 	for i := range found {
 		events = append(events, restore(&found[i]))
 	}
-	return events, end.String, err
+	return events, nil
 }
 
 // firstID is below the ids of all events that are received then or later: they begin with the time.

@@ -67,15 +67,15 @@ func comparison(s *store.Store, receiver *ingress.Handler, listener string, r *h
 		Pending: func(ctx context.Context, object string, ids []string) (map[string]bool, error) {
 			return s.PendingFor(ctx, listener, mirror.Source, object, ids)
 		},
-		Unheard: func(ctx context.Context, object string, ids []string, after time.Time, do func([]core.Event) error) error {
-			return s.Unheard(ctx, listener, mirror.Source, object, ids, after, func(events []core.Event) error {
-				for i := range events {
-					if err := events[i].Restore(source.Source{}.Name); err != nil {
-						return err
-					}
-				}
-				return do(events)
-			})
+		Unheard: func(ctx context.Context, object string, from, before time.Time, later int64, do func(id string, seq int64)) error {
+			return s.Unheard(ctx, listener, mirror.Source, object, from, before, later, do)
+		},
+		Events: func(ctx context.Context, seqs []int64) ([]core.Event, error) {
+			events, err := s.Numbered(ctx, seqs)
+			for i := range events {
+				err = errors.Join(err, events[i].Restore(source.Source{}.Name))
+			}
+			return events, err
 		},
 		Submit: func(ctx context.Context, ev core.Event) (core.Receipt, error) {
 			ev.Pipeline = "bench"

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
+	"github.com/pipehook/pipehook/core/delivery"
 	"github.com/pipehook/pipehook/core/mirror"
 	"github.com/pipehook/pipehook/core/telemetry"
 )
@@ -141,15 +142,19 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 	o.Pending = func(ctx context.Context, object string, ids []string) (map[string]bool, error) {
 		return r.a.store.PendingFor(ctx, listener, mirror.Source, object, ids)
 	}
-	o.Unheard = func(ctx context.Context, object string, ids []string, after time.Time, do func([]core.Event) error) error {
-		return r.a.store.Unheard(ctx, listener, mirror.Source, object, ids, after, func(events []core.Event) error {
-			for i := range events {
-				if err := restore(&events[i]); err != nil {
-					r.a.log.Warn("a stored event could not be named again", "event", events[i].ID, "listener", listener, "err", err)
-				}
+	o.Unheard = func(ctx context.Context, object string, from, before time.Time, later int64, do func(id string, seq int64)) error {
+		return r.a.store.Unheard(ctx, listener, mirror.Source, object, from, before, later, do)
+	}
+	sub := r.a.tables.subscription(syncListener(conf))
+	o.Events = func(ctx context.Context, seqs []int64) ([]core.Event, error) {
+		stored, err := r.a.store.Numbered(ctx, seqs)
+		var wanted []core.Event
+		for i := range stored {
+			if r.wanted(&sub, &stored[i], o.CompanyID) {
+				wanted = append(wanted, stored[i])
 			}
-			return do(events)
-		})
+		}
+		return wanted, err
 	}
 	o.Submit = func(ctx context.Context, ev core.Event) (core.Receipt, error) {
 		ev.Pipeline = pipeline
@@ -159,6 +164,19 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 		return r.a.handler.Submit(ctx, ev)
 	}
 	return tables.Reconcile(ctx, client, o)
+}
+
+// wanted reports whether the tables would have been given a stored event. It names it.
+func (r *reconciling) wanted(sub *delivery.Subscription, ev *core.Event, companyID string) bool {
+	if err := restore(ev); err != nil {
+		r.a.log.Warn("a stored event could not be named again", "event", ev.ID, "listener", sub.Name, "err", err)
+		return false
+	}
+	if of := ev.Facts.CompanyID; of != "" && companyID != "" && of != companyID {
+		return false // another account's record may have the same id
+	}
+	wanted, _ := sub.Decide(ev)
+	return wanted
 }
 
 // reconcilePipeline is the pipeline that events of comparisons walk.

@@ -208,9 +208,13 @@ func (t *localTables) subscriptions(conf *config.Config) []delivery.Subscription
 		t.told = is
 		t.log.Info("listener loaded", "listener", l.Name, "use", l.Use, "match", patternTexts(l.Match))
 	}
+	return []delivery.Subscription{t.subscription(l)}
+}
+
+func (t *localTables) subscription(l *config.Listener) delivery.Subscription {
 	sub := subscriptionOf(*l, t, nil)
 	sub.Source, sub.Keeps = mirror.Source, true
-	return []delivery.Subscription{sub}
+	return sub
 }
 
 // Bulk implements core.BulkListener.
