@@ -87,14 +87,10 @@ func (s *standIn) requests() []time.Time {
 	return slices.Clone(s.asked)
 }
 
-// used is the share of the requests that a limit allows in two seconds; of one that was reached, from then on.
+// used is how much of the time that requests took a limit asks for: so many at once, and the next ones two seconds later.
 func used(asked []time.Time, limit int) float64 {
-	first := limit - 1
-	if len(asked) <= 2*limit {
-		first = 0
-	}
-	took := asked[len(asked)-1].Sub(asked[first])
-	return float64(len(asked)-1-first) / (took.Seconds() / 2 * float64(limit))
+	least := time.Duration((len(asked)-1)/limit) * 2 * time.Second
+	return least.Seconds() / asked[len(asked)-1].Sub(asked[0]).Seconds()
 }
 
 func distinct(names []string) []string { return slices.Compact(slices.Clone(names)) }
