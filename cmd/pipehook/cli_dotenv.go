@@ -31,18 +31,29 @@ func setDotenv(path, name string, value core.Secret) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".env-*") // readable by its owner only
+	return replaceFile(path, []byte(renewed), func(f *os.File) error { return keepOwner(f, path) })
+}
+
+// replaceFile puts text in the place of a file, all at once: others may be reading it. ready gives the new file, which only
+// its owner can read, who and what may read it.
+func replaceFile(path string, text []byte, ready func(f *os.File) error) error {
+	f, err := tempBeside(path)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(renewed)
-	if err = errors.Join(err, keepOwner(f, path), f.Sync(), f.Close()); err == nil {
+	_, err = f.Write(text)
+	if err = errors.Join(err, ready(f), f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
+}
+
+// tempBeside is a new file that may take the place of path.
+func tempBeside(path string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), "."+strings.TrimPrefix(filepath.Base(path), ".")+"-*")
 }
 
 // keepOwner gives a file the owner and group of the one that it replaces: the server that reads it may be another user.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,31 +108,14 @@ func (d *definitionsFile) read() error {
 	return err
 }
 
-// writeDefinitions puts the definitions into a file, all at once: others may be reading it.
+// writeDefinitions puts the definitions into a file that everybody may read.
 func writeDefinitions(path string, f *shape.Fields) error {
-	temp, err := beforeDefinitions(path)
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(f.Text())
-	err = errors.Join(err, temp.Sync(), temp.Chmod(0o644), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
-	return nil
-}
-
-// beforeDefinitions is the file that takes the place of path once it is whole.
-func beforeDefinitions(path string) (*os.File, error) {
-	return os.CreateTemp(filepath.Dir(path), ".fields-*")
+	return replaceFile(path, f.Text(), func(temp *os.File) error { return temp.Chmod(0o644) })
 }
 
 // definable says whether definitions can be put there.
 func definable(path string) error {
-	temp, err := beforeDefinitions(path)
+	temp, err := tempBeside(path)
 	if err != nil {
 		return err
 	}

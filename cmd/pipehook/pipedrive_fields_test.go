@@ -19,15 +19,7 @@ import (
 const dealFields = `{"company":"acme","objects":{"deal":[{"key":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","label":"Contract end","type":"date","custom":true},
 {"key":"title","label":"Title","type":"varchar"}]}}`
 
-const fieldsPipeline = `
-[[pipeline]]
-name = "crm"
-path = "/hook"
-source = "pipedrive"
-
-  [[pipeline.stage]]
-  use = "persist"
-
+const fieldsPipeline = crmPipeline + `
 [[listener]]
 name = "deals"
 script = "deals.js"

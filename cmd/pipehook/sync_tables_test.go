@@ -8,7 +8,8 @@ import (
 	"github.com/pipehook/pipehook/core/mirror"
 )
 
-const tablesPipeline = `
+// crmPipeline stores what Pipedrive sends, and does no more.
+const crmPipeline = `
 [[pipeline]]
 name = "crm"
 path = "/hook"
@@ -16,7 +17,9 @@ source = "pipedrive"
 
   [[pipeline.stage]]
   use = "persist"
+`
 
+const tablesPipeline = crmPipeline + `
 [[listener]]
 name = "tables"
 use = "pipedrive_sync"
