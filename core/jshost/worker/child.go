@@ -37,6 +37,7 @@ type child struct {
 	end     *end   // it takes no calls any more
 	batches uint64 // so far
 	running map[uint64]*batch
+	cut     map[uint64]*batch // ran when it ended; what they said before may still be on its way
 	lines   int               // said since the last result
 	asked   map[uint64]func() // ends what is done about a question, by its number
 	weight  int               // bytes of the questions in asked
@@ -181,13 +182,15 @@ func (c *child) said(text []byte) error {
 	return c.count()
 }
 
-// runs reports whether an event of the id is being handled.
+// runs reports whether an event of the id is being handled, or was when the child ended.
 func (c *child) runs(event string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, b := range c.running {
-		if b.calls[b.next].Event.ID == event {
-			return true
+	for _, batches := range []map[uint64]*batch{c.running, c.cut} {
+		for _, b := range batches {
+			if b.calls[b.next].Event.ID == event {
+				return true
+			}
 		}
 	}
 	return false
@@ -228,7 +231,7 @@ func (c *child) finish(e *end) {
 		close(c.started)
 	}
 	running, proc := c.running, c.proc
-	c.running = nil
+	c.running, c.cut = nil, c.running
 	c.mu.Unlock()
 	if !e.retired { // else the Process knows, and holds its lock
 		c.process.gone(c)

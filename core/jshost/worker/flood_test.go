@@ -102,3 +102,18 @@ func TestAChildSaysNothingLong(t *testing.T) {
 		}
 	}
 }
+
+func TestALineIsOfTheEventThatSaidItAlsoWhenItComesAfterTheEndOfTheProcess(t *testing.T) {
+	c, b, _ := mad(t)
+	var lines []engine.Line
+	c.process.o.Said = func(l engine.Line) { lines = append(lines, l) }
+	c.finish(&end{late: b})
+	for _, event := range []string{"1", "2"} { // the other never ran here
+		if err := c.take(&message.Up{Line: []byte(`{"event":"` + event + `","msg":"hello"}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(lines) != 2 || lines[0].Event != "1" || lines[1].Event != "" {
+		t.Errorf("the lines are %+v", lines)
+	}
+}
