@@ -238,12 +238,12 @@ func TestABreakerOpensTriesOneAndCloses(t *testing.T) {
 	sub.Breaker = delivery.Breaker{Failures: 3, Pause: 50 * time.Millisecond}
 	r := start(t, testdb.SQLite(t), sub)
 	r.accept(t, 30)
+	var last core.Attempt
 	for range 3 {
-		r.next(t)
+		last = r.next(t)
 	}
-	opened := time.Now()
-	if a := r.next(t); a.State != core.Waiting || time.Since(opened) < 40*time.Millisecond {
-		t.Errorf("the probe %+v came after %s", a, time.Since(opened))
+	if probe := r.next(t); probe.State != core.Waiting || probe.Started.Sub(last.Started) < sub.Breaker.Pause {
+		t.Errorf("the probe %+v began less than a pause after %+v", probe, last)
 	}
 	broken.Store(false)
 	for done := 0; done < 30; {
