@@ -2,12 +2,13 @@ package watch
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/pipehook/pipehook/core"
 )
@@ -306,15 +307,14 @@ func fromPipedrive(ev *core.Event, status int) bool {
 
 // webhookID is a string in version 2, and a number or a string in version 1; "" when it is no id of Pipedrive's.
 func webhookID(meta json.RawMessage) string {
-	var m struct {
-		ID any `json:"webhook_id"`
-	}
-	dec := json.NewDecoder(strings.NewReader(string(meta)))
-	dec.UseNumber()
-	if dec.Decode(&m) != nil || m.ID == nil {
+	value := gjson.GetBytes(meta, "webhook_id")
+	if value.Type != gjson.Number && value.Type != gjson.String {
 		return ""
 	}
-	id := fmt.Sprint(m.ID)
+	id := value.String()
+	if value.Type == gjson.Number {
+		id = value.Raw // a float would round it
+	}
 	if len(id) > longestID || strings.Trim(id, "0123456789") != "" {
 		return ""
 	}

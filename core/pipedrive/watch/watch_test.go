@@ -202,7 +202,7 @@ func TestWhatBodiesSayOfTheirWebhookIsBounded(t *testing.T) {
 	t.Run("ids", func(t *testing.T) {
 		for meta, want := range map[string]string{
 			`{"webhook_id":7}`: "7", `{"webhook_id":"7"}`: "7", `{"webhook_id":"123456789012345678901"}`: "123456789012345678901",
-			`{}`: "", `{"webhook_id":null}`: "", `{"webhook_id":"seven"}`: "", `{"webhook_id":-7}`: "", `{"webhook_id":[7]}`: "",
+			`{}`: "", `{"webhook_id":null}`: "", `{"webhook_id":"seven"}`: "", `{"webhook_id":-7}`: "", `{"webhook_id":12345678901234567890}`: "12345678901234567890", `{"webhook_id":7.5}`: "", `{"webhook_id":true}`: "", `{"webhook_id":[7]}`: "",
 			`{"webhook_id":"` + strings.Repeat("7", 33) + `"}`: "",
 		} {
 			if got := webhookID(json.RawMessage(meta)); got != want {
