@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -195,6 +196,15 @@ func (r *registrar) rehearsal() bool {
 // by which apply knows its own again.
 func (r *registrar) register(ctx context.Context, w hooks.Wanted, password core.Secret) (hooks.Webhook, error) {
 	return r.create(ctx, named(w), password)
+}
+
+// finishWithin is how long a command goes on after it was told to end.
+const finishWithin = 30 * time.Second
+
+// finishing is the context for what is done even if the command is to end, once a webhook was made in the place of another:
+// until that one is gone everything comes twice.
+func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
 }
 
 func named(w hooks.Wanted) hooks.Wanted {

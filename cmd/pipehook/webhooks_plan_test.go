@@ -1,14 +1,63 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
 
+	"github.com/pipehook/pipehook/core"
+	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
+	"github.com/pipehook/pipehook/core/pipedrive"
 	"github.com/pipehook/pipehook/core/pipedrive/hooks"
 )
+
+// hungUp is an account whose command is to end while it makes a webhook: who gives the request up never hears of it.
+type hungUp struct {
+	*fakeAccount
+	stop context.CancelFunc
+}
+
+func (h *hungUp) create(ctx context.Context, w hooks.Wanted, password core.Secret) (hooks.Webhook, error) {
+	made, err := h.fakeAccount.create(ctx, w, password)
+	h.stop()
+	return made, cmp.Or(ctx.Err(), err)
+}
+
+func TestAnApplyThatIsInterruptedLeavesNoWebhookDouble(t *testing.T) {
+	p := connected(t, "[[pipedrive.webhook]]\nevent = \"*.deal\"\nname = \"deals\"\n[[pipedrive.webhook]]\nevent = \"*.person\"\n")
+	old := hookHere(7, "*.note") // its event was changed since
+	old.Name = "deals"
+	a := &fakeAccount{all: []hooks.Webhook{old}}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	c := &cli{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, openAccount: func(*config.Config) (account, error) { return &hungUp{a, stop}, nil }}
+	if code := c.run(ctx, []string{"webhooks", "apply", "--yes", "--config", p.config}); code == exitDone {
+		t.Error("what was not made is passed over in silence")
+	}
+	if len(a.all) != 1 || a.all[0].ID != 101 {
+		t.Errorf("left are %+v, calls %v", a.all, a.calls)
+	}
+}
+
+func TestAWebhookThatCouldNotBeDeletedIsNamedWithTheCommandForIt(t *testing.T) {
+	p := connected(t, "[[pipedrive.webhook]]\nevent = \"*.*\"\n")
+	old := hookHere(7, "*.*")
+	old.Version = "1.0"
+	a := &fakeAccount{all: []hooks.Webhook{old}, failing: map[string]error{"remove 7": explainAPI(&pipedrive.Error{Reason: pipedrive.Unavailable, Method: "DELETE"})}}
+	if code, _, errs := p.webhooks(t, a, "apply", "--yes"); code != exitFailed || !strings.Contains(errs, "hint: pipehook webhooks delete 7\n") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	if code, out, _ := p.webhooks(t, a, "plan"); code != exitUsage || !strings.Contains(out, "1 duplicate: pipehook webhooks apply --prune") {
+		t.Errorf("plan: exit code %d\n%s", code, out)
+	}
+	if code, out, _ := p.webhooks(t, a, "apply", "--yes"); code != exitDone || !strings.Contains(out, "1 duplicate: pipehook webhooks apply --prune") {
+		t.Errorf("a second apply: exit code %d\n%s", code, out)
+	}
+}
 
 // connectedUnknown is connected without saying how Pipedrive reaches it.
 func connectedUnknown(t *testing.T, declared string) *project {
