@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -112,9 +114,19 @@ func (r *registrar) address() string {
 	return strings.TrimRight(r.conf.Pipedrive.PublicURL, "/") + r.pipeline.Path
 }
 
-// ours reports whether an address is that of the pipeline.
+// ours reports whether an address is that of the pipeline. Where public_url does not tell, it is what is declared with the
+// pipeline's path: whatever else of the account has that path may be another installation's.
 func (r *registrar) ours(address string) bool {
-	return r.address() != "" && hooks.SameURL(address, r.address())
+	if at := r.address(); at != "" {
+		return hooks.SameURL(address, at)
+	}
+	return r.likely(address) && slices.ContainsFunc(r.conf.Pipedrive.Webhooks, func(w config.PipedriveWebhook) bool { return hooks.SameURL(address, w.URL) })
+}
+
+// likely reports whether an address has the pipeline's path, by whatever host.
+func (r *registrar) likely(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && r.pipeline.Name != "" && u.Path == r.pipeline.Path
 }
 
 // wanted are the webhooks that the configuration declares.
@@ -140,8 +152,13 @@ func (r *registrar) wanted() ([]hooks.Wanted, error) {
 		if one.URL != "" {
 			mistakes = r.conf.Collect(mistakes, key+".url", r.checkAddress(one.URL))
 		}
-		if r.ours(one.URL) && r.basic != nil {
+		switch {
+		case r.basic == nil:
+		case r.ours(one.URL):
 			one.AuthUser = r.basic.Username
+		case r.likely(one.URL): // without credentials it would be refused, and they are not for any host
+			mistakes = append(mistakes, r.conf.Mistake(key+".url", fmt.Sprintf("has the path of pipeline %s, which asks for HTTP Basic, and another address than pipedrive.public_url leads to", r.pipeline.Name),
+				"leave it out, or set pipedrive.public_url to its host"))
 		}
 		all = append(all, one)
 	}
@@ -179,6 +196,15 @@ func (r *registrar) rehearsal() bool {
 // by which apply knows its own again.
 func (r *registrar) register(ctx context.Context, w hooks.Wanted, password core.Secret) (hooks.Webhook, error) {
 	return r.create(ctx, named(w), password)
+}
+
+// finishWithin is how long a command goes on after it was told to end.
+const finishWithin = 30 * time.Second
+
+// finishing is the context for what is done even if the command is to end, once a webhook was made in the place of another:
+// until that one is gone everything comes twice.
+func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
 }
 
 func named(w hooks.Wanted) hooks.Wanted {

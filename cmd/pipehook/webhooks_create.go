@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 
@@ -190,8 +189,7 @@ func (c *cli) bare(r *registrar, w hooks.Wanted, f createFlags) error {
 		return nil
 	}
 	text := fmt.Sprintf("pipeline %s asks for HTTP Basic and refuses what comes without", r.pipeline.Name)
-	u, err := url.Parse(w.URL)
-	if comes := r.ours(w.URL) || err == nil && u.Path == r.pipeline.Path; comes && !f.noAuth && c.asker() == nil {
+	if (r.ours(w.URL) || r.likely(w.URL)) && !f.noAuth && c.asker() == nil {
 		return usagef(fmt.Sprintf("add --auth-user %s; --no-auth makes it all the same", plain(r.basic.Username)), "nothing was made: %s, and after ten of them Pipedrive sends nothing for 30 minutes", text)
 	}
 	fmt.Fprintf(c.stderr, "warning: %s, if this one comes there: add --auth-user %s\n", text, plain(r.basic.Username))
@@ -273,7 +271,11 @@ func passwordFile(path string) (core.Secret, error) {
 
 // strangeWebhooks warns of what is declared and may be a slip, as create does.
 func strangeWebhooks(conf *config.Config) (all []string) {
+	r, unclear := registrarOf(conf) // what is wrong there is said elsewhere
 	for i, w := range conf.Pipedrive.Webhooks {
+		if unclear == nil && r.basic != nil && w.URL != "" && !r.ours(w.URL) && (r.address() == "" || r.likely(w.URL)) {
+			all = append(all, fmt.Sprintf("pipedrive.webhook[%d].url: pipeline %s asks for HTTP Basic and refuses what comes without, as this one does, if it comes there: set pipedrive.public_url", i, r.pipeline.Name))
+		}
 		e, err := hooks.Parse(w.Event)
 		if err != nil {
 			continue

@@ -174,7 +174,7 @@ func (c *cli) webhooksApplyCommand() *cobra.Command {
 				changes += p.Count(hooks.Duplicate)
 			}
 			if changes == 0 {
-				return c.printPlan(r, p, map[int]done{})
+				return c.printPlan(r, p, nil) // duplicates may be left
 			}
 			if !yes && !c.json {
 				if err := c.printPlan(r, p, nil); err != nil {
@@ -202,7 +202,8 @@ func declined(err error) error {
 	return exitCode(exitFailed)
 }
 
-// applyPlan does what a plan says until something fails. It can be done again: what was done is in step then.
+// applyPlan does what a plan says until something fails. It can be done again: what was made is in step then. What could not
+// be deleted is nobody's then, and the error says how to delete it.
 func (c *cli) applyPlan(ctx context.Context, r *registrar, p hooks.Plan, prune bool) (map[int]done, error) {
 	became := map[int]done{}
 	for i, s := range p {
@@ -233,8 +234,12 @@ func stepName(s hooks.Step) string {
 }
 
 // makeWanted makes what is declared and deletes what it replaces, in this order: what happens between the two is sent
-// by both and handled twice, and none is missed.
+// by both and handled twice, and none is missed. What was begun is done even if the command is to end: nobody knows whether a
+// request that was given up did something, and the old one would stay.
 func (c *cli) makeWanted(ctx context.Context, r *registrar, s hooks.Step) (done, error) {
+	if err := ctx.Err(); err != nil {
+		return done{}, err
+	}
 	var password core.Secret
 	if s.Wanted.AuthUser != "" {
 		if err := r.stillGood(ctx); err != nil {
@@ -246,14 +251,17 @@ func (c *cli) makeWanted(ctx context.Context, r *registrar, s hooks.Step) (done,
 	if w.Name == "" {
 		w.Name = w.Prefix + w.Event.String()
 	}
-	made, err := r.register(ctx, w, password)
+	made, err := r.register(context.WithoutCancel(ctx), w, password)
 	if err != nil {
 		return done{}, err
 	}
 	one := done{made: made.ID}
 	if s.Has != nil {
+		ctx, cancel := finishing(ctx)
+		defer cancel()
 		if err := r.remove(ctx, s.Has.ID); err != nil {
-			return one, fmt.Errorf("webhook %d was made; the old one, %d, is still there: %w", made.ID, s.Has.ID, err)
+			err = fmt.Errorf("webhook %d was made; the old one, %d, is still there: %w", made.ID, s.Has.ID, err)
+			return one, &hinted{err, fmt.Sprintf("pipehook webhooks delete %d", s.Has.ID)}
 		}
 		one.deleted = true
 	}

@@ -225,9 +225,13 @@ func slow(f finding) finding {
 	return f
 }
 
-// tryEvent sends an event as Pipedrive would.
+// tryEvent sends an event as Pipedrive would, unless the password would be read along.
 func (r *registrar) tryEvent(ctx context.Context, address string, body []byte) finding {
 	f := finding{Check: "event", Verdict: "bad"}
+	if r.checkAddress(address) != nil {
+		f.Says = "was not sent: the credentials would go to an address that is unfit for them"
+		return f
+	}
 	a, err := send(ctx, r.pipeline, address, body)
 	if err != nil {
 		f.Says = unreachable(err)
@@ -241,6 +245,9 @@ func (r *registrar) tryEvent(ctx context.Context, address string, body []byte) f
 }
 
 func (c *cli) printFindings(address string, found []finding) error {
+	if u, err := url.Parse(address); err == nil {
+		address = u.Redacted() // somebody may have given a password in it
+	}
 	bad := 0
 	for _, f := range found {
 		if f.Verdict == "bad" {

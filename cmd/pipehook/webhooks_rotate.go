@@ -37,10 +37,7 @@ const leastPassword = 16
 // knownWithin is how long a server has to take notice of a rotation.
 const knownWithin = 15 * time.Second
 
-const (
-	takeBackWithin = 5 * time.Second
-	finishWithin   = 30 * time.Second
-)
+const takeBackWithin = 5 * time.Second
 
 type rotateFlags struct {
 	status, prompt, yes bool
@@ -320,7 +317,7 @@ func (t *turn) replaceAll(ctx context.Context, has []hooks.Webhook) error {
 		t.rotation.Waiting = slices.DeleteFunc(t.rotation.Waiting, func(id int64) bool { return id == h.ID })
 	}
 	t.rotation.ReplacedAt = time.Now()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	ctx, cancel := finishing(ctx)
 	defer cancel()
 	return t.save(ctx)
 }
@@ -344,7 +341,7 @@ func (t *turn) replace(ctx context.Context, h hooks.Webhook) error {
 		id = made.ID
 		t.rotation.Made, t.rotation.Replaced[h.ID] = append(t.rotation.Made, id), id
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	ctx, cancel := finishing(ctx)
 	defer cancel()
 	if !done {
 		if err := t.save(ctx); err != nil {

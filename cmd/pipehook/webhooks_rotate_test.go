@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -334,6 +335,27 @@ func TestWhatPipedriveRefusesIsSaidWithTheNextCommand(t *testing.T) {
 			t.Errorf("%d: exit code %d\n%s%s", test.status, code, &out, &errs)
 		}
 		api.Close()
+	}
+}
+
+func TestNoPasswordIsSentToAnAddressThatIsUnfitForIt(t *testing.T) {
+	var asked atomic.Int64
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer receiver.Close()
+	p := connected(t, "")
+	for address, says := range map[string]string{
+		receiver.URL + "/hook": "is not encrypted",
+		strings.Replace(receiver.URL, "//", "//hook:canary-in-the-url@", 1) + "/hook": "holds a username or a password",
+	} {
+		for _, args := range [][]string{{"test", "--url", address}, {"test", "--url", address, "--json"}} {
+			code, out, errs := p.webhooks(t, &fakeAccount{}, args...)
+			if code != exitFailed || !strings.Contains(out, says) || !strings.Contains(out, "was not sent") || strings.Contains(out+errs, "canary") {
+				t.Errorf("exit code %d\n%s%s", code, out, errs)
+			}
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("%d requests were made", n)
 	}
 }
 
