@@ -283,7 +283,7 @@ func (l *look) begin() {
 	switch {
 	case l.object.Since || l.object.Name == "file":
 	case l.object.Parent == "deal": // there are many lists, and the deals that changed do where none is left out
-		l.sweep = l.sweep || !l.dealsBy || l.o.Since.IsZero() && l.base.Cursor.Before(l.dealsOf)
+		l.sweep = l.sweep || len(l.base.Again) > 0 || !l.dealsBy || l.o.Since.IsZero() && l.base.Cursor.Before(l.dealsOf)
 	default: // a short list, which is whole
 		l.sweep = true
 	}

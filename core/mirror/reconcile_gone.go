@@ -150,7 +150,7 @@ func (l *look) again(ctx context.Context, ids []string) (found []shape.Record, e
 			}
 		}
 	}
-	if o.Parent == "deal" || o.Name == "goal" { // they can't be asked for one by one, and all were listed
+	if o.Parent == "deal" || o.Name == "goal" { // they can't be asked for one by one, so begin has all listed
 		return found, nil
 	}
 	for _, id := range left {

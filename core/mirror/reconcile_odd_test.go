@@ -104,6 +104,42 @@ func TestADeletionBehindAWebhookIsLookedAtAgain(t *testing.T) {
 	}
 }
 
+// They can't be asked for by their ids: all have to be listed.
+func TestAPartThatIsAddedWhileAllAreListedIsNotTakenForDeleted(t *testing.T) {
+	for _, object := range []string{"deal_product", "deal_installment"} {
+		d := newDesk(t, testdb.SQLite(t), "deal", object)
+		part := map[string]any{"deal_id": jsonNumber("1"), "quantity": jsonNumber("1")}
+		d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "a", "status": "open"})
+		d.put(object, "1", noon.Add(-time.Hour), part)
+		d.all(t)
+		d.later(25 * time.Hour)
+		d.between = func(l pipedrive.List, _ pipedrive.Page) {
+			if l.Path != pathOf(object) {
+				return
+			}
+			d.between = nil
+			d.put(object, "2", d.now, part)
+			c := deal("2", int(d.now.Sub(noon)/time.Second), 0, part)
+			c.Record.Object, c.Action = object, core.Added
+			apply(t, d.m, c)
+		}
+		for range 2 {
+			all := d.all(t, daily)
+			if !all[1].Swept || all[1].Error != "" {
+				t.Errorf("%s: got %+v", object, all)
+			}
+			d.later(time.Hour)
+		}
+		if all := d.all(t, daily); all[1].Swept || len(d.events) != 0 {
+			t.Errorf("%s: got %+v and the events %v", object, all, d.types(t))
+		}
+		d.remove(object, "2")
+		if d.all(t, deletes); !sameTexts(d.types(t), "deleted."+object+" 2") {
+			t.Errorf("once it is deleted: %v", d.types(t))
+		}
+	}
+}
+
 // A new record may have no update_time yet. Its webhook may still be on its way all the same.
 func TestANewRecordWithoutAnUpdateSettlesToo(t *testing.T) {
 	d := newDesk(t, testdb.SQLite(t), "pipeline")
