@@ -177,7 +177,7 @@ func (l *look) bury(ctx context.Context, ids []string) error {
 		row, known := rows[id]
 		switch {
 		case !known || row.Deleted: // it was said already
-		case row.ChangedAt.After(l.horizon) && row.From == FromWebhook: // it may still be
+		case row.ChangedAt.After(l.horizon): // it may still be, whoever said so
 			l.base.Again = append(l.base.Again, id)
 		case !l.object.Hooks:
 			quiet = append(quiet, Change{Record: shape.Record{Object: l.object.Name, ID: id}, Action: core.Deleted, At: l.now(), From: FromReconcile})

@@ -104,6 +104,27 @@ func TestADeletionBehindAWebhookIsLookedAtAgain(t *testing.T) {
 	}
 }
 
+// Webhooks are not all that changes a row: a back-fill does beside, and what another record tells of this one.
+func TestADeletionBehindABackFillIsLookedAtAgain(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	for _, id := range []string{"1", "2"} {
+		d.put("person", id, noon.Add(-time.Hour), map[string]any{"name": "a"})
+	}
+	d.run(t)
+	d.later(time.Hour)
+	c := listed("1", -3600, time.Hour, map[string]any{"name": "a", "extra": "x"})
+	c.Record.Object = "person"
+	apply(t, d.m, c)
+	d.remove("person", "1")
+	if done := d.run(t, deletes); done.Differing != 0 {
+		t.Errorf("while it may still be there: %+v", done)
+	}
+	d.later(10 * time.Minute)
+	if done := d.run(t); done.Deletes != 1 {
+		t.Errorf("once it has settled: %+v", done)
+	}
+}
+
 // They can't be asked for by their ids: all have to be listed.
 func TestAPartThatIsAddedWhileAllAreListedIsNotTakenForDeleted(t *testing.T) {
 	for _, object := range []string{"deal_product", "deal_installment"} {
