@@ -7,7 +7,7 @@ type base struct {
 	Since  time.Time `json:"since,omitzero"`  // when the fill read only what changed from then on
 	Cursor time.Time `json:"cursor,omitzero"` // all that changed before is compared
 	Swept  time.Time `json:"swept,omitzero"`  // when all ids were compared last
-	Again  []string  `json:"again,omitempty"` // that were found deleted, and could not be told of yet
+	Again  []string  `json:"again,omitempty"` // that could not be told of yet, and will not be listed since Cursor
 }
 
 func baseName(object string) string { return "base." + object }

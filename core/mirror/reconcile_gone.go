@@ -188,14 +188,5 @@ func (l *look) bury(ctx context.Context, ids []string) error {
 	if err := l.write(ctx, quiet); err != nil {
 		return err
 	}
-	waiting := l.done.Pending
-	if err := l.tell(ctx, absent, l.now()); err != nil {
-		return err
-	}
-	if l.done.Pending > waiting { // which of them does not matter: those that are told of are passed over
-		for _, r := range absent {
-			l.base.Again = append(l.base.Again, r.ID)
-		}
-	}
-	return nil
+	return l.tell(ctx, absent, l.now())
 }

@@ -125,6 +125,22 @@ func TestADeletionBehindABackFillIsLookedAtAgain(t *testing.T) {
 	}
 }
 
+// Pipedrive tells of some parts of deals nowhere when they changed.
+func TestAPartWithoutATimeThatCouldNotBeToldOfIsLookedAtAgain(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "deal", "deal_installment")
+	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "a", "status": "open"})
+	d.all(t)
+	d.later(time.Hour)
+	d.put("deal_installment", "1", d.now.Add(-30*time.Minute), map[string]any{"deal_id": jsonNumber("1"), "update_time": "", "add_time": ""})
+	d.refuse = func(core.Event) error { return &core.Error{Kind: core.Invalid, Msg: "no"} }
+	d.all(t, deletes)
+	d.refuse = nil
+	d.later(time.Hour)
+	if d.all(t); !sameTexts(d.types(t), "added.deal_installment 1") {
+		t.Errorf("the events are %v", d.types(t))
+	}
+}
+
 // They can't be asked for by their ids: all have to be listed.
 func TestAPartThatIsAddedWhileAllAreListedIsNotTakenForDeleted(t *testing.T) {
 	for _, object := range []string{"deal_product", "deal_installment"} {

@@ -112,6 +112,7 @@ func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) 
 		case ignored:
 		case settles:
 			l.done.Settling++
+			l.hold(r)
 		default:
 			rest = append(rest, func(ctx context.Context) error { return l.submit(ctx, l.event(v, r, row, keys, seq), r, v) })
 			continue
@@ -295,9 +296,6 @@ func (l *look) submit(ctx context.Context, ev core.Event, r shape.Record, v verd
 		}
 		d.Duplicates++
 		l.hold(r)
-		if v == deleted && r.Updated.IsZero() {
-			l.base.Again = append(l.base.Again, r.ID)
-		}
 	})
 	return nil
 }
@@ -313,9 +311,6 @@ func (l *look) refuse(ctx context.Context, r shape.Record, err error) error {
 			l.refusal = fmt.Errorf("%s %s: %w", r.Object, r.ID, err)
 		}
 		l.hold(r)
-		if r.Deleted && r.Updated.IsZero() {
-			l.base.Again = append(l.base.Again, r.ID)
-		}
 	})
 	return nil
 }
@@ -335,11 +330,11 @@ func (l *look) count(do func(*ReconciledObject)) {
 	do(&l.done)
 }
 
-// hold has the next comparison look at the record again: by its id when it changed so long ago that it will not be listed.
+// hold has the next comparison look at the record again: by its id when it is gone, does not say when it changed, or changed
+// so long ago that it will not be listed.
 func (l *look) hold(r shape.Record) {
 	switch at := changedAt(r); {
-	case at.IsZero():
-	case l.object.Since && at.Before(l.base.Cursor):
+	case at.IsZero() || l.object.Since && at.Before(l.base.Cursor):
 		l.base.Again = append(l.base.Again, r.ID)
 	case l.held.IsZero() || at.Before(l.held):
 		l.held = at
