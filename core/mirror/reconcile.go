@@ -202,8 +202,9 @@ type look struct {
 	from     time.Time
 	there    map[string]struct{} // ids that were listed, while all are
 	asked    map[string]bool     // parents whose records were listed, while all are
-	counting sync.Mutex          // guards held, done and base while events are submitted
+	counting sync.Mutex          // guards held, dropped, done and base while events are submitted
 	held     time.Time           // the earliest change that is not told of yet
+	dropped  []Change            // whose events a stage has ended; of a page
 	refused  int                 // events
 	refusal  error               // of the first of them
 	done     ReconciledObject

@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"testing"
@@ -102,6 +103,41 @@ func TestADeletionBehindAWebhookIsLookedAtAgain(t *testing.T) {
 	if done := d.run(t); done.Deletes != 1 {
 		t.Errorf("once it has settled: %+v", done)
 	}
+}
+
+// A stage may keep an event from the listeners. The tables have what Pipedrive has.
+func TestWhatAStageDropsIsWrittenAndNotSubmittedAgain(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDesk(t, url, "person")
+		for _, id := range []string{"1", "2", "3"} {
+			d.put("person", id, noon.Add(-time.Hour), map[string]any{"name": "old"})
+		}
+		d.run(t)
+		d.later(time.Hour)
+		d.put("person", "1", d.now.Add(-30*time.Minute), map[string]any{"name": "new"})
+		d.put("person", "4", d.now.Add(-30*time.Minute), map[string]any{"name": "new"})
+		d.remove("person", "2")
+		walked := 0
+		drop := func(o *mirror.ReconcileOptions) {
+			o.Submit = func(_ context.Context, ev core.Event) (core.Receipt, error) {
+				d.receiver.mu.Lock()
+				defer d.receiver.mu.Unlock()
+				walked++
+				return core.Receipt{ID: ev.ID, Dropped: true}, nil
+			}
+		}
+		if done := d.run(t, deletes, drop); walked != 3 || done.Submitted+done.Differing+done.Deletes != 0 || done.Written != 3 {
+			t.Errorf("%d events: %+v", walked, done)
+		}
+		one, two, four := row(t, d.m, "person", "1"), row(t, d.m, "person", "2"), row(t, d.m, "person", "4")
+		if one.Values["name"] != "new" || !two.Deleted || two.Values["name"] != "old" || four.Values["name"] != "new" {
+			t.Errorf("the rows are %+v, %+v and %+v", one, two, four)
+		}
+		d.later(time.Hour)
+		if done := d.run(t, deletes, drop); walked != 3 || done.Differing+done.Written != 0 {
+			t.Errorf("the next comparison: %d events and %+v", walked, done)
+		}
+	})
 }
 
 // Webhooks are not all that changes a row: a back-fill does beside, and what another record tells of this one.

@@ -114,7 +114,9 @@ func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) 
 			l.done.Settling++
 			l.hold(r)
 		default:
-			rest = append(rest, func(ctx context.Context) error { return l.submit(ctx, l.event(v, r, row, keys, seq), r, v) })
+			rest = append(rest, func(ctx context.Context) error {
+				return l.submit(ctx, l.event(v, r, row, keys, seq), seen(r, asked, FromReconcile), v)
+			})
 			continue
 		}
 		l.done.Differing--
@@ -123,7 +125,10 @@ func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) 
 		l.done.Unsent += len(rest)
 		return err
 	}
-	return l.together(ctx, len(rest), func(ctx context.Context, i int) error { return rest[i](ctx) })
+	err = l.together(ctx, len(rest), func(ctx context.Context, i int) error { return rest[i](ctx) })
+	dropped := l.dropped
+	l.dropped = nil
+	return errors.Join(err, l.write(ctx, dropped))
 }
 
 // arrived leaves out the records whose event is still on its way to the tables.
@@ -280,22 +285,28 @@ func (l *look) event(v verdict, r shape.Record, row Row, keys []string, seq int6
 	}
 }
 
-func (l *look) submit(ctx context.Context, ev core.Event, r shape.Record, v verdict) error {
+// submit has the event of a change walk the pipeline. When a stage drops it nobody is to be told, and the tables, which learn of
+// it by no delivery, are to have it all the same: else every comparison would find it again.
+func (l *look) submit(ctx context.Context, ev core.Event, c Change, v verdict) error {
 	receipt, err := l.o.Submit(ctx, ev)
 	if err != nil {
 		l.count(func(d *ReconciledObject) { d.Unsent++ })
-		return l.refuse(ctx, r, err)
+		return l.refuse(ctx, c.Record, err)
 	}
 	l.count(func(d *ReconciledObject) {
-		if !receipt.Duplicate {
+		switch {
+		case receipt.Dropped:
+			d.Differing--
+			l.dropped = append(l.dropped, c)
+		case receipt.Duplicate:
+			d.Duplicates++
+			l.hold(c.Record)
+		default:
 			d.Submitted++
 			if v == deleted {
 				d.Deletes++
 			}
-			return
 		}
-		d.Duplicates++
-		l.hold(r)
 	})
 	return nil
 }
