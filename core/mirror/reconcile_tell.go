@@ -165,7 +165,7 @@ func (l *look) heard(ctx context.Context, found []shape.Record, seq int64) (map[
 	if err != nil || len(found) == 0 {
 		return rows, err
 	}
-	from := l.now()
+	from := l.base.Cursor // what changed before was compared; since then a record may have changed more than once
 	for i := range found {
 		at := changedAt(found[i])
 		if at.IsZero() { // it is gone, since it was last known to be there; of what has no time all may tell
