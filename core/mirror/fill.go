@@ -18,7 +18,7 @@ type FillOptions struct {
 	Since    time.Time     // only what changed from then on, where Pipedrive offers such a list
 	Restart  bool          // begin anew, whatever a fill that was broken off has read
 	DryRun   bool          // count, and write nothing
-	Leave    bool          // what changed since the last comparison is left to the next one, so that listeners learn of it
+	Leave    bool          // what changed since the last comparison, or it could not tell of, is left to the next one, so that listeners learn of it
 	Fields   *shape.Fields // may be nil
 	Progress func(Progress)
 
@@ -147,6 +147,7 @@ type filling struct {
 	whole  time.Time // when the fill of all objects began; zero when this is the only one
 	state  fillState
 	base   base
+	again  map[string]bool // base.Again
 	done   FilledObject
 }
 
@@ -174,6 +175,10 @@ func notOffered(o shape.Object, since time.Time) string {
 func (f *filling) fill(ctx context.Context) error {
 	if err := f.m.load(ctx, baseName(f.object.Name), &f.base); err != nil {
 		return err
+	}
+	f.again = make(map[string]bool, len(f.base.Again))
+	for _, id := range f.base.Again {
+		f.again[id] = true
 	}
 	if already, err := f.begin(ctx); err != nil || already {
 		return err
@@ -281,7 +286,7 @@ func (f *filling) page(ctx context.Context, page fetched) error {
 	f.done.Records += len(records)
 	changes := make([]Change, 0, len(records))
 	for _, r := range records {
-		if f.o.Leave && f.object.Hooks && !f.base.Cursor.IsZero() && changedAt(r).After(f.base.Cursor) {
+		if f.left(r) {
 			f.done.Left++
 			continue
 		}
@@ -297,6 +302,14 @@ func (f *filling) page(ctx context.Context, page fetched) error {
 		}
 	}
 	return err
+}
+
+// left reports whether the next comparison is to tell of a record: it changed since the last one, or could not be told of.
+func (f *filling) left(r shape.Record) bool {
+	if !f.o.Leave || !f.object.Hooks || f.base.Cursor.IsZero() {
+		return false
+	}
+	return !changedAt(r).Before(f.base.Cursor) || f.again[r.ID]
 }
 
 // seen is the change that says how a record was when it was read.

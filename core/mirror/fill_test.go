@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/mirror"
 	"github.com/pipehook/pipehook/core/pipedrive"
@@ -216,6 +217,34 @@ func TestAFillLeavesToTheComparisonWhatListenersShouldLearnOf(t *testing.T) {
 	}
 	if got := row(t, m, "person", "1").Values["name"]; got != "old" || count(t, m, "person") != 1 {
 		t.Errorf("the name is %v, and there are %d", got, count(t, m, "person"))
+	}
+}
+
+// A row that was written in silence would never be told of.
+func TestAFillLeavesWhatCouldNotBeToldOf(t *testing.T) {
+	for name, age := range map[string]time.Duration{"since the last comparison": 20 * time.Minute, "before it": 3 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t, testdb.SQLite(t), "person")
+			d.put("person", "1", noon.Add(-time.Hour), map[string]any{"name": "a"})
+			d.run(t)
+			d.later(24 * time.Hour)
+			d.run(t)
+			d.later(time.Hour)
+			d.put("person", "2", d.now.Add(-age), map[string]any{"name": "b"})
+			d.refuse = func(core.Event) error { return &core.Error{Kind: core.Invalid, Msg: "no"} }
+			if done := d.run(t, deletes); done.Unsent != 1 {
+				t.Errorf("while it is refused: %+v", done)
+			}
+			d.refuse = nil
+			report, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{Leave: true})
+			if err != nil || report.Failed() != nil || report.Objects[0].Left != 1 {
+				t.Errorf("%+v, %v", report, err)
+			}
+			d.later(time.Hour)
+			if done := d.run(t); done.Submitted != 1 {
+				t.Errorf("the comparison: %+v", done)
+			}
+		})
 	}
 }
 
