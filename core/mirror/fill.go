@@ -154,6 +154,9 @@ type filling struct {
 func (f *filling) run(ctx context.Context) FilledObject {
 	began := f.now()
 	f.done = FilledObject{Object: f.object.Name, Note: notOffered(f.object, f.o.Since)}
+	if !f.object.Since && f.object.Parent != "deal" {
+		f.o.Since = time.Time{} // all are read
+	}
 	if f.done.err = f.fill(ctx); f.done.err != nil {
 		f.done.Error = f.done.err.Error()
 	}

@@ -281,3 +281,23 @@ func TestAFillThatBrokeOffDoesNotReadAgainWhatItHadReadWhole(t *testing.T) {
 		}
 	}
 }
+
+// A fill since a time has read all that can't be listed since one.
+func TestAfterAFillSinceATimeWhatWasReadWholeIsMissedHoweverOldItIs(t *testing.T) {
+	for _, object := range []string{"pipeline", "phase", "goal"} {
+		d := newDesk(t, testdb.SQLite(t), "board", object)
+		d.put("board", "1", noon.Add(-48*time.Hour), nil)
+		if _, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{Since: noon.Add(-24 * time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		d.later(time.Hour)
+		for id, at := range map[string]string{"1": "", "2": noon.Add(-48 * time.Hour).Format(time.RFC3339)} {
+			d.put(object, id, noon, map[string]any{"board_id": jsonNumber("1"), "add_time": at, "update_time": at})
+		}
+		all := d.all(t)
+		d.deliver(t)
+		if n := count(t, d.m, object); n != 2 {
+			t.Errorf("%s: %d are found, of the comparison %+v", object, n, all)
+		}
+	}
+}
