@@ -301,3 +301,41 @@ func TestAfterAFillSinceATimeWhatWasReadWholeIsMissedHoweverOldItIs(t *testing.T
 		}
 	}
 }
+
+// Such a part may be as old as its deal, and a fill since a time leaves old deals, and so their parts, to themselves.
+func TestAfterAFillSinceATimeAPartWithoutATimeIsMissedWhenThePartsOfItsDealWereRead(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "deal", "deal_installment")
+	for _, id := range []string{"1", "2"} {
+		d.put("deal", id, noon.Add(-48*time.Hour), map[string]any{"title": "a", "status": "open"})
+	}
+	part := func(id, of string) {
+		d.put("deal_installment", id, d.now, map[string]any{"deal_id": jsonNumber(of), "add_time": "", "update_time": ""})
+	}
+	part("1", "1")
+	part("2", "2")
+	d.put("deal", "1", noon.Add(-time.Hour), nil)
+	if _, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{Since: noon.Add(-24 * time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	d.later(time.Hour)
+	changed := d.now.Add(-20 * time.Minute)
+	d.put("deal", "2", changed, nil)
+	old := deal("2", int(changed.Sub(noon)/time.Second), 0, map[string]any{"title": "a", "status": "open"})
+	old.Record.Added = noon.Add(-48 * time.Hour)
+	apply(t, d.m, old)
+	d.put("deal", "3", changed, map[string]any{"title": "b", "status": "open"})
+	part("3", "1")
+	part("4", "3")
+	for range 2 {
+		d.all(t, deletes)
+		d.deliver(t)
+		d.later(time.Hour)
+	}
+	var got []string
+	for _, ev := range d.events {
+		got = append(got, ev.Object+" "+ev.ObjectID)
+	}
+	if !sameTexts(got, "deal 3", "deal_installment 3", "deal_installment 4") {
+		t.Errorf("the events are about %v", got)
+	}
+}

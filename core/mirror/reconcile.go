@@ -202,6 +202,7 @@ type look struct {
 	from     time.Time
 	there    map[string]struct{} // ids that were listed, while all are
 	asked    map[string]bool     // parents whose records were listed, while all are
+	unread   map[string]bool     // of the deals whose parts are listed now, those whose parts no fill has read
 	counting sync.Mutex          // guards held, dropped, done and base while events are submitted
 	held     time.Time           // the earliest change that is not told of yet
 	dropped  []Change            // whose events a stage has ended; of a page
@@ -353,6 +354,9 @@ func (l *look) children(ctx context.Context) error {
 }
 
 func (l *look) list(ctx context.Context, what listing) error {
+	if err := l.unfilled(ctx, what.parent); err != nil {
+		return err
+	}
 	for page, err := range l.ahead(ctx, what) {
 		if err != nil {
 			return err
