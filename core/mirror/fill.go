@@ -18,7 +18,7 @@ type FillOptions struct {
 	Since    time.Time     // only what changed from then on, where Pipedrive offers such a list
 	Restart  bool          // begin anew, whatever a fill that was broken off has read
 	DryRun   bool          // count, and write nothing
-	Leave    bool          // what changed since the last comparison is left to the next one, so that listeners learn of it
+	Leave    bool          // what changed since the last comparison, or it could not tell of, is left to the next one, so that listeners learn of it
 	Fields   *shape.Fields // may be nil
 	Progress func(Progress)
 
@@ -147,12 +147,16 @@ type filling struct {
 	whole  time.Time // when the fill of all objects began; zero when this is the only one
 	state  fillState
 	base   base
+	again  map[string]bool // base.Again
 	done   FilledObject
 }
 
 func (f *filling) run(ctx context.Context) FilledObject {
 	began := f.now()
 	f.done = FilledObject{Object: f.object.Name, Note: notOffered(f.object, f.o.Since)}
+	if !f.object.Since && f.object.Parent != "deal" {
+		f.o.Since = time.Time{} // all are read
+	}
 	if f.done.err = f.fill(ctx); f.done.err != nil {
 		f.done.Error = f.done.err.Error()
 	}
@@ -174,6 +178,10 @@ func notOffered(o shape.Object, since time.Time) string {
 func (f *filling) fill(ctx context.Context) error {
 	if err := f.m.load(ctx, baseName(f.object.Name), &f.base); err != nil {
 		return err
+	}
+	f.again = make(map[string]bool, len(f.base.Again))
+	for _, id := range f.base.Again {
+		f.again[id] = true
 	}
 	if already, err := f.begin(ctx); err != nil || already {
 		return err
@@ -281,7 +289,7 @@ func (f *filling) page(ctx context.Context, page fetched) error {
 	f.done.Records += len(records)
 	changes := make([]Change, 0, len(records))
 	for _, r := range records {
-		if f.o.Leave && f.object.Hooks && !f.base.Cursor.IsZero() && changedAt(r).After(f.base.Cursor) {
+		if f.left(r) {
 			f.done.Left++
 			continue
 		}
@@ -297,6 +305,14 @@ func (f *filling) page(ctx context.Context, page fetched) error {
 		}
 	}
 	return err
+}
+
+// left reports whether the next comparison is to tell of a record: it changed since the last one, or could not be told of.
+func (f *filling) left(r shape.Record) bool {
+	if !f.o.Leave || !f.object.Hooks || f.base.Cursor.IsZero() {
+		return false
+	}
+	return !changedAt(r).Before(f.base.Cursor) || f.again[r.ID]
 }
 
 // seen is the change that says how a record was when it was read.

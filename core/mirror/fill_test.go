@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/mirror"
 	"github.com/pipehook/pipehook/core/pipedrive"
@@ -219,6 +220,34 @@ func TestAFillLeavesToTheComparisonWhatListenersShouldLearnOf(t *testing.T) {
 	}
 }
 
+// A row that was written in silence would never be told of.
+func TestAFillLeavesWhatCouldNotBeToldOf(t *testing.T) {
+	for name, age := range map[string]time.Duration{"since the last comparison": 20 * time.Minute, "before it": 3 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t, testdb.SQLite(t), "person")
+			d.put("person", "1", noon.Add(-time.Hour), map[string]any{"name": "a"})
+			d.run(t)
+			d.later(24 * time.Hour)
+			d.run(t)
+			d.later(time.Hour)
+			d.put("person", "2", d.now.Add(-age), map[string]any{"name": "b"})
+			d.refuse = func(core.Event) error { return &core.Error{Kind: core.Invalid, Msg: "no"} }
+			if done := d.run(t, deletes); done.Unsent != 1 {
+				t.Errorf("while it is refused: %+v", done)
+			}
+			d.refuse = nil
+			report, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{Leave: true})
+			if err != nil || report.Failed() != nil || report.Objects[0].Left != 1 {
+				t.Errorf("%+v, %v", report, err)
+			}
+			d.later(time.Hour)
+			if done := d.run(t); done.Submitted != 1 {
+				t.Errorf("the comparison: %+v", done)
+			}
+		})
+	}
+}
+
 func TestAFillThatBrokeOffDoesNotReadAgainWhatItHadReadWhole(t *testing.T) {
 	m, a := open(t, testdb.SQLite(t), "organization", "person"), newAccount()
 	a.put("organization", "1", noon, nil)
@@ -250,5 +279,63 @@ func TestAFillThatBrokeOffDoesNotReadAgainWhatItHadReadWhole(t *testing.T) {
 		if done := fill(t, m, a, test.o); (done.Calls == 0) != test.already || done.Error != "" {
 			t.Errorf("%s: it is read in %d calls, %+v", test.name, done.Calls, done)
 		}
+	}
+}
+
+// A fill since a time has read all that can't be listed since one.
+func TestAfterAFillSinceATimeWhatWasReadWholeIsMissedHoweverOldItIs(t *testing.T) {
+	for _, object := range []string{"pipeline", "phase", "goal"} {
+		d := newDesk(t, testdb.SQLite(t), "board", object)
+		d.put("board", "1", noon.Add(-48*time.Hour), nil)
+		if _, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{Since: noon.Add(-24 * time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		d.later(time.Hour)
+		for id, at := range map[string]string{"1": "", "2": noon.Add(-48 * time.Hour).Format(time.RFC3339)} {
+			d.put(object, id, noon, map[string]any{"board_id": jsonNumber("1"), "add_time": at, "update_time": at})
+		}
+		all := d.all(t)
+		d.deliver(t)
+		if n := count(t, d.m, object); n != 2 {
+			t.Errorf("%s: %d are found, of the comparison %+v", object, n, all)
+		}
+	}
+}
+
+// Such a part may be as old as its deal, and a fill since a time leaves old deals, and so their parts, to themselves.
+func TestAfterAFillSinceATimeAPartWithoutATimeIsMissedWhenThePartsOfItsDealWereRead(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "deal", "deal_installment")
+	for _, id := range []string{"1", "2"} {
+		d.put("deal", id, noon.Add(-48*time.Hour), map[string]any{"title": "a", "status": "open"})
+	}
+	part := func(id, of string) {
+		d.put("deal_installment", id, d.now, map[string]any{"deal_id": jsonNumber(of), "add_time": "", "update_time": ""})
+	}
+	part("1", "1")
+	part("2", "2")
+	d.put("deal", "1", noon.Add(-time.Hour), nil)
+	if _, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{Since: noon.Add(-24 * time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	d.later(time.Hour)
+	changed := d.now.Add(-20 * time.Minute)
+	d.put("deal", "2", changed, nil)
+	old := deal("2", int(changed.Sub(noon)/time.Second), 0, map[string]any{"title": "a", "status": "open"})
+	old.Record.Added = noon.Add(-48 * time.Hour)
+	apply(t, d.m, old)
+	d.put("deal", "3", changed, map[string]any{"title": "b", "status": "open"})
+	part("3", "1")
+	part("4", "3")
+	for range 2 {
+		d.all(t, deletes)
+		d.deliver(t)
+		d.later(time.Hour)
+	}
+	var got []string
+	for _, ev := range d.events {
+		got = append(got, ev.Object+" "+ev.ObjectID)
+	}
+	if !sameTexts(got, "deal 3", "deal_installment 3", "deal_installment 4") {
+		t.Errorf("the events are about %v", got)
 	}
 }

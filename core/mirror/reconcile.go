@@ -202,8 +202,10 @@ type look struct {
 	from     time.Time
 	there    map[string]struct{} // ids that were listed, while all are
 	asked    map[string]bool     // parents whose records were listed, while all are
-	counting sync.Mutex          // guards held, done and base while events are submitted
+	unread   map[string]bool     // of the deals whose parts are listed now, those whose parts no fill has read
+	counting sync.Mutex          // guards held, dropped, done and base while events are submitted
 	held     time.Time           // the earliest change that is not told of yet
+	dropped  []Change            // whose events a stage has ended; of a page
 	refused  int                 // events
 	refusal  error               // of the first of them
 	done     ReconciledObject
@@ -283,7 +285,7 @@ func (l *look) begin() {
 	switch {
 	case l.object.Since || l.object.Name == "file":
 	case l.object.Parent == "deal": // there are many lists, and the deals that changed do where none is left out
-		l.sweep = l.sweep || !l.dealsBy || l.o.Since.IsZero() && l.base.Cursor.Before(l.dealsOf)
+		l.sweep = l.sweep || len(l.base.Again) > 0 || !l.dealsBy || l.o.Since.IsZero() && l.base.Cursor.Before(l.dealsOf)
 	default: // a short list, which is whole
 		l.sweep = true
 	}
@@ -352,6 +354,9 @@ func (l *look) children(ctx context.Context) error {
 }
 
 func (l *look) list(ctx context.Context, what listing) error {
+	if err := l.unfilled(ctx, what.parent); err != nil {
+		return err
+	}
 	for page, err := range l.ahead(ctx, what) {
 		if err != nil {
 			return err

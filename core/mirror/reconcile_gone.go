@@ -150,7 +150,7 @@ func (l *look) again(ctx context.Context, ids []string) (found []shape.Record, e
 			}
 		}
 	}
-	if o.Parent == "deal" || o.Name == "goal" { // they can't be asked for one by one, and all were listed
+	if o.Parent == "deal" || o.Name == "goal" { // they can't be asked for one by one, so begin has all listed
 		return found, nil
 	}
 	for _, id := range left {
@@ -177,7 +177,7 @@ func (l *look) bury(ctx context.Context, ids []string) error {
 		row, known := rows[id]
 		switch {
 		case !known || row.Deleted: // it was said already
-		case row.ChangedAt.After(l.horizon) && row.From == FromWebhook: // it may still be
+		case row.ChangedAt.After(l.horizon): // it may still be, whoever said so
 			l.base.Again = append(l.base.Again, id)
 		case !l.object.Hooks:
 			quiet = append(quiet, Change{Record: shape.Record{Object: l.object.Name, ID: id}, Action: core.Deleted, At: l.now(), From: FromReconcile})
@@ -188,14 +188,5 @@ func (l *look) bury(ctx context.Context, ids []string) error {
 	if err := l.write(ctx, quiet); err != nil {
 		return err
 	}
-	waiting := l.done.Pending
-	if err := l.tell(ctx, absent, l.now()); err != nil {
-		return err
-	}
-	if l.done.Pending > waiting { // which of them does not matter: those that are told of are passed over
-		for _, r := range absent {
-			l.base.Again = append(l.base.Again, r.ID)
-		}
-	}
-	return nil
+	return l.tell(ctx, absent, l.now())
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/mirror"
@@ -82,6 +84,33 @@ func TestWhatWasMissedBesideWhatTheTablesDidNotGetIsToldOnce(t *testing.T) {
 				t.Errorf("the next comparison: %+v", done)
 			}
 		})
+	}
+}
+
+// Hours may lie between two changes, and the tables are to have the first before the second is told.
+func TestOnlyTheLastOfTheChangesThatTheTablesDidNotGetIsTold(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "deal")
+	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "old", "status": "open"})
+	d.run(t)
+	d.later(6 * time.Hour)
+	at := d.now.Add(-4 * time.Hour)
+	d.heard(t, shape.Envelope{Action: "change", Object: "deal", ID: "1", Data: data(at, "heard"), At: at})
+	two := []byte(`{"id":2,"title":"heard","status":"open","add_time":"` + at.Format(time.RFC3339) + `"}`)
+	d.heard(t, shape.Envelope{Action: "create", Object: "deal", ID: "2", Data: two, At: at})
+	d.giveUp()
+	d.put("deal", "2", at, map[string]any{"title": "heard", "status": "open"})
+	for _, id := range []string{"1", "2"} {
+		d.put("deal", id, at.Add(3*time.Hour), map[string]any{"title": "heard", "status": "won"})
+	}
+	d.run(t)
+	if got := d.types(t); !sameTexts(got, "updated.deal 1", "updated.deal 2") {
+		t.Errorf("the events are %v", got)
+	}
+	for _, ev := range d.waiting {
+		previous := gjson.GetBytes(ev.Body, "previous")
+		if previous.Get("title").Exists() || previous.Get("status").Str != "open" {
+			t.Errorf("%s: what was another is %s", ev.ObjectID, previous.Raw)
+		}
 	}
 }
 

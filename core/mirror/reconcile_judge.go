@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"iter"
 	"slices"
 	"time"
@@ -33,7 +34,7 @@ func (l *look) judge(r shape.Record, row Row, known bool, asked time.Time) (v ve
 			return ignored, nil
 		}
 		return settles, nil // it may still arrive
-	case !known && (r.Deleted || !l.base.covers(changedAt(r)) && changedAt(r).Before(l.from)):
+	case !known && (r.Deleted || !l.covers(r)):
 		return ignored, nil
 	case !known:
 		return unknown, nil
@@ -57,6 +58,30 @@ func (l *look) judge(r shape.Record, row Row, known bool, asked time.Time) (v ve
 		return differs, keys
 	}
 	return agrees, nil
+}
+
+// covers reports whether the tables should have a record. One that does not say when it was changed, as some parts of deals
+// don't, they should have unless no fill has read the parts of its deal.
+func (l *look) covers(r shape.Record) bool {
+	at := changedAt(r)
+	if at.IsZero() {
+		return !l.unread[plain(r.Values[l.object.Parent+"_id"])]
+	}
+	return l.base.covers(at) || !at.Before(l.from)
+}
+
+// unfilled finds the deals that the tables did not have yet when a fill since a time read the parts of those that they had,
+// and that are older than that time.
+func (l *look) unfilled(ctx context.Context, parents []string) error {
+	l.unread = map[string]bool{}
+	if l.base.Since.IsZero() || len(parents) == 0 {
+		return nil
+	}
+	rows, err := l.m.Rows(ctx, l.object.Parent, parents)
+	for id, row := range rows {
+		l.unread[id] = row.StoredAt.After(l.base.Filled) && row.Added.Before(l.base.Since)
+	}
+	return err
 }
 
 // knows reports whether a change that may still arrive needs no telling, as far as times say.

@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"testing"
@@ -101,6 +102,114 @@ func TestADeletionBehindAWebhookIsLookedAtAgain(t *testing.T) {
 	d.later(10 * time.Minute)
 	if done := d.run(t); done.Deletes != 1 {
 		t.Errorf("once it has settled: %+v", done)
+	}
+}
+
+// A stage may keep an event from the listeners. The tables have what Pipedrive has.
+func TestWhatAStageDropsIsWrittenAndNotSubmittedAgain(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDesk(t, url, "person")
+		for _, id := range []string{"1", "2", "3"} {
+			d.put("person", id, noon.Add(-time.Hour), map[string]any{"name": "old"})
+		}
+		d.run(t)
+		d.later(time.Hour)
+		d.put("person", "1", d.now.Add(-30*time.Minute), map[string]any{"name": "new"})
+		d.put("person", "4", d.now.Add(-30*time.Minute), map[string]any{"name": "new"})
+		d.remove("person", "2")
+		walked := 0
+		drop := func(o *mirror.ReconcileOptions) {
+			o.Submit = func(_ context.Context, ev core.Event) (core.Receipt, error) {
+				d.receiver.mu.Lock()
+				defer d.receiver.mu.Unlock()
+				walked++
+				return core.Receipt{ID: ev.ID, Dropped: true}, nil
+			}
+		}
+		if done := d.run(t, deletes, drop); walked != 3 || done.Submitted+done.Differing+done.Deletes != 0 || done.Written != 3 {
+			t.Errorf("%d events: %+v", walked, done)
+		}
+		one, two, four := row(t, d.m, "person", "1"), row(t, d.m, "person", "2"), row(t, d.m, "person", "4")
+		if one.Values["name"] != "new" || !two.Deleted || two.Values["name"] != "old" || four.Values["name"] != "new" {
+			t.Errorf("the rows are %+v, %+v and %+v", one, two, four)
+		}
+		d.later(time.Hour)
+		if done := d.run(t, deletes, drop); walked != 3 || done.Differing+done.Written != 0 {
+			t.Errorf("the next comparison: %d events and %+v", walked, done)
+		}
+	})
+}
+
+// Webhooks are not all that changes a row: a back-fill does beside, and what another record tells of this one.
+func TestADeletionBehindABackFillIsLookedAtAgain(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "person")
+	for _, id := range []string{"1", "2"} {
+		d.put("person", id, noon.Add(-time.Hour), map[string]any{"name": "a"})
+	}
+	d.run(t)
+	d.later(time.Hour)
+	c := listed("1", -3600, time.Hour, map[string]any{"name": "a", "extra": "x"})
+	c.Record.Object = "person"
+	apply(t, d.m, c)
+	d.remove("person", "1")
+	if done := d.run(t, deletes); done.Differing != 0 {
+		t.Errorf("while it may still be there: %+v", done)
+	}
+	d.later(10 * time.Minute)
+	if done := d.run(t); done.Deletes != 1 {
+		t.Errorf("once it has settled: %+v", done)
+	}
+}
+
+// Pipedrive tells of some parts of deals nowhere when they changed.
+func TestAPartWithoutATimeThatCouldNotBeToldOfIsLookedAtAgain(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t), "deal", "deal_installment")
+	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "a", "status": "open"})
+	d.all(t)
+	d.later(time.Hour)
+	d.put("deal_installment", "1", d.now.Add(-30*time.Minute), map[string]any{"deal_id": jsonNumber("1"), "update_time": "", "add_time": ""})
+	d.refuse = func(core.Event) error { return &core.Error{Kind: core.Invalid, Msg: "no"} }
+	d.all(t, deletes)
+	d.refuse = nil
+	d.later(time.Hour)
+	if d.all(t); !sameTexts(d.types(t), "added.deal_installment 1") {
+		t.Errorf("the events are %v", d.types(t))
+	}
+}
+
+// They can't be asked for by their ids: all have to be listed.
+func TestAPartThatIsAddedWhileAllAreListedIsNotTakenForDeleted(t *testing.T) {
+	for _, object := range []string{"deal_product", "deal_installment"} {
+		d := newDesk(t, testdb.SQLite(t), "deal", object)
+		part := map[string]any{"deal_id": jsonNumber("1"), "quantity": jsonNumber("1")}
+		d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "a", "status": "open"})
+		d.put(object, "1", noon.Add(-time.Hour), part)
+		d.all(t)
+		d.later(25 * time.Hour)
+		d.between = func(l pipedrive.List, _ pipedrive.Page) {
+			if l.Path != pathOf(object) {
+				return
+			}
+			d.between = nil
+			d.put(object, "2", d.now, part)
+			c := deal("2", int(d.now.Sub(noon)/time.Second), 0, part)
+			c.Record.Object, c.Action = object, core.Added
+			apply(t, d.m, c)
+		}
+		for range 2 {
+			all := d.all(t, daily)
+			if !all[1].Swept || all[1].Error != "" {
+				t.Errorf("%s: got %+v", object, all)
+			}
+			d.later(time.Hour)
+		}
+		if all := d.all(t, daily); all[1].Swept || len(d.events) != 0 {
+			t.Errorf("%s: got %+v and the events %v", object, all, d.types(t))
+		}
+		d.remove(object, "2")
+		if d.all(t, deletes); !sameTexts(d.types(t), "deleted."+object+" 2") {
+			t.Errorf("once it is deleted: %v", d.types(t))
+		}
 	}
 }
 

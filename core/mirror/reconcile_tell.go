@@ -112,8 +112,11 @@ func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) 
 		case ignored:
 		case settles:
 			l.done.Settling++
+			l.hold(r)
 		default:
-			rest = append(rest, func(ctx context.Context) error { return l.submit(ctx, l.event(v, r, row, keys, seq), r, v) })
+			rest = append(rest, func(ctx context.Context) error {
+				return l.submit(ctx, l.event(v, r, row, keys, seq), seen(r, asked, FromReconcile), v)
+			})
 			continue
 		}
 		l.done.Differing--
@@ -122,7 +125,10 @@ func (l *look) tell(ctx context.Context, found []shape.Record, asked time.Time) 
 		l.done.Unsent += len(rest)
 		return err
 	}
-	return l.together(ctx, len(rest), func(ctx context.Context, i int) error { return rest[i](ctx) })
+	err = l.together(ctx, len(rest), func(ctx context.Context, i int) error { return rest[i](ctx) })
+	dropped := l.dropped
+	l.dropped = nil
+	return errors.Join(err, l.write(ctx, dropped))
 }
 
 // arrived leaves out the records whose event is still on its way to the tables.
@@ -159,7 +165,7 @@ func (l *look) heard(ctx context.Context, found []shape.Record, seq int64) (map[
 	if err != nil || len(found) == 0 {
 		return rows, err
 	}
-	from := l.now()
+	from := l.base.Cursor // what changed before was compared; since then a record may have changed more than once
 	for i := range found {
 		at := changedAt(found[i])
 		if at.IsZero() { // it is gone, since it was last known to be there; of what has no time all may tell
@@ -279,24 +285,27 @@ func (l *look) event(v verdict, r shape.Record, row Row, keys []string, seq int6
 	}
 }
 
-func (l *look) submit(ctx context.Context, ev core.Event, r shape.Record, v verdict) error {
+// submit has the event of a change walk the pipeline. When a stage drops it nobody is to be told, and the tables, which learn of
+// it by no delivery, are to have it all the same: else every comparison would find it again.
+func (l *look) submit(ctx context.Context, ev core.Event, c Change, v verdict) error {
 	receipt, err := l.o.Submit(ctx, ev)
 	if err != nil {
 		l.count(func(d *ReconciledObject) { d.Unsent++ })
-		return l.refuse(ctx, r, err)
+		return l.refuse(ctx, c.Record, err)
 	}
 	l.count(func(d *ReconciledObject) {
-		if !receipt.Duplicate {
+		switch {
+		case receipt.Dropped:
+			d.Differing--
+			l.dropped = append(l.dropped, c)
+		case receipt.Duplicate:
+			d.Duplicates++
+			l.hold(c.Record)
+		default:
 			d.Submitted++
 			if v == deleted {
 				d.Deletes++
 			}
-			return
-		}
-		d.Duplicates++
-		l.hold(r)
-		if v == deleted && r.Updated.IsZero() {
-			l.base.Again = append(l.base.Again, r.ID)
 		}
 	})
 	return nil
@@ -313,9 +322,6 @@ func (l *look) refuse(ctx context.Context, r shape.Record, err error) error {
 			l.refusal = fmt.Errorf("%s %s: %w", r.Object, r.ID, err)
 		}
 		l.hold(r)
-		if r.Deleted && r.Updated.IsZero() {
-			l.base.Again = append(l.base.Again, r.ID)
-		}
 	})
 	return nil
 }
@@ -335,11 +341,11 @@ func (l *look) count(do func(*ReconciledObject)) {
 	do(&l.done)
 }
 
-// hold has the next comparison look at the record again: by its id when it changed so long ago that it will not be listed.
+// hold has the next comparison look at the record again: by its id when it is gone, does not say when it changed, or changed
+// so long ago that it will not be listed.
 func (l *look) hold(r shape.Record) {
 	switch at := changedAt(r); {
-	case at.IsZero():
-	case l.object.Since && at.Before(l.base.Cursor):
+	case at.IsZero() || l.object.Since && at.Before(l.base.Cursor):
 		l.base.Again = append(l.base.Again, r.ID)
 	case l.held.IsZero() || at.Before(l.held):
 		l.held = at
