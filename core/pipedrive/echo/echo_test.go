@@ -235,6 +235,10 @@ func TestOnlyWhatCausesAnEventIsNoted(t *testing.T) {
 		{"PATCH", "/api/v2/deals/1", `{}`, 0},
 		{"PATCH", "/api/v2/deals/1", `[1]`, 0},
 		{"PATCH", "/api/v2/deals/1", "", 0},
+		{"POST", "%2Fapi%2Fv2%2Fdeals", `{"title":"a"}`, 0},
+		{"POST", "/api%2Fv2%2Fdeals", `{"title":"a"}`, 0},
+		{"POST", "/api/v2/", `{"title":"a"}`, 0},
+		{"POST", "", `{"title":"a"}`, 0},
 	} {
 		m := newMemory()
 		n := begin(t, m.ledger(false), test.method, test.path, test.body)
@@ -248,6 +252,29 @@ func TestOnlyWhatCausesAnEventIsNoted(t *testing.T) {
 	if n := begin(t, l, "PATCH", "/api/v2/deals/1", `{"title":"a"}`); n != nil || m.asked["set"] != 0 {
 		t.Error("it is noted although no stage asks")
 	}
+}
+
+// Whatever may be asked is noted, or is not, and no more.
+func FuzzWhatMayBeAskedCanBeNoted(f *testing.F) {
+	f.Add("POST", "/api/v2/deals", `{"title":"a"}`)
+	f.Add("POST", "/api%2Fv2%2Fdeals", `{"title":"a"}`)
+	f.Add("PUT", "/v1/persons/1/merge", `{"merge_with_id":2}`)
+	f.Add("DELETE", "/api/v2/persons/%31", "")
+	f.Fuzz(func(t *testing.T, method, path, body string) {
+		c := &effect.APICall{Method: method, Path: path}
+		if body != "" {
+			c.Body = []byte(body)
+		}
+		if c.Check() != nil {
+			return
+		}
+		l := newMemory().ledger(false)
+		n, err := l.Begin(t.Context(), "writer", c)
+		if n != nil && (err != nil || !c.Writes()) {
+			t.Errorf("%s %q is noted (%v)", method, path, err)
+		}
+		l.End(t.Context(), n, &effect.APIAnswer{Data: []byte(body)}, nil)
+	})
 }
 
 func TestAWriteThatMayHaveBeenDoneStaysNoted(t *testing.T) {
