@@ -60,6 +60,7 @@ func apiError(err error) *effect.Error {
 	}
 	return &effect.Error{
 		Code: apiCode(e.Reason), Msg: strings.TrimPrefix(e.Error(), "pipedrive: "), Status: e.Status, RetryAfter: e.RetryAfter, Unsure: e.Unsure,
+		NotDone: !e.Unsure && (e.Status == 0 || e.Path == ""), // without a path it is about getting the tokens
 	}
 }
 

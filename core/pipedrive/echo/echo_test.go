@@ -285,6 +285,7 @@ func TestAWriteThatMayHaveBeenDoneStaysNoted(t *testing.T) {
 		{effect.Error{}, true}, {effect.Error{Status: 500}, true}, {effect.Error{Status: 408}, true},
 		{effect.Error{Status: 400}, false}, {effect.Error{Status: 404}, false}, {effect.Error{Status: 429}, false},
 		{effect.Error{Status: 404, Unsure: true}, true}, {effect.Error{Status: 429, Unsure: true}, true},
+		{effect.Error{NotDone: true}, false}, {effect.Error{Status: 503, NotDone: true}, false},
 	} {
 		m := newMemory()
 		l := m.ledger(false)
