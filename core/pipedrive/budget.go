@@ -71,8 +71,8 @@ func newBudget(o BudgetOptions, now func() time.Time) *budget {
 }
 
 // acquire waits for the turn of a request and spends its tokens. What it returns is called with the answer's
-// headers, or nil, once there is one.
-func (b *budget) acquire(ctx context.Context, method string, cost int64, background bool) (func(*verdict), *Error) {
+// headers, or nil, once there is one, and is told whether the request was surely never sent.
+func (b *budget) acquire(ctx context.Context, method string, cost int64, background bool) (func(v *verdict, unsent bool), *Error) {
 	b.mu.Lock()
 	t := &turn{ready: make(chan struct{})}
 	if err := b.refuse(t, method, cost, background); err != nil {
@@ -100,9 +100,16 @@ func (b *budget) acquire(ctx context.Context, method string, cost int64, backgro
 		b.pump()
 		return nil, err
 	}
-	b.day.spend(cost, method)
+	back := b.day.spend(cost, method)
 	sent := b.now()
-	return func(v *verdict) { b.release(sent, v) }, nil
+	return func(v *verdict, unsent bool) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if unsent {
+			back()
+		}
+		b.release(sent, v)
+	}, nil
 }
 
 // leave takes a turn out of its queue; false when its time has come.

@@ -67,13 +67,21 @@ func reserve(limit int64, background bool) int64 {
 
 func writes(method string) bool { return method == http.MethodPost || method == http.MethodPut }
 
-func (d *day) spend(cost int64, method string) {
-	d.spent += cost
+// spend takes a request's tokens. What it returns gives them back.
+func (d *day) spend(cost int64, method string) (back func()) {
+	var left, wrote int64
 	if d.left > 0 {
-		d.left = max(0, d.left-cost)
+		left = min(cost, d.left)
 	}
 	if d.writes > 0 && writes(method) {
-		d.writes--
+		wrote = 1
+	}
+	d.spent, d.left, d.writes = d.spent+cost, d.left-left, d.writes-wrote
+	ends := d.ends
+	return func() {
+		if d.ends == ends { // else they were of another day
+			d.spent, d.left, d.writes = d.spent-cost, d.left+left, d.writes+wrote
+		}
 	}
 }
 
