@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -122,6 +123,33 @@ func TestAnAccountsClientIsAnotherOnlyWhenItsSettingsAre(t *testing.T) {
 	a.use(&config.Config{})
 	if none, err := a.get(); none != nil || err != nil {
 		t.Error(none, err)
+	}
+}
+
+func TestWhatIsSpentStaysSoWhenAnAccountIsAskedInAnotherWay(t *testing.T) {
+	_, conf := standInFor(t)
+	a := &accountClient{log: slog.New(slog.DiscardHandler)}
+	spent := func() int64 {
+		t.Helper()
+		a.use(conf)
+		client, err := a.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := client.Budget().Spent
+		_, _ = client.Me(t.Context())
+		return before
+	}
+	spent()
+	again := *conf // as a reload reads it
+	again.Pipedrive.Timeout, again.Pipedrive.Retries, again.Pipedrive.Budget.Daily = time.Minute, 5, 1000
+	if conf = &again; spent() != 2 {
+		t.Error("it is forgotten")
+	}
+	other := again
+	other.Pipedrive.APIToken = "another"
+	if conf = &other; spent() != 0 {
+		t.Error("another user has spent it")
 	}
 }
 

@@ -410,6 +410,34 @@ func TestOwnLimitOfADayKeepsATenthForWhatIsUrgent(t *testing.T) {
 	})
 }
 
+func TestAClientThatFollowsAnotherGoesOnWithItsBudget(t *testing.T) {
+	after := func(before *pipedrive.Client, b pipedrive.BudgetOptions) *pipedrive.Client {
+		return client(t, func(*http.Request) (*http.Response, error) { return reply(200, good, "X-Ratelimit-Limit", "80") }, once, func(o *pipedrive.Options) {
+			o.Before, o.Budget = before, b
+		})
+	}
+	first := after(nil, pipedrive.BudgetOptions{Daily: 5, Burst: 20})
+	if limit := first.Budget().Limit; limit != 20 {
+		t.Errorf("%d at once", limit)
+	}
+	for range 5 {
+		if err := get(first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := after(first, pipedrive.BudgetOptions{Daily: 6, Burst: 20})
+	if b := second.Budget(); b.Spent != 5 || b.DailyLeft != 1 || b.Limit != 80 {
+		t.Errorf("the second begins with %+v", b)
+	}
+	if err := get(first); err != nil { // a call that began before goes on with the same
+		t.Error(err)
+	}
+	failure(t, get(second), pipedrive.DailySpent)
+	if limit := after(second, pipedrive.BudgetOptions{Daily: 6, Burst: 30}).Budget().Limit; limit != 30 {
+		t.Errorf("%d at once", limit)
+	}
+}
+
 func TestWhatIsNeverSentCostsNothing(t *testing.T) {
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	noWay := &net.OpError{Op: "dial", Err: errors.New("network is unreachable")}

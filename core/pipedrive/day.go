@@ -23,7 +23,7 @@ type day struct {
 	probed time.Time
 }
 
-func newDay(limit int64) day { return day{cap: limit, left: -1, writes: -1} }
+func newDay() day { return day{left: -1, writes: -1} }
 
 func (d *day) roll(now time.Time) {
 	if !now.Before(d.ends) || d.ends.Sub(now) > 24*time.Hour { // the clock was set back
