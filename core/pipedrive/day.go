@@ -138,13 +138,15 @@ func tokens(method, path string) int64 {
 	switch {
 	case strings.HasSuffix(strings.ToLower(last), "search"):
 		return pick(old, 40, 20)
+	case last == "merge":
+		return 40
 	case method == http.MethodDelete:
 		return pick(old, 6, 3)
 	case method != http.MethodGet:
 		return pick(old, 10, 5)
 	case last == "webhooks" || last == "leadLabels":
 		return 10
-	case one:
+	case one && !strings.HasPrefix(path, "/api/v2/boards/") && !strings.HasPrefix(path, "/api/v2/phases/"): // whose lists cost no more
 		return pick(old, 2, 1)
 	}
 	for _, o := range shape.Objects() {
@@ -155,7 +157,7 @@ func tokens(method, path string) int64 {
 	switch path {
 	case "/api/v1/leads/archived":
 		return 40
-	case "/api/v2/deals/archived":
+	case "/api/v2/deals/archived", "/api/v2/projects/archived":
 		return 20
 	}
 	return pick(old, 20, 10)
