@@ -83,6 +83,30 @@ func TestScriptsAndPluginsAskPipedrive(t *testing.T) {
 	}
 }
 
+func TestAPageSaysWhereTheNextBegins(t *testing.T) {
+	answer := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) }))
+	t.Cleanup(s.Close)
+	conf := &config.Config{}
+	conf.Pipedrive.BaseURL, conf.Pipedrive.APIToken, conf.Pipedrive.Budget.Burst = s.URL, accountToken, 1000
+	h, by := askingPipedrive(conf).user(hostSpec{name: "l"}), callOf("l", "1")
+	for name, test := range map[string]struct{ data, additional, want string }{
+		"a cursor":                      {`[1,2]`, `{"next_cursor":"abc"}`, "abc"},
+		"no cursor":                     {`[1,2]`, `{"next_cursor":null}`, ""},
+		"a start":                       {`[1,2]`, `{"pagination":{"start":4,"limit":2,"more_items_in_collection":true,"next_start":6}}`, "6"},
+		"more, and no start":            {`[1,2]`, `{"pagination":{"start":4,"limit":2,"more_items_in_collection":true}}`, "6"},
+		"more, no start and no records": {`null`, `{"pagination":{"start":4,"limit":2,"more_items_in_collection":true}}`, ""},
+		"no more":                       {`[1,2]`, `{"pagination":{"start":4,"limit":2,"more_items_in_collection":false,"next_start":6}}`, ""},
+		"nothing more to say":           {`[1,2]`, `null`, ""},
+	} {
+		answer = `{"success":true,"data":` + test.data + `,"additional_data":` + test.additional + `}`
+		a, err := h.Pipedrive(t.Context(), by, &effect.APICall{Method: "GET", Path: "/api/v1/notes"})
+		if err != nil || a.Next != test.want {
+			t.Errorf("%s: got %+v (%v), want %q", name, a, err, test.want)
+		}
+	}
+}
+
 func TestACallMayAskPipedriveSoOften(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"success":true}`) }))
 	t.Cleanup(s.Close)
