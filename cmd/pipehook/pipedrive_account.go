@@ -15,8 +15,8 @@ import (
 )
 
 // openClient makes a client of the account that a configuration describes. states is where the tokens of an
-// app are kept.
-func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) (*pipedrive.Client, error) {
+// app are kept. before is the client of the same account that it follows, nil for none.
+func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger, before *pipedrive.Client) (*pipedrive.Client, error) {
 	p := &conf.Pipedrive
 	if !p.Connected() {
 		return nil, usagef("set pipedrive.company and pipedrive.api_token, or [pipedrive.oauth] and then: pipehook pipedrive connect",
@@ -32,7 +32,7 @@ func openClient(conf *config.Config, states pipedrive.States, log *slog.Logger) 
 	}
 	return pipedrive.New(pipedrive.Options{
 		BaseURL: p.Address(), Auth: auth, Log: log, UserAgent: "pipehook/" + currentVersion(), Timeout: p.Timeout, Retries: cmp.Or(p.Retries, -1),
-		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst},
+		Budget: pipedrive.BudgetOptions{Daily: p.Budget.Daily, Burst: p.Budget.Burst}, Before: before,
 	})
 }
 
@@ -75,7 +75,7 @@ func (s besideStates) with(ctx context.Context, use func(*store.Manager) error) 
 
 // commandClient is the client of a command, which may run beside a process that serves.
 func commandClient(conf *config.Config) (*pipedrive.Client, error) {
-	return openClient(conf, besideStates{core.Secret(storeURL(conf))}, slog.New(slog.DiscardHandler))
+	return openClient(conf, besideStates{core.Secret(storeURL(conf))}, slog.New(slog.DiscardHandler), nil)
 }
 
 // accountClient is the one client of a process that serves, so that all who ask share its budget. It is made
@@ -133,7 +133,11 @@ func (a *accountClient) locked(conf *config.Config) (*pipedrive.Client, error) {
 	if a.client != nil && a.terms == terms {
 		return a.client, nil
 	}
-	client, err := openClient(conf, a.states, a.log)
+	var before *pipedrive.Client // whose budget goes on
+	if a.terms.address == terms.address && a.terms.token == terms.token && a.terms.app == terms.app {
+		before = a.client
+	}
+	client, err := openClient(conf, a.states, a.log, before)
 	if err != nil {
 		return nil, err
 	}

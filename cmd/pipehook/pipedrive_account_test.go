@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -82,6 +83,30 @@ func TestScriptsAndPluginsAskPipedrive(t *testing.T) {
 	}
 }
 
+func TestAPageSaysWhereTheNextBegins(t *testing.T) {
+	answer := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) }))
+	t.Cleanup(s.Close)
+	conf := &config.Config{}
+	conf.Pipedrive.BaseURL, conf.Pipedrive.APIToken, conf.Pipedrive.Budget.Burst = s.URL, accountToken, 1000
+	h, by := askingPipedrive(conf).user(hostSpec{name: "l"}), callOf("l", "1")
+	for name, test := range map[string]struct{ data, additional, want string }{
+		"a cursor":                      {`[1,2]`, `{"next_cursor":"abc"}`, "abc"},
+		"no cursor":                     {`[1,2]`, `{"next_cursor":null}`, ""},
+		"a start":                       {`[1,2]`, `{"pagination":{"start":4,"limit":2,"more_items_in_collection":true,"next_start":6}}`, "6"},
+		"more, and no start":            {`[1,2]`, `{"pagination":{"start":4,"limit":2,"more_items_in_collection":true}}`, "6"},
+		"more, no start and no records": {`null`, `{"pagination":{"start":4,"limit":2,"more_items_in_collection":true}}`, ""},
+		"no more":                       {`[1,2]`, `{"pagination":{"start":4,"limit":2,"more_items_in_collection":false,"next_start":6}}`, ""},
+		"nothing more to say":           {`[1,2]`, `null`, ""},
+	} {
+		answer = `{"success":true,"data":` + test.data + `,"additional_data":` + test.additional + `}`
+		a, err := h.Pipedrive(t.Context(), by, &effect.APICall{Method: "GET", Path: "/api/v1/notes"})
+		if err != nil || a.Next != test.want {
+			t.Errorf("%s: got %+v (%v), want %q", name, a, err, test.want)
+		}
+	}
+}
+
 func TestACallMayAskPipedriveSoOften(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"success":true}`) }))
 	t.Cleanup(s.Close)
@@ -122,6 +147,33 @@ func TestAnAccountsClientIsAnotherOnlyWhenItsSettingsAre(t *testing.T) {
 	a.use(&config.Config{})
 	if none, err := a.get(); none != nil || err != nil {
 		t.Error(none, err)
+	}
+}
+
+func TestWhatIsSpentStaysSoWhenAnAccountIsAskedInAnotherWay(t *testing.T) {
+	_, conf := standInFor(t)
+	a := &accountClient{log: slog.New(slog.DiscardHandler)}
+	spent := func() int64 {
+		t.Helper()
+		a.use(conf)
+		client, err := a.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := client.Budget().Spent
+		_, _ = client.Me(t.Context())
+		return before
+	}
+	spent()
+	again := *conf // as a reload reads it
+	again.Pipedrive.Timeout, again.Pipedrive.Retries, again.Pipedrive.Budget.Daily = time.Minute, 5, 1000
+	if conf = &again; spent() != 2 {
+		t.Error("it is forgotten")
+	}
+	other := again
+	other.Pipedrive.APIToken = "another"
+	if conf = &other; spent() != 0 {
+		t.Error("another user has spent it")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/pipehook/pipehook/core/effect"
@@ -24,28 +25,37 @@ func callAPI(ctx context.Context, client *pipedrive.Client, c *effect.APICall) (
 	if len(r.Data) > maxAPIAnswer {
 		return nil, &effect.Error{Code: "ETOOLARGE", Msg: "the answer has more than 8 MiB: ask for smaller pages, with limit in the query", Status: r.Status}
 	}
-	return &effect.APIAnswer{Status: r.Status, Data: r.Data, Next: nextPage(r.Additional)}, nil
+	return &effect.APIAnswer{Status: r.Status, Data: r.Data, Next: nextPage(r)}, nil
 }
 
 // maxAPIAnswer bounds what goes on to a script's or a plugin's process.
 const maxAPIAnswer = 8 << 20
 
-// nextPage is where a list goes on, by either version's additional_data.
-func nextPage(additional json.RawMessage) string {
+// nextPage is where a list goes on, by either version's additional_data. Version 1 may say that there is more without saying
+// where: behind what came.
+func nextPage(r *pipedrive.Response) string {
 	var a struct {
 		NextCursor string `json:"next_cursor"`
 		Pagination struct {
-			More bool        `json:"more_items_in_collection"`
-			Next json.Number `json:"next_start"`
+			Start int         `json:"start"`
+			More  bool        `json:"more_items_in_collection"`
+			Next  json.Number `json:"next_start"`
 		} `json:"pagination"`
 	}
-	if len(additional) == 0 || json.Unmarshal(additional, &a) != nil {
+	if len(r.Additional) == 0 || json.Unmarshal(r.Additional, &a) != nil {
 		return ""
 	}
-	if a.Pagination.More && a.NextCursor == "" {
+	if !a.Pagination.More || a.NextCursor != "" {
+		return a.NextCursor
+	}
+	if a.Pagination.Next != "" {
 		return a.Pagination.Next.String()
 	}
-	return a.NextCursor
+	var came []json.RawMessage
+	if json.Unmarshal(r.Data, &came) != nil || len(came) == 0 {
+		return "" // the same page would come again
+	}
+	return strconv.Itoa(a.Pagination.Start + len(came))
 }
 
 // apiError is what a script or a plugin may know of an error of the API: all of it, since its words hold
@@ -60,6 +70,7 @@ func apiError(err error) *effect.Error {
 	}
 	return &effect.Error{
 		Code: apiCode(e.Reason), Msg: strings.TrimPrefix(e.Error(), "pipedrive: "), Status: e.Status, RetryAfter: e.RetryAfter, Unsure: e.Unsure,
+		NotDone: !e.Unsure && (e.Status == 0 || e.Path == ""), // without a path it is about getting the tokens
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/effect"
+	"github.com/pipehook/pipehook/core/pipedrive"
 	echoes "github.com/pipehook/pipehook/core/pipedrive/echo"
 	"github.com/pipehook/pipehook/core/pipedrive/simulate"
 	"github.com/pipehook/pipehook/core/store"
@@ -317,6 +318,42 @@ func TestAWriteThatPipedriveRefusesLeavesNoEntry(t *testing.T) {
 	}
 	if entries, _, err := e.store.KVList(t.Context(), echoSpace, store.KVRange{}); err != nil || len(entries) != 0 {
 		t.Errorf("kept %+v (%v)", entries, err)
+	}
+}
+
+func TestAWriteThatIsNotSentLeavesNoEntry(t *testing.T) {
+	e := newEchoWorld(t, testdb.SQLite(t), stage.Default())
+	away := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	t.Cleanup(away.Close)
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	app := config.PipedriveOAuth{ClientID: "app", ClientSecret: "secret", Server: away.URL}
+	old := keptStates{}
+	keeper, err := pipedrive.NewSealedKeeper(old, app.ClientSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keeper.Save(t.Context(), pipedrive.Tokens{Access: "access", Refresh: "refresh", Expires: time.Now(), APIDomain: away.URL}); err != nil {
+		t.Fatal(err)
+	}
+	for why, account := range map[string]struct {
+		states keptStates
+		config.Pipedrive
+	}{
+		"the day is spent":               {nil, config.Pipedrive{BaseURL: away.URL, APIToken: accountToken, Budget: config.PipedriveBudget{Daily: 1}}},
+		"there is no way to Pipedrive":   {nil, config.Pipedrive{BaseURL: gone.URL, APIToken: accountToken}},
+		"the app is not connected":       {keptStates{}, config.Pipedrive{OAuth: app}},
+		"the token can't be renewed now": {old, config.Pipedrive{OAuth: app}},
+	} {
+		e.account = &accountClient{states: account.states, log: slog.New(slog.DiscardHandler)}
+		e.account.use(&config.Config{Pipedrive: account.Pipedrive})
+		_, err := e.Pipedrive(t.Context(), callOf("writer", why), &effect.APICall{Method: "PATCH", Path: "/api/v2/deals/1", Body: []byte(`{"title":"a"}`)})
+		if err == nil {
+			t.Errorf("%s: it is taken", why)
+		}
+		if entries, _, listed := e.store.KVList(t.Context(), echoSpace, store.KVRange{}); listed != nil || len(entries) != 0 {
+			t.Errorf("%s: after %v there are %d entries (%v)", why, err, len(entries), listed)
+		}
 	}
 }
 

@@ -119,7 +119,7 @@ func (n *connection) client() (*pipedrive.Client, error) {
 	if n.app != nil {
 		conf.Pipedrive.APIToken, conf.Pipedrive.Company = "", ""
 	}
-	return openClient(&conf, n.states, slog.New(slog.DiscardHandler))
+	return openClient(&conf, n.states, slog.New(slog.DiscardHandler), nil)
 }
 
 // tokens adds what is known of an app's tokens.

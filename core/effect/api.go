@@ -48,13 +48,15 @@ func (c *APICall) Check() *Error {
 		return invalid("the path is too long")
 	case strings.ContainsAny(c.Path, "?#"):
 		return invalid("the path has no ? or #: the query is an argument of its own")
+	case strings.Contains(strings.ToLower(c.Path), "%2f"):
+		return invalid("the path has no slash that is escaped: what is part of a name for one is a part of the path for another")
 	case len(c.Body) > MaxAPIBody:
 		return &Error{Code: "ETOOLARGE", Msg: "the body has more than 1 MiB"}
 	case c.Body != nil && !json.Valid(c.Body):
 		return invalid("the body is not JSON")
 	}
 	plain, err := url.PathUnescape(c.Path)
-	if err != nil || !apiPath(plain) {
+	if err != nil || !apiPath(plain) || !apiPath(c.Path) { // who reads it as it is written takes it for the same
 		return invalid("the path must begin with /api/v2/ or /api/v1/, such as /api/v2/deals/1")
 	}
 	return nil

@@ -25,7 +25,8 @@ type Error struct {
 	Status     int           `json:"status,omitempty"`      // that somebody else answered, over HTTP
 	RetryAfter time.Duration `json:"retry_after,omitempty"` // when it may work; 0 when not known
 
-	Unsure bool `json:"-"` // it may have been done all the same: the host keeps that in mind
+	Unsure  bool `json:"-"` // it may have been done all the same: the host keeps that in mind
+	NotDone bool `json:"-"` // it never got to who would have done it
 }
 
 func (e *Error) Error() string { return e.Msg }

@@ -41,6 +41,7 @@ type budget struct {
 	now func() time.Time
 
 	mu      sync.Mutex
+	burst   int // as configured
 	limit   int
 	flying  int         // sent and not answered
 	resting []time.Time // when the slots of what is answered are free, in order
@@ -63,16 +64,23 @@ type turn struct {
 	probe bool // whether the day is still spent
 }
 
-func newBudget(o BudgetOptions, now func() time.Time) *budget {
+func newBudget(now func() time.Time) *budget { return &budget{now: now, day: newDay()} }
+
+// use bounds it from now on. What is spent stays so, and what Pipedrive said of its limit until another is configured.
+func (b *budget) use(o BudgetOptions) {
 	if o.Burst <= 0 {
 		o.Burst = 20
 	}
-	return &budget{now: now, limit: o.Burst, day: newDay(o.Daily)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.day.cap = o.Daily; o.Burst != b.burst {
+		b.burst, b.limit = o.Burst, o.Burst
+	}
 }
 
 // acquire waits for the turn of a request and spends its tokens. What it returns is called with the answer's
-// headers, or nil, once there is one.
-func (b *budget) acquire(ctx context.Context, method string, cost int64, background bool) (func(*verdict), *Error) {
+// headers, or nil, once there is one, and is told whether the request was surely never sent.
+func (b *budget) acquire(ctx context.Context, method string, cost int64, background bool) (func(v *verdict, unsent bool), *Error) {
 	b.mu.Lock()
 	t := &turn{ready: make(chan struct{})}
 	if err := b.refuse(t, method, cost, background); err != nil {
@@ -100,9 +108,16 @@ func (b *budget) acquire(ctx context.Context, method string, cost int64, backgro
 		b.pump()
 		return nil, err
 	}
-	b.day.spend(cost, method)
+	back := b.day.spend(cost, method)
 	sent := b.now()
-	return func(v *verdict) { b.release(sent, v) }, nil
+	return func(v *verdict, unsent bool) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if unsent {
+			back()
+		}
+		b.release(sent, v)
+	}, nil
 }
 
 // leave takes a turn out of its queue; false when its time has come.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -407,6 +408,85 @@ func TestOwnLimitOfADayKeepsATenthForWhatIsUrgent(t *testing.T) {
 			t.Errorf("the next day: %v", err)
 		}
 	})
+}
+
+func TestAClientThatFollowsAnotherGoesOnWithItsBudget(t *testing.T) {
+	after := func(before *pipedrive.Client, b pipedrive.BudgetOptions) *pipedrive.Client {
+		return client(t, func(*http.Request) (*http.Response, error) { return reply(200, good, "X-Ratelimit-Limit", "80") }, once, func(o *pipedrive.Options) {
+			o.Before, o.Budget = before, b
+		})
+	}
+	first := after(nil, pipedrive.BudgetOptions{Daily: 5, Burst: 20})
+	if limit := first.Budget().Limit; limit != 20 {
+		t.Errorf("%d at once", limit)
+	}
+	for range 5 {
+		if err := get(first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := after(first, pipedrive.BudgetOptions{Daily: 6, Burst: 20})
+	if b := second.Budget(); b.Spent != 5 || b.DailyLeft != 1 || b.Limit != 80 {
+		t.Errorf("the second begins with %+v", b)
+	}
+	if err := get(first); err != nil { // a call that began before goes on with the same
+		t.Error(err)
+	}
+	failure(t, get(second), pipedrive.DailySpent)
+	if limit := after(second, pipedrive.BudgetOptions{Daily: 6, Burst: 30}).Budget().Limit; limit != 30 {
+		t.Errorf("%d at once", limit)
+	}
+}
+
+func TestWhatIsNeverSentCostsNothing(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	noWay := &net.OpError{Op: "dial", Err: errors.New("network is unreachable")}
+	var fails error
+	c := client(t, func(*http.Request) (*http.Response, error) {
+		if fails != nil {
+			return nil, fails
+		}
+		return reply(200, good, "X-Daily-Ratelimit-Token-Remaining", "50", "X-Daily-Requests-Left", "9")
+	}, once, func(o *pipedrive.Options) { o.Budget.Daily, o.Now = 100, func() time.Time { return now } })
+	put := func() error {
+		_, err := c.Do(t.Context(), pipedrive.Request{Method: http.MethodPut, Path: "/api/v1/notes/1"})
+		return err
+	}
+	spent := func(what string, spent, left int64) {
+		t.Helper()
+		if b := c.Budget(); b.Spent != spent || b.DailyLeft != left {
+			t.Errorf("%s: %d are spent and %d left, want %d and %d", what, b.Spent, b.DailyLeft, spent, left)
+		}
+	}
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	spent("an answer", 10, 50)
+	fails = noWay
+	for range 7 { // at the eighth it is left alone
+		failure(t, put(), pipedrive.Unavailable)
+	}
+	spent("no way there", 10, 50)
+	fails = io.ErrUnexpectedEOF
+	failure(t, put(), pipedrive.Unavailable)
+	spent("an answer that was lost", 20, 40)
+	failure(t, put(), pipedrive.Open)
+	spent("it is left alone", 20, 40)
+
+	midnight := client(t, func(*http.Request) (*http.Response, error) {
+		now = now.Add(12 * time.Hour)
+		return nil, noWay
+	}, once, func(o *pipedrive.Options) { o.Now = func() time.Time { return now } })
+	failure(t, get(midnight), pipedrive.Unavailable)
+	if b := midnight.Budget(); b.Spent != 0 || b.DailyLeft != -1 {
+		t.Errorf("the day after has %+v", b)
+	}
+	apart := client(t, nil, once, func(o *pipedrive.Options) {
+		o.BaseURL, o.Auth, o.Budget.Daily = "", pipedrive.OAuth(pipedrive.OAuthOptions{Keeper: &held{}}), 1
+	})
+	for range 3 {
+		failure(t, get(apart), pipedrive.Disconnected)
+	}
 }
 
 func TestADayEndsAlsoWhenTheClockIsSetBack(t *testing.T) {

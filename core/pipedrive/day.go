@@ -23,7 +23,7 @@ type day struct {
 	probed time.Time
 }
 
-func newDay(limit int64) day { return day{cap: limit, left: -1, writes: -1} }
+func newDay() day { return day{left: -1, writes: -1} }
 
 func (d *day) roll(now time.Time) {
 	if !now.Before(d.ends) || d.ends.Sub(now) > 24*time.Hour { // the clock was set back
@@ -67,13 +67,21 @@ func reserve(limit int64, background bool) int64 {
 
 func writes(method string) bool { return method == http.MethodPost || method == http.MethodPut }
 
-func (d *day) spend(cost int64, method string) {
-	d.spent += cost
+// spend takes a request's tokens. What it returns gives them back.
+func (d *day) spend(cost int64, method string) (back func()) {
+	var left, wrote int64
 	if d.left > 0 {
-		d.left = max(0, d.left-cost)
+		left = min(cost, d.left)
 	}
 	if d.writes > 0 && writes(method) {
-		d.writes--
+		wrote = 1
+	}
+	d.spent, d.left, d.writes = d.spent+cost, d.left-left, d.writes-wrote
+	ends := d.ends
+	return func() {
+		if d.ends == ends { // else they were of another day
+			d.spent, d.left, d.writes = d.spent-cost, d.left+left, d.writes+wrote
+		}
 	}
 }
 
@@ -130,13 +138,15 @@ func tokens(method, path string) int64 {
 	switch {
 	case strings.HasSuffix(strings.ToLower(last), "search"):
 		return pick(old, 40, 20)
+	case last == "merge":
+		return 40
 	case method == http.MethodDelete:
 		return pick(old, 6, 3)
 	case method != http.MethodGet:
 		return pick(old, 10, 5)
 	case last == "webhooks" || last == "leadLabels":
 		return 10
-	case one:
+	case one && !strings.HasPrefix(path, "/api/v2/boards/") && !strings.HasPrefix(path, "/api/v2/phases/"): // whose lists cost no more
 		return pick(old, 2, 1)
 	}
 	for _, o := range shape.Objects() {
@@ -147,7 +157,7 @@ func tokens(method, path string) int64 {
 	switch path {
 	case "/api/v1/leads/archived":
 		return 40
-	case "/api/v2/deals/archived":
+	case "/api/v2/deals/archived", "/api/v2/projects/archived":
 		return 20
 	}
 	return pick(old, 20, 10)

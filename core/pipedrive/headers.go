@@ -17,8 +17,6 @@ type verdict struct {
 // release learns from an answer, gives the slot back and lets the next ones go. Without an answer the slot rests all the same:
 // the request may have arrived.
 func (b *budget) release(sent time.Time, v *verdict) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	now := b.now()
 	b.flying--
 	b.resting = append(b.resting, now.Add(window))

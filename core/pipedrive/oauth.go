@@ -16,6 +16,7 @@ import (
 const (
 	early     = 2 * time.Minute // before its end an access token is renewed
 	oauthWait = 20 * time.Second
+	lookAgain = 5 * time.Second // after so long tokens are read again: somebody may have connected the app anew, or with another company
 )
 
 // OAuthOptions are an app's, as Pipedrive's developer hub shows them.
@@ -43,6 +44,7 @@ type OAuthAuthorizer struct {
 	turn    chan struct{} // held by who reads or writes tokens
 	tokens  Tokens
 	isKnown bool
+	looked  time.Time // when tokens were last read
 }
 
 // OAuth makes one and asks nothing yet.
@@ -177,11 +179,11 @@ func (a *OAuthAuthorizer) current(ctx context.Context, refused core.Secret) (Tok
 	good := func(t Tokens) bool {
 		return t.Access != "" && t.Access != refused && a.now().Add(early).Before(t.Expires)
 	}
-	if a.isKnown && good(a.tokens) {
-		return a.tokens, nil
-	}
-	a.isKnown = false // another process may have renewed it
 	t, err := a.load(ctx)
+	if err == nil && !good(t) {
+		a.isKnown = false // another process may have renewed it
+		t, err = a.load(ctx)
+	}
 	switch {
 	case err != nil || good(t):
 		return t, err
@@ -199,14 +201,18 @@ func (a *OAuthAuthorizer) current(ctx context.Context, refused core.Secret) (Tok
 	return kept, err
 }
 
+// load gives the tokens that are kept, as they were a moment ago. While they can't be read, those that are known hold.
 func (a *OAuthAuthorizer) load(ctx context.Context) (Tokens, error) {
-	if a.isKnown {
+	now := a.now()
+	if a.isKnown && now.Sub(a.looked) < lookAgain {
 		return a.tokens, nil
 	}
+	a.looked = now
 	t, err := a.keeper.Load(ctx)
-	if err == nil && t != (Tokens{}) {
-		a.tokens, a.isKnown = t, true
+	if err != nil && a.isKnown && reasonOf(err) != Disconnected {
+		return a.tokens, nil
 	}
+	a.tokens, a.isKnown = t, err == nil && t != (Tokens{})
 	return t, err
 }
 

@@ -237,6 +237,66 @@ func TestTokensThatCanNotBeReadNowAskNobodyToConnect(t *testing.T) {
 	}
 }
 
+// held are tokens that somebody else may change.
+type held struct {
+	tokens pipedrive.Tokens
+	away   error
+	loads  int
+}
+
+func (h *held) Load(context.Context) (pipedrive.Tokens, error) {
+	h.loads++
+	return h.tokens, h.away
+}
+
+func (h *held) Save(_ context.Context, t pipedrive.Tokens) error {
+	h.tokens = t
+	return nil
+}
+
+func TestAnAppThatSomebodyConnectsAgainIsAskedWithItsNewTokensWithinSeconds(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	kept := &held{}
+	connect := func(company string) {
+		kept.tokens = pipedrive.Tokens{Access: core.Secret("of " + company), Refresh: "r", Expires: now.Add(time.Hour), APIDomain: "https://" + company + ".pipedrive.com"}
+	}
+	connect("acme")
+	asked := ""
+	c := client(t, func(r *http.Request) (*http.Response, error) {
+		asked = r.URL.Host + " " + r.Header.Get("Authorization")
+		return reply(200, good)
+	}, once, func(o *pipedrive.Options) {
+		o.BaseURL, o.Auth = "", pipedrive.OAuth(pipedrive.OAuthOptions{Keeper: kept, Now: func() time.Time { return now }})
+	})
+	want := func(want string) {
+		t.Helper()
+		if err := get(c); err != nil || asked != want {
+			t.Errorf("got %q (%v), want %q", asked, err, want)
+		}
+	}
+	for range 10 {
+		want("acme.pipedrive.com Bearer of acme")
+	}
+	if kept.loads != 1 {
+		t.Errorf("the tokens were read %d times at once", kept.loads)
+	}
+	connect("other")
+	now = now.Add(5 * time.Second)
+	want("other.pipedrive.com Bearer of other")
+	kept.away = errors.New("database is locked")
+	now = now.Add(5 * time.Second)
+	want("other.pipedrive.com Bearer of other")
+	for _, gone := range []held{{}, {tokens: kept.tokens, away: &pipedrive.Error{Reason: pipedrive.Disconnected}}} {
+		kept.tokens, kept.away = gone.tokens, gone.away
+		now = now.Add(5 * time.Second)
+		failure(t, get(c), pipedrive.Disconnected)
+		failure(t, get(c), pipedrive.Disconnected)
+		connect("acme")
+		kept.away = nil
+		want("acme.pipedrive.com Bearer of acme")
+	}
+}
+
 func FuzzAnswer(f *testing.F) {
 	for _, body := range []string{good, `{"success":false,"error":{"a":["b"]}}`, `{"data":[{"id":"x"}],"additional_data":{"pagination":{"more_items_in_collection":true}}}`, "<html>", ""} {
 		f.Add(200, body)

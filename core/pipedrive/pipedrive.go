@@ -28,6 +28,7 @@ type Options struct {
 	Auth      Authorizer        // Token or OAuth
 	HTTP      http.RoundTripper // nil for one with time-outs of its own
 	Budget    BudgetOptions
+	Before    *Client // of the same account, that this one follows and with which it shares its budget; nil for none
 	Log       *slog.Logger
 	Now       func() time.Time
 	UserAgent string
@@ -70,7 +71,10 @@ func New(o Options) (*Client, error) {
 	if u, err := url.Parse(base); err == nil && u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback() {
 		c.log.Warn("Pipedrive's API is asked without TLS: anybody on the way can read the token", "host", u.Host)
 	}
-	c.budget = newBudget(o.Budget, c.now)
+	if c.budget = newBudget(c.now); o.Before != nil {
+		c.budget = o.Before.budget
+	}
+	c.budget.use(o.Budget)
 	c.http = &http.Client{Transport: o.HTTP, CheckRedirect: stayHome}
 	if o.HTTP == nil {
 		c.http.Transport = newTransport()

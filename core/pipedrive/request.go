@@ -125,7 +125,7 @@ func (c *Client) try(ctx context.Context, r *Request, body []byte, renewed *bool
 		}
 		return a, nil
 	})
-	release(said)
+	release(said, err != nil && (request == nil || notSent(err)))
 	if err == nil {
 		return answer, true, nil
 	}

@@ -54,7 +54,7 @@ func ParseReattach(text string) (map[string]*Attachment, error) {
 
 // attach connects to a process that runs, and gives it its configuration.
 func (h *Host) attach(ctx context.Context, spec *Spec, log *slog.Logger) (*instance, error) {
-	sockets, desk, remove, err := h.openDesk(spec)
+	sockets, desk, remove, err := h.openDesk(spec, log)
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func environment() (environ []string) {
 func (h *Host) launch(ctx context.Context, b *binary, spec *Spec, log *slog.Logger) (_ *instance, err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.Limits.Start)
 	defer cancel()
-	sockets, desk, remove, err := h.openDesk(spec)
+	sockets, desk, remove, err := h.openDesk(spec, log)
 	if err != nil {
 		return nil, err
 	}

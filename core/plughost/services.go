@@ -6,8 +6,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -42,6 +45,7 @@ type desk struct {
 	name     string
 	services Services
 	address  wire.Address
+	log      *slog.Logger
 
 	mu    sync.Mutex
 	last  uint64
@@ -57,13 +61,13 @@ type visit struct {
 }
 
 // openDesk makes the folder for a process's sockets and serves there what it asks for.
-func (h *Host) openDesk(spec *Spec) (sockets string, d *desk, remove func(), err error) {
+func (h *Host) openDesk(spec *Spec, log *slog.Logger) (sockets string, d *desk, remove func(), err error) {
 	sockets, unlink, err := h.socketDir()
 	if err != nil || h.opts.Services == nil {
 		return sockets, nil, unlink, err
 	}
 	d = &desk{
-		name: spec.Caller(), services: h.opts.Services(spec), calls: map[uint64]*visit{},
+		name: spec.Caller(), services: h.opts.Services(spec), log: log, calls: map[uint64]*visit{},
 		address: wire.Address{Path: filepath.Join(sockets, "host"), Token: rand.Text()},
 	}
 	at, err := net.Listen("unix", d.address.Path)
@@ -135,7 +139,8 @@ func (d *desk) caller(ctx context.Context, number uint64) (_ context.Context, by
 }
 
 // KV is part of wire.HostServer.
-func (d *desk) KV(ctx context.Context, call uint64, op *effect.KVOp) (*effect.KVResult, error) {
+func (d *desk) KV(ctx context.Context, call uint64, op *effect.KVOp) (_ *effect.KVResult, err error) {
+	defer d.recovered(&err)
 	ctx, by, end, err := d.caller(ctx, call)
 	if err != nil {
 		return nil, err
@@ -146,7 +151,8 @@ func (d *desk) KV(ctx context.Context, call uint64, op *effect.KVOp) (*effect.KV
 }
 
 // Emit is part of wire.HostServer.
-func (d *desk) Emit(ctx context.Context, call uint64, e *effect.Emit) (*effect.Emitted, error) {
+func (d *desk) Emit(ctx context.Context, call uint64, e *effect.Emit) (_ *effect.Emitted, err error) {
+	defer d.recovered(&err)
 	if call == 0 {
 		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "an event is emitted while another is handled: give Emit the context that Handle got"}
 	}
@@ -160,7 +166,8 @@ func (d *desk) Emit(ctx context.Context, call uint64, e *effect.Emit) (*effect.E
 }
 
 // Pipedrive is part of wire.HostServer.
-func (d *desk) Pipedrive(ctx context.Context, call uint64, c *effect.APICall) (*effect.APIAnswer, error) {
+func (d *desk) Pipedrive(ctx context.Context, call uint64, c *effect.APICall) (_ *effect.APIAnswer, err error) {
+	defer d.recovered(&err)
 	if call == 0 {
 		return nil, &effect.Error{Code: "ENOTAVAILABLE", Msg: "Pipedrive is asked while an event is handled: give the call the context that it got"}
 	}
@@ -174,13 +181,23 @@ func (d *desk) Pipedrive(ctx context.Context, call uint64, c *effect.APICall) (*
 }
 
 // Measure is part of wire.HostServer.
-func (d *desk) Measure(ctx context.Context, measures []effect.Measure) error {
+func (d *desk) Measure(ctx context.Context, measures []effect.Measure) (err error) {
+	defer d.recovered(&err)
 	ctx, by, end, err := d.caller(ctx, 0)
 	if err != nil {
 		return err
 	}
 	defer end()
 	return late(ctx, d.services.Measure(ctx, by, measures))
+}
+
+// recovered makes an error of a panic, when it is deferred: a fault in what a plugin is answered with ends neither
+// pipehook nor the plugin, which learns only that there was one.
+func (d *desk) recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("pipehook panicked: %v\n%s", p, debug.Stack())
+		d.log.Error("a question of the plugin was not answered", "err", *err)
+	}
 }
 
 // late is the error of what was broken off.

@@ -23,6 +23,7 @@ import (
 // clerk notes what is asked for. A key "block" is not answered until nobody waits.
 type clerk struct {
 	entered, left chan struct{}
+	faulty        bool // panics when Pipedrive is asked
 
 	mu    sync.Mutex
 	asked []string
@@ -78,6 +79,9 @@ func (c *clerk) Measure(_ context.Context, by effect.Caller, measures []effect.M
 
 func (c *clerk) Pipedrive(_ context.Context, by effect.Caller, a *effect.APICall) (*effect.APIAnswer, error) {
 	c.note("pipedrive of %s %s %s %s", by.Name, by.Event.ID, a.Method, a.Path)
+	if c.faulty {
+		panic("it does not know what to do")
+	}
 	return &effect.APIAnswer{Status: 200}, nil
 }
 
@@ -165,6 +169,23 @@ func TestACallThatHasEndedCanAskForNothing(t *testing.T) {
 	}
 	if got := c.all(); len(got) != 0 {
 		t.Errorf("asked %v", got)
+	}
+}
+
+func TestAFaultInAnAnswerEndsNeitherPipehookNorThePlugin(t *testing.T) {
+	t.Parallel()
+	c := newClerk()
+	c.faulty = true
+	b := newServedBench(t, plughost.Limits{}, c.services)
+	p := b.lab(t, "")
+	if err := handle(t, p, "look up"); err == nil || !strings.Contains(err.Error(), "which is in its log") {
+		t.Errorf("error %v", err)
+	}
+	if text := b.log.String(); !strings.Contains(text, "it does not know what to do") || !strings.Contains(text, "services_test.go") {
+		t.Errorf("the log does not say what and where:\n%s", text)
+	}
+	if err := handle(t, p, "remember"); err != nil {
+		t.Error(err)
 	}
 }
 

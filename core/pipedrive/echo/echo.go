@@ -144,10 +144,10 @@ func (l *Ledger) End(ctx context.Context, n *Note, a *effect.APIAnswer, failed e
 	}
 }
 
-// refused reports whether Pipedrive has said no, so that nothing was written.
+// refused reports whether Pipedrive has said no, or was not even asked, so that nothing was written.
 func refused(err error) bool {
 	e, ok := err.(*effect.Error)
-	return ok && e.Status >= 400 && e.Status < 500 && e.Status != 408 && !e.Unsure
+	return ok && !e.Unsure && (e.NotDone || e.Status >= 400 && e.Status < 500 && e.Status != 408)
 }
 
 func (l *Ledger) forget(ctx context.Context, n *Note) {

@@ -235,6 +235,10 @@ func TestOnlyWhatCausesAnEventIsNoted(t *testing.T) {
 		{"PATCH", "/api/v2/deals/1", `{}`, 0},
 		{"PATCH", "/api/v2/deals/1", `[1]`, 0},
 		{"PATCH", "/api/v2/deals/1", "", 0},
+		{"POST", "%2Fapi%2Fv2%2Fdeals", `{"title":"a"}`, 0},
+		{"POST", "/api%2Fv2%2Fdeals", `{"title":"a"}`, 0},
+		{"POST", "/api/v2/", `{"title":"a"}`, 0},
+		{"POST", "", `{"title":"a"}`, 0},
 	} {
 		m := newMemory()
 		n := begin(t, m.ledger(false), test.method, test.path, test.body)
@@ -250,6 +254,29 @@ func TestOnlyWhatCausesAnEventIsNoted(t *testing.T) {
 	}
 }
 
+// Whatever may be asked is noted, or is not, and no more.
+func FuzzWhatMayBeAskedCanBeNoted(f *testing.F) {
+	f.Add("POST", "/api/v2/deals", `{"title":"a"}`)
+	f.Add("POST", "/api%2Fv2%2Fdeals", `{"title":"a"}`)
+	f.Add("PUT", "/v1/persons/1/merge", `{"merge_with_id":2}`)
+	f.Add("DELETE", "/api/v2/persons/%31", "")
+	f.Fuzz(func(t *testing.T, method, path, body string) {
+		c := &effect.APICall{Method: method, Path: path}
+		if body != "" {
+			c.Body = []byte(body)
+		}
+		if c.Check() != nil {
+			return
+		}
+		l := newMemory().ledger(false)
+		n, err := l.Begin(t.Context(), "writer", c)
+		if n != nil && (err != nil || !c.Writes()) {
+			t.Errorf("%s %q is noted (%v)", method, path, err)
+		}
+		l.End(t.Context(), n, &effect.APIAnswer{Data: []byte(body)}, nil)
+	})
+}
+
 func TestAWriteThatMayHaveBeenDoneStaysNoted(t *testing.T) {
 	for _, test := range []struct {
 		failed effect.Error
@@ -258,6 +285,7 @@ func TestAWriteThatMayHaveBeenDoneStaysNoted(t *testing.T) {
 		{effect.Error{}, true}, {effect.Error{Status: 500}, true}, {effect.Error{Status: 408}, true},
 		{effect.Error{Status: 400}, false}, {effect.Error{Status: 404}, false}, {effect.Error{Status: 429}, false},
 		{effect.Error{Status: 404, Unsure: true}, true}, {effect.Error{Status: 429, Unsure: true}, true},
+		{effect.Error{NotDone: true}, false}, {effect.Error{Status: 503, NotDone: true}, false},
 	} {
 		m := newMemory()
 		l := m.ledger(false)

@@ -31,8 +31,8 @@ func (w *write) creates() bool { return w.ids[0] == unknownID }
 
 // read finds out what a call writes; false when that is nothing of which an event is known to come.
 func read(c *effect.APICall, f *shape.Fields) (w write, ok bool) {
-	path := strings.TrimPrefix(c.Path, "/api")
-	parts := strings.Split(strings.Trim(path, "/"), "/")[1:] // behind the version
+	_, path, _ := strings.Cut(strings.Trim(strings.TrimPrefix(c.Path, "/api"), "/"), "/") // behind the version
+	parts := strings.Split(path, "/")                                                     // one at least
 	if w.object, ok = collections[parts[0]]; !ok {
 		return w, false
 	}

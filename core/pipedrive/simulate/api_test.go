@@ -385,6 +385,15 @@ func TestADaysTokensAreSpentUntilMidnight(t *testing.T) {
 	}
 }
 
+func TestOnlyPostAndPutAreToldHowManyRequestsAreLeft(t *testing.T) {
+	a := start(t, simulate.Options{Daily: 1000})
+	for method, told := range map[string]bool{"POST": true, "PUT": true, "PATCH": false, "DELETE": false, "GET": false} {
+		if got := a.do(method, "/api/v2/deals/1", "{}").Header.Get("X-Daily-Requests-Left"); (got != "") != told {
+			t.Errorf("%s has %q", method, got)
+		}
+	}
+}
+
 func TestAnAnswerAboutWebhooksIsCutToo(t *testing.T) {
 	a := start(t, simulate.Options{})
 	if err := a.Faults().Add(simulate.Fault{Kind: "cut", Next: 1}); err != nil {

@@ -105,7 +105,11 @@ func (c *call) fieldList(object string) *reply {
 		}
 		return a
 	}
-	body["additional_data"] = map[string]any{"pagination": map[string]any{"start": start, "limit": limit, "more_items_in_collection": more}}
+	paging := map[string]any{"start": start, "limit": limit, "more_items_in_collection": more}
+	if more {
+		paging["next_start"] = end
+	}
+	body["additional_data"] = map[string]any{"pagination": paging}
 	return a
 }
 

@@ -42,7 +42,7 @@ func newLimits(burst int, daily int64, scale float64, now func() time.Time) *lim
 }
 
 // admit counts a request. The reply is nil when it may go on.
-func (l *limits) admit(from who, cost int64, header http.Header, write bool) *reply {
+func (l *limits) admit(from who, method string, cost int64, header http.Header) *reply {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now().UTC()
@@ -77,7 +77,7 @@ func (l *limits) admit(from who, cost int64, header http.Header, write bool) *re
 	if l.daily > 0 {
 		header.Set("X-Daily-Ratelimit-Token-Limit", strconv.FormatInt(l.daily, 10))
 		header.Set("X-Daily-Ratelimit-Token-Remaining", strconv.FormatInt(l.daily-l.spent, 10))
-		if write && !from.oauth {
+		if !from.oauth && (method == http.MethodPost || method == http.MethodPut) {
 			header.Set("X-Daily-Requests-Left", strconv.FormatInt(l.daily-l.spent, 10))
 		}
 	}

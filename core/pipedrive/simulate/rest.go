@@ -84,7 +84,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	c.by = by
 	c.route()
-	if a := s.limits.admit(by, c.cost, w.Header(), r.Method != http.MethodGet); a != nil {
+	if a := s.limits.admit(by, r.Method, c.cost, w.Header()); a != nil {
 		s.send(w, a)
 		return
 	}

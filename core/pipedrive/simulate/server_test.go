@@ -93,6 +93,7 @@ func TestTheOtherListsAreThere(t *testing.T) {
 		{"/v1/users", `"timezone_name"`},
 		{"/v1/leadFields", `"edit_flag":true`},
 		{"/v1/noteFields", `"key":"content"`},
+		{"/v1/leadFields?start=2&limit=3", `"next_start":5`},
 		{"/api/v2/dealFields?limit=5", `"next_cursor":"`},
 		{"/api/v2/personFields", `"label":"Gold"`},
 		{"/api/v2/deals/archived", `"data":[]`},
