@@ -235,6 +235,38 @@ func TestWhatTheTablesWouldNotHaveBeenGivenHidesNothingThatWasMissed(t *testing.
 	}
 }
 
+func TestWhatAStageMakesOfARecordIsNoDifference(t *testing.T) {
+	crm, p := newAccount(t, testdb.SQLite(t))
+	quiet := simulate.By{Quiet: true}
+	compared(t, p)
+	p.write(t, "scripts/stages/tidy.js", `export default (event) => event.current ? { object: "order", current: { ...event.current, title: event.current.title.trim() } } : undefined`)
+	edit(t, p.config, "[[pipeline.stage]]\n  use = \"dedupe\"", "[[pipeline.stage]]\n  use = \"script\"\n  script = \"scripts/stages/tidy.js\"\n  [[pipeline.stage]]\n  use = \"dedupe\"")
+	made, err := crm.Create("deal", simulate.Record{"title": " told of "}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := shape.FromAPI("deal", text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := p.serve(t)
+	want(t, p.post(t, shape.Body(shape.Envelope{Action: "create", Object: "deal", ID: record.ID, CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()})), 200, "accepted")
+	stop()
+	compared(t, p, "person") // delivers what is pending
+	if _, err := crm.Create("deal", simulate.Record{"title": " missed "}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{1, 0, 0} {
+		if r := compared(t, p, "deal", "--since", "1h"); r.Differences() != want || submitted(r) != want || len(p.events(t)) != 2 {
+			t.Errorf("the comparison %d found %+v, and %d events are stored", i+1, r, len(p.events(t)))
+		}
+	}
+}
+
 func TestWhatIsTooYoungToBeComparedIsCounted(t *testing.T) {
 	server := simulate.New(simulate.Options{Token: "token of the account", Company: "acme", CompanyID: 7})
 	web := httptest.NewServer(server)

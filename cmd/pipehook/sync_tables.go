@@ -158,7 +158,7 @@ func (t *localTables) prepare(ctx context.Context, conf *config.Config) (prepare
 	ctx, cancel := context.WithTimeout(ctx, tablesWithin)
 	defer cancel()
 	var err error
-	next.mirror, err = mirror.Open(ctx, mirror.Options{URL: next.terms.url, Objects: conf.Pipedrive.Sync.Objects, Log: t.log, Away: true, Fields: definitions.fields})
+	next.mirror, err = mirror.Open(ctx, mirror.Options{URL: next.terms.url, Objects: conf.Pipedrive.Sync.Objects, Log: t.log, Away: true, Fields: definitions.fields, Name: nameAgain})
 	return next, err
 }
 
