@@ -145,7 +145,7 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 	o.Unheard = func(ctx context.Context, object string, from, before time.Time, later int64, do func(id string, seq int64)) error {
 		return r.a.store.Unheard(ctx, listener, mirror.Source, object, from, before, later, do)
 	}
-	sub := r.a.tables.subscription(syncListener(conf))
+	sub := r.a.tables.subscription(conf)
 	o.Events = func(ctx context.Context, seqs []int64) ([]core.Event, error) {
 		stored, err := r.a.store.Numbered(ctx, seqs)
 		var wanted []core.Event
