@@ -477,6 +477,40 @@ func TestOneComparisonRunsAtATime(t *testing.T) {
 	})
 }
 
+func TestWhenAllWasComparedByWhoServesIsKnownToAll(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDesk(t, url, "deal", "person")
+		whole := func(o *mirror.ReconcileOptions) { o.Serving = true }
+		last := func() time.Time {
+			t.Helper()
+			at, err := d.m.Compared(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return at
+		}
+		for name, part := range map[string]func(*mirror.ReconcileOptions){
+			"one object":      func(o *mirror.ReconcileOptions) { o.Objects = []string{"deal"} },
+			"since a time":    func(o *mirror.ReconcileOptions) { o.Since = noon.Add(-time.Hour) },
+			"a dry run":       func(o *mirror.ReconcileOptions) { o.DryRun = true },
+			"nobody serves":   func(o *mirror.ReconcileOptions) { o.Serving = false },
+			"an object fails": func(*mirror.ReconcileOptions) { d.fail = func(pipedrive.List, int) error { return errors.New("down") } },
+		} {
+			d.run(t, whole, part)
+			d.fail = nil
+			if at := last(); !at.IsZero() {
+				t.Errorf("%s: all was compared at %v", name, at)
+			}
+		}
+		if d.run(t, whole); !last().Equal(d.now) {
+			t.Errorf("all was compared at %v, want %v", last(), d.now)
+		}
+		if d.later(-time.Hour); !last().IsZero() {
+			t.Errorf("by a clock that was ahead all was compared at %v", last())
+		}
+	})
+}
+
 func TestADryRunChangesNothing(t *testing.T) {
 	d := newDesk(t, testdb.SQLite(t), "deal")
 	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "old", "status": "open"})
