@@ -139,6 +139,23 @@ func (ev *Event) Restore(name func(ev *Event) error) error {
 	return err
 }
 
+// AsNamed is the event as its source named it, whatever stages have said of it since: itself when they left its names and values
+// alone, else one that name has named anew. Who made it stays. Not for a source of which all was kept.
+func (ev *Event) AsNamed(name func(ev *Event) error) (*Event, error) {
+	if ev.Overlay == "" {
+		return ev, nil
+	}
+	own := overlay{Origin: ev.Origin}.text()
+	if ev.Overlay == own {
+		return ev, nil
+	}
+	as := &Event{
+		ID: ev.ID, Pipeline: ev.Pipeline, Source: ev.Source, ReceivedAt: ev.ReceivedAt, Origin: ev.Origin, Remote: ev.Remote,
+		Header: ev.Header, Body: ev.Body, Overlay: own,
+	}
+	return as, name(as)
+}
+
 // Bytes is about how much the event takes.
 func (ev *Event) Bytes() int { return len(ev.Body) + len(ev.Overlay) }
 

@@ -268,3 +268,35 @@ func TestAnEventThatNobodyMadeHasNoOrigin(t *testing.T) {
 		t.Errorf("its origin is %q, the overlay %s", back.Origin, ev.Overlay)
 	}
 }
+
+func TestAnEventIsHadAsItsSourceNamedIt(t *testing.T) {
+	const was = `merged.deal/updated 7 map[] {"title":"a <b>","value":1.50} {"value":1.5}`
+	tests := []struct {
+		name   string
+		say    core.Amendment
+		itself bool
+	}{
+		{"nothing was said", core.Amendment{}, true},
+		{"names", core.Amendment{Action: ptr("added"), Object: ptr("lead"), ObjectID: ptr("8")}, false},
+		{"values", core.Amendment{Current: json.RawMessage(`{"title":"c"}`), Previous: json.RawMessage(`null`)}, false},
+	}
+	for _, test := range tests {
+		for _, origin := range []string{"", core.OriginReconcile} {
+			ev := named(t)
+			if err := ev.SetOrigin(origin); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ev.Amend(test.say); err != nil {
+				t.Fatal(err)
+			}
+			as, err := ev.AsNamed(nameIt)
+			if err != nil || shape(as) != was || as.Origin != origin || (as == ev) != test.itself || as.ID != ev.ID {
+				t.Errorf("%s, origin %q: %v, %+v is %s", test.name, origin, err, as, shape(as))
+			}
+			again, err := as.AsNamed(nameIt)
+			if err != nil || again != as {
+				t.Errorf("%s, origin %q: once more it is %+v; %v", test.name, origin, again, err)
+			}
+		}
+	}
+}

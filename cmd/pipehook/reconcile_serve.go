@@ -24,7 +24,7 @@ type reconciling struct {
 
 func newReconciling(a *app) *reconciling {
 	r := &reconciling{a: a, metrics: a.metrics.Reconciles()}
-	r.schedule = mirror.NewSchedule(r.timing, r.lastGap, func(ctx context.Context) (mirror.Report, error) {
+	r.schedule = mirror.NewSchedule(r.timing, r.lastGap, r.compared, func(ctx context.Context) (mirror.Report, error) {
 		return r.run(ctx, mirror.ReconcileOptions{})
 	}, a.log)
 	return r
@@ -52,6 +52,14 @@ func (r *reconciling) gap(ctx context.Context, since time.Time, why string) erro
 func (r *reconciling) lastGap(ctx context.Context) (time.Time, error) {
 	if tables := r.a.tables.now(); tables != nil {
 		return tables.Gap(ctx)
+	}
+	return time.Time{}, nil
+}
+
+// compared is when all was compared last, as the tables tell.
+func (r *reconciling) compared(ctx context.Context) (time.Time, error) {
+	if tables := r.a.tables.now(); tables != nil {
+		return tables.Compared(ctx)
 	}
 	return time.Time{}, nil
 }
@@ -136,7 +144,7 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 	o.Fields = definitions.fields()
 	p, listener := &conf.Pipedrive, syncListener(conf).Name
 	o.Settle, o.Overlap, o.Sweep = p.Reconcile.Settle, p.Reconcile.Overlap, p.Reconcile.Deletes
-	o.Owner = processName()
+	o.Owner, o.Serving = processName(), !r.a.apart
 	o.CompanyID, o.Host = companyOf(me)
 	o.LastSeq = r.a.store.LastSeq
 	o.Pending = func(ctx context.Context, object string, ids []string) (map[string]bool, error) {
@@ -145,7 +153,7 @@ func (r *reconciling) compare(ctx context.Context, o mirror.ReconcileOptions) (m
 	o.Unheard = func(ctx context.Context, object string, from, before time.Time, later int64, do func(id string, seq int64)) error {
 		return r.a.store.Unheard(ctx, listener, mirror.Source, object, from, before, later, do)
 	}
-	sub := r.a.tables.subscription(syncListener(conf))
+	sub := r.a.tables.subscription(conf)
 	o.Events = func(ctx context.Context, seqs []int64) ([]core.Event, error) {
 		stored, err := r.a.store.Numbered(ctx, seqs)
 		var wanted []core.Event

@@ -201,6 +201,38 @@ func TestWhatWasStoredWhileNobodyKeptTheTablesIsNotToldAgain(t *testing.T) {
 	})
 }
 
+func TestWhatWasStoredWhileItsObjectWasNotKeptIsNotToldAgain(t *testing.T) {
+	crm, p := newAccount(t, testdb.SQLite(t))
+	quiet := simulate.By{Quiet: true}
+	if _, err := crm.Create("deal", simulate.Record{"title": "old"}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	compared(t, p)
+	edit(t, p.config, `objects = ["person", "deal"]`, `objects = ["person"]`)
+	changed, err := crm.Update("deal", "1", simulate.Record{"title": "new"}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := shape.FromAPI("deal", text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := p.serve(t)
+	got := p.post(t, shape.Body(shape.Envelope{Action: "change", Object: "deal", ID: "1", CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()}))
+	want(t, got, 200, "accepted")
+	stop()
+	compared(t, p) // delivers what is pending
+	says(t, exitDone, []string{"events", "explain", got.ID, "--config", p.config}, "objects: pipedrive.sync.objects does not list it")
+	edit(t, p.config, `objects = ["person"]`, `objects = ["person", "deal"]`)
+	if r := compared(t, p, "deal", "--since", "1h"); submitted(r) != 0 || r.Objects[0].Written == 0 || len(p.events(t)) != 1 {
+		t.Errorf("got %+v, and %d events are stored", r, len(p.events(t)))
+	}
+}
+
 // Two accounts may send to one store, and their records have the same ids. What the listener never wanted says nothing either.
 func TestWhatTheTablesWouldNotHaveBeenGivenHidesNothingThatWasMissed(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -232,6 +264,38 @@ func TestWhatTheTablesWouldNotHaveBeenGivenHidesNothingThatWasMissed(t *testing.
 				t.Errorf("got %+v", r)
 			}
 		})
+	}
+}
+
+func TestWhatAStageMakesOfARecordIsNoDifference(t *testing.T) {
+	crm, p := newAccount(t, testdb.SQLite(t))
+	quiet := simulate.By{Quiet: true}
+	compared(t, p)
+	p.write(t, "scripts/stages/tidy.js", `export default (event) => event.current ? { object: "order", current: { ...event.current, title: event.current.title.trim() } } : undefined`)
+	edit(t, p.config, "[[pipeline.stage]]\n  use = \"dedupe\"", "[[pipeline.stage]]\n  use = \"script\"\n  script = \"scripts/stages/tidy.js\"\n  [[pipeline.stage]]\n  use = \"dedupe\"")
+	made, err := crm.Create("deal", simulate.Record{"title": " told of "}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := shape.FromAPI("deal", text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := p.serve(t)
+	want(t, p.post(t, shape.Body(shape.Envelope{Action: "create", Object: "deal", ID: record.ID, CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()})), 200, "accepted")
+	stop()
+	compared(t, p, "person") // delivers what is pending
+	if _, err := crm.Create("deal", simulate.Record{"title": " missed "}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{1, 0, 0} {
+		if r := compared(t, p, "deal", "--since", "1h"); r.Differences() != want || submitted(r) != want || len(p.events(t)) != 2 {
+			t.Errorf("the comparison %d found %+v, and %d events are stored", i+1, r, len(p.events(t)))
+		}
 	}
 }
 

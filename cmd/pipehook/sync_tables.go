@@ -158,7 +158,7 @@ func (t *localTables) prepare(ctx context.Context, conf *config.Config) (prepare
 	ctx, cancel := context.WithTimeout(ctx, tablesWithin)
 	defer cancel()
 	var err error
-	next.mirror, err = mirror.Open(ctx, mirror.Options{URL: next.terms.url, Objects: conf.Pipedrive.Sync.Objects, Log: t.log, Away: true, Fields: definitions.fields})
+	next.mirror, err = mirror.Open(ctx, mirror.Options{URL: next.terms.url, Objects: conf.Pipedrive.Sync.Objects, Log: t.log, Away: true, Fields: definitions.fields, Name: nameAgain})
 	return next, err
 }
 
@@ -208,12 +208,22 @@ func (t *localTables) subscriptions(conf *config.Config) []delivery.Subscription
 		t.told = is
 		t.log.Info("listener loaded", "listener", l.Name, "use", l.Use, "match", patternTexts(l.Match))
 	}
-	return []delivery.Subscription{t.subscription(l)}
+	return []delivery.Subscription{t.subscription(conf)}
 }
 
-func (t *localTables) subscription(l *config.Listener) delivery.Subscription {
-	sub := subscriptionOf(*l, t, nil)
+// subscription is that of the listener that keeps the tables. An event about an object that is not kept has no delivery: one
+// that came to its end would say that the tables have got it, when the object is kept later.
+func (t *localTables) subscription(conf *config.Config) delivery.Subscription {
+	sub := subscriptionOf(*syncListener(conf), t, nil)
 	sub.Source, sub.Keeps = mirror.Source, true
+	if kept := conf.Pipedrive.Sync.Objects; len(kept) > 0 {
+		sub.Refuses = func(ev *core.Event) string {
+			if as, err := ev.AsNamed(nameAgain); err == nil && !slices.Contains(kept, as.Object) {
+				return "objects: pipedrive.sync.objects does not list it"
+			}
+			return ""
+		}
+	}
 	return sub
 }
 

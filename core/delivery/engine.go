@@ -72,8 +72,9 @@ type Subscription struct {
 	Match       []core.Pattern
 	Changed     []string // when not empty: only events in which one of these fields changed
 	Where       core.Where
-	Source      string // when not empty: only events of this source
-	Keeps       bool   // it keeps records, and hears of what is withheld from others
+	Source      string                            // when not empty: only events of this source
+	Refuses     func(ev *core.Event) (why string) // may be nil; why is empty of an event that it takes
+	Keeps       bool                              // it keeps records, and hears of what is withheld from others
 	Listener    core.Listener
 	Code        func() string // the version that runs; nil when the listener has none
 	Timeout     time.Duration // of one attempt
@@ -94,6 +95,11 @@ func (s *Subscription) Decide(ev *core.Event) (wanted bool, why string) {
 	}
 	if s.Source != "" && ev.Source != s.Source {
 		return false, "source: it is for events of " + s.Source + " only"
+	}
+	if s.Refuses != nil {
+		if why := s.Refuses(ev); why != "" {
+			return false, why
+		}
 	}
 	if ev.Plan.Withheld && !s.Keeps {
 		return false, "withheld: a stage left it to listeners that keep records"

@@ -117,11 +117,18 @@ func asListener(err error) error {
 }
 
 // changeOf is what an event tells. One about an object that is not kept is not wanted, nor is one of another company than that
-// of the tables: webhooks of a sandbox, or of an account that was connected before, may come to the same address.
+// of the tables: webhooks of a sandbox, or of an account that was connected before, may come to the same address. What stages
+// have said of it is left out: each comparison would find it, as Pipedrive has the record as it was.
 func (m *Mirror) changeOf(ev *core.Event, company string) (c Change, wanted bool, err error) {
-	switch {
-	case ev.Source != Source:
+	if ev.Source != Source {
 		return c, false, permanent("the event is of the source %q: local tables are kept by Pipedrive's events", clip(ev.Source))
+	}
+	if m.opts.Name != nil {
+		if ev, err = ev.AsNamed(m.opts.Name); err != nil {
+			return c, false, permanent("%v", err)
+		}
+	}
+	switch {
 	case !m.kept[ev.Object], company != "" && ev.Facts.CompanyID != "" && ev.Facts.CompanyID != company:
 		return c, false, nil
 	case ev.ObjectID == "":

@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -86,6 +87,45 @@ func TestOneBadEventFailsNoOther(t *testing.T) {
 			t.Errorf("the deals are %v, %v", ids, err)
 		}
 	})
+}
+
+// A comparison would find what a stage has made of a record, and tell of it, each time.
+func TestTheTablesKeepARecordAsPipedriveHasItWhateverAStageSaysOfIt(t *testing.T) {
+	m, err := mirror.Open(t.Context(), mirror.Options{URL: testdb.SQLite(t), Objects: []string{"deal"}, Name: pipedrive.Source{}.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	text := func(s string) *string { return &s }
+	for id, say := range map[string]core.Amendment{
+		"1": {Current: []byte(`{"id":1,"title":"a"}`)},
+		"2": {Object: text("order")},
+		"3": {ObjectID: text("30")},
+		"4": {Action: text(core.Deleted), Current: []byte("null")},
+	} {
+		for _, origin := range []string{"", core.OriginReconcile} {
+			ev := core.Event{ID: "0190", Source: mirror.Source, ReceivedAt: time.Now(), Body: []byte(`{"meta":{"version":"2.0","action":"change","entity":"deal",
+				"entity_id":"` + id + `","id":"x","timestamp":"2026-05-27T12:00:00.000Z"},
+				"data":{"id":` + id + `,"title":" a` + origin + ` ","update_time":"2026-05-27T12:00:00Z"},"previous":{"title":"b"}}`)}
+			err := errors.Join(ev.SetOrigin(origin), pipedrive.Source{}.Name(&ev))
+			if _, wrong := ev.Amend(say); err != nil || wrong != nil {
+				t.Fatal(err, wrong)
+			}
+			if out := handle(t, m, ev); out[0].Err != nil || out[0].Output != mirror.Applied.String() {
+				t.Errorf("the event of deal %s came to %+v", id, out)
+			}
+			if err := m.Handle(t.Context(), ev); err != nil {
+				t.Error(err)
+			}
+			from := mirror.FromWebhook
+			if origin != "" {
+				from = mirror.FromReconcile
+			}
+			if got := row(t, m, "deal", id); got.Values["title"] != " a"+origin+" " || got.Deleted || got.From != from {
+				t.Errorf("the row of deal %s is %+v", id, got)
+			}
+		}
+	}
 }
 
 func TestAServerThatIsAwayCostsNoAttempt(t *testing.T) {

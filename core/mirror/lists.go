@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/pipedrive"
 	"github.com/pipehook/pipehook/core/pipedrive/shape"
@@ -156,12 +158,49 @@ func (w *work) ahead(ctx context.Context, l listing) iter.Seq2[fetched, error] {
 		for r := range results {
 			if r.err == nil {
 				w.calls.Add(1)
+				r.page.Items, r.err = w.cleared(ctx, l.object, r.page.Items)
 			}
 			if !yield(r.page, r.err) || r.err != nil {
 				return
 			}
 		}
 	}
+}
+
+// cleared adds to leads the custom fields of which their rows have a value and the answer says nothing: they have none any more.
+// Pipedrive leaves out those that have no value, of leads alone (its API reference of leads: "it won't appear in the response").
+func (w *work) cleared(ctx context.Context, o shape.Object, items []json.RawMessage) ([]json.RawMessage, error) {
+	if o.Name != "lead" {
+		return items, nil
+	}
+	ids := make([]string, len(items))
+	for i, item := range items {
+		ids[i] = gjson.GetBytes(item, "id").String()
+	}
+	rows, err := w.m.Rows(ctx, o.Name, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		had, _ := rows[id].Values[customFields].(map[string]any)
+		var lead map[string]json.RawMessage
+		if len(had) == 0 || json.Unmarshal(items[i], &lead) != nil { // what is no record is refused with all others
+			continue
+		}
+		said := len(lead)
+		for key, v := range had {
+			if _, there := lead[key]; !there && v != nil {
+				lead[key] = json.RawMessage("null")
+			}
+		}
+		if len(lead) == said {
+			continue
+		}
+		if items[i], err = json.Marshal(lead); err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
 }
 
 // records brings a page into the normal form. Of two that are one record the later counts.
@@ -204,7 +243,11 @@ func (w *work) one(ctx context.Context, o shape.Object, id string) (r shape.Reco
 	if len(data) == 0 || string(data) == "null" {
 		return r, false, nil
 	}
-	if r, err = shape.FromAPI(o.Name, data, w.fields); err != nil {
+	items, err := w.cleared(ctx, o, []json.RawMessage{data})
+	if err != nil {
+		return r, false, err
+	}
+	if r, err = shape.FromAPI(o.Name, items[0], w.fields); err != nil {
 		return r, false, err
 	}
 	return r, !r.Deleted, nil

@@ -22,8 +22,9 @@ import (
 // Options are what Open needs. URL is "sqlite:PATH" or "postgres://…".
 type Options struct {
 	URL     string
-	Objects []string             // that are kept; empty for all
-	Fields  func() *shape.Fields // the definitions of the fields as they are now; nil for none
+	Objects []string                   // that are kept; empty for all
+	Fields  func() *shape.Fields       // the definitions of the fields as they are now; nil for none
+	Name    func(ev *core.Event) error // names an event as its source does; nil where no stage says anything of events
 	Log     *slog.Logger
 	Now     func() time.Time // nil for time.Now
 

@@ -21,6 +21,7 @@ type ReconcileOptions struct {
 	Overlap time.Duration // how far before the end of the last comparison this one begins
 	DryRun  bool          // count, and change nothing
 	Owner   string        // who compares, as people are told
+	Serving bool          // that process takes webhooks, so that others need not compare now: see Compared
 
 	CompanyID, Host string        // as the account's webhooks name it: events have them, and tables of another company are refused with Kind Conflict
 	Fields          *shape.Fields // may be nil
@@ -116,6 +117,17 @@ func (m *Mirror) Last(ctx context.Context) (r Report, err error) {
 	return r, m.load(ctx, reportName, &r)
 }
 
+// comparedName is where it is kept when all was compared last, for all processes.
+const comparedName = "compared"
+
+// Compared is when a comparison of all since the one before it has last ended that a process made which serves; zero for never.
+func (m *Mirror) Compared(ctx context.Context) (at time.Time, err error) {
+	if err = m.load(ctx, comparedName, &at); at.After(m.opts.Now().Add(clockMargin)) { // by a clock that was ahead
+		at = time.Time{}
+	}
+	return at, err
+}
+
 // Reconcile compares Pipedrive with the tables and submits an event for each record that differs; the row follows when
 // that event is handled. An object that was never read is filled, without events. Objects without webhooks are written
 // at once, as no listener expects events of them. An object that was never read and that the account does not have is noted,
@@ -161,6 +173,11 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 		if len(o.Objects) == 0 && report.unfinished() == nil {
 			if err := run.closeGap(ctx, was); err != nil {
 				return err
+			}
+			if o.Serving && o.Since.IsZero() {
+				if err := m.save(ctx, comparedName, m.opts.Now().UTC()); err != nil {
+					return err
+				}
 			}
 		}
 		return m.save(ctx, reportName, report)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 	"github.com/pipehook/pipehook/core/mirror"
@@ -475,6 +477,40 @@ func TestOneComparisonRunsAtATime(t *testing.T) {
 	})
 }
 
+func TestWhenAllWasComparedByWhoServesIsKnownToAll(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDesk(t, url, "deal", "person")
+		whole := func(o *mirror.ReconcileOptions) { o.Serving = true }
+		last := func() time.Time {
+			t.Helper()
+			at, err := d.m.Compared(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return at
+		}
+		for name, part := range map[string]func(*mirror.ReconcileOptions){
+			"one object":      func(o *mirror.ReconcileOptions) { o.Objects = []string{"deal"} },
+			"since a time":    func(o *mirror.ReconcileOptions) { o.Since = noon.Add(-time.Hour) },
+			"a dry run":       func(o *mirror.ReconcileOptions) { o.DryRun = true },
+			"nobody serves":   func(o *mirror.ReconcileOptions) { o.Serving = false },
+			"an object fails": func(*mirror.ReconcileOptions) { d.fail = func(pipedrive.List, int) error { return errors.New("down") } },
+		} {
+			d.run(t, whole, part)
+			d.fail = nil
+			if at := last(); !at.IsZero() {
+				t.Errorf("%s: all was compared at %v", name, at)
+			}
+		}
+		if d.run(t, whole); !last().Equal(d.now) {
+			t.Errorf("all was compared at %v, want %v", last(), d.now)
+		}
+		if d.later(-time.Hour); !last().IsZero() {
+			t.Errorf("by a clock that was ahead all was compared at %v", last())
+		}
+	})
+}
+
 func TestADryRunChangesNothing(t *testing.T) {
 	d := newDesk(t, testdb.SQLite(t), "deal")
 	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "old", "status": "open"})
@@ -514,6 +550,72 @@ func TestPartsOfDealsAreLookedAtWhereTheirDealsChanged(t *testing.T) {
 	if got := d.types(t); !sameTexts(got, "updated.deal 7", "updated.deal_product 7") {
 		t.Errorf("the events are %v", got)
 	}
+}
+
+// Pipedrive leaves out the custom fields of a lead that have no value.
+func TestACustomFieldOfALeadThatWasClearedIsClearedAndToldOf(t *testing.T) {
+	const key, other = "0123456789abcdef0123456789abcdef01234567", "1123456789abcdef0123456789abcdef01234567"
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDesk(t, url, "lead")
+		of := func(id string) map[string]any {
+			fields, _ := row(t, d.m, "lead", id).Values["custom_fields"].(map[string]any)
+			return fields
+		}
+		for _, id := range []string{"1", "2", "3", "4", "5"} {
+			d.put("lead", id, noon.Add(-time.Hour), map[string]any{"title": "a", key: "x", other: "y"})
+		}
+		d.run(t)
+		d.later(time.Hour)
+		clear := func(id string) {
+			d.put("lead", id, d.now.Add(-20*time.Minute), nil)
+			delete(d.objects[pathOf("lead")][id], key)
+		}
+		clear("1")
+		if done := d.run(t); done.Submitted != 1 || done.Differing != 1 {
+			t.Fatalf("found %+v", done)
+		}
+		told := d.waiting[0].Body
+		if was, is := gjson.GetBytes(told, "previous.custom_fields"), gjson.GetBytes(told, "data.custom_fields."+key); was.Get(key+".value").Str != "x" || was.Get(other).Exists() || is.Raw != "null" {
+			t.Errorf("told %s", told)
+		}
+		d.deliver(t)
+		if is := of("1"); is[key] != nil || is[other] != "y" {
+			t.Errorf("the row has %v", is)
+		}
+		d.later(time.Hour)
+		if done := d.run(t, deletes); done.Differing != 0 || done.Written != 0 {
+			t.Errorf("once more: %+v", done)
+		}
+
+		clear("2")
+		if report, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{}); err != nil || report.Failed() != nil || report.Objects[0].Written != 1 {
+			t.Errorf("a fill: %+v, %v", report, err)
+		}
+		if is := of("2"); is[key] != nil || is[other] != "y" {
+			t.Errorf("after a fill the row has %v", is)
+		}
+
+		clear("3")
+		d.archive("lead", "3", d.now.Add(-20*time.Minute))
+		clear("4")
+		d.later(time.Hour)
+		if done := d.run(t, deletes); done.Submitted != 2 {
+			t.Errorf("a list of all: %+v", done)
+		}
+		d.deliver(t)
+
+		d.put("lead", "5", noon.Add(-time.Hour), nil)
+		delete(d.objects[pathOf("lead")]["5"], key)
+		d.refuse = func(core.Event) error { return &core.Error{Kind: core.Invalid, Msg: "no"} }
+		d.run(t, func(o *mirror.ReconcileOptions) { o.Since = noon.Add(-2 * time.Hour) })
+		d.refuse = nil
+		if done := d.run(t); done.Submitted != 1 {
+			t.Errorf("one that is asked for by its id: %+v", done)
+		}
+		if told := d.waiting[0].Body; gjson.GetBytes(told, "data.custom_fields."+key).Raw != "null" {
+			t.Errorf("told %s", told)
+		}
+	})
 }
 
 func TestAThousandChangesCostTwoLists(t *testing.T) {

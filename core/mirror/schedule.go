@@ -18,14 +18,16 @@ type Timing struct {
 	Settle  time.Duration // so long after a gap what came last may still arrive: then a comparison looks at all
 }
 
-// Schedule runs comparisons: at the start, every so often, and after gaps. It is a core.Service.
+// Schedule runs comparisons: at the start, every so often, and after gaps. Of several processes with the same tables one does
+// what is due to all. It is a core.Service.
 type Schedule struct {
-	timing func() Timing
-	gap    func(ctx context.Context) (time.Time, error)
-	run    func(ctx context.Context) (Report, error)
-	log    *slog.Logger
-	asking core.Trouble // for gaps
-	wake   chan struct{}
+	timing   func() Timing
+	gap      func(ctx context.Context) (time.Time, error)
+	compared func(ctx context.Context) (time.Time, error)
+	run      func(ctx context.Context) (Report, error)
+	log      *slog.Logger
+	asking   core.Trouble // the tables
+	wake     chan struct{}
 }
 
 const (
@@ -34,10 +36,10 @@ const (
 	timingAge = time.Minute // how long a timing that may change, and that there is no gap, is relied on
 )
 
-// NewSchedule makes a Schedule. timing and gap, which is Mirror.Gap, are asked again and again. run compares. It is not called
-// twice at a time; whether another process compares it says with a *Busy.
-func NewSchedule(timing func() Timing, gap func(ctx context.Context) (time.Time, error), run func(ctx context.Context) (Report, error), log *slog.Logger) *Schedule {
-	return &Schedule{timing: timing, gap: gap, run: run, log: log, wake: make(chan struct{}, 1)}
+// NewSchedule makes a Schedule. timing, gap, which is Mirror.Gap, and compared, which is Mirror.Compared, are asked again and
+// again. run compares. It is not called twice at a time; whether another process compares it says with a *Busy.
+func NewSchedule(timing func() Timing, gap, compared func(ctx context.Context) (time.Time, error), run func(ctx context.Context) (Report, error), log *slog.Logger) *Schedule {
+	return &Schedule{timing: timing, gap: gap, compared: compared, run: run, log: log, wake: make(chan struct{}, 1)}
 }
 
 // Wake has it look at once whether there is a gap, which it else learns of within a minute.
@@ -95,28 +97,26 @@ func (s *Schedule) Run(ctx context.Context) error {
 	}
 }
 
-// due is when the next comparison is, zero for never. A gap that stays is no reason to compare all the time.
+// due is when the next comparison is, zero for never. A gap that stays is no reason to compare all the time. A start needs none
+// when one has ended since, whoever began it: that process has served from before this one on.
 func (s *Schedule) due(ctx context.Context, began, last time.Time, first bool) (next time.Time) {
 	timing := s.timing()
-	switch {
-	case timing.Off:
+	if timing.Off {
 		return next
-	case first:
+	}
+	compared, unknown := s.compared(ctx)
+	if first && compared.Before(began) {
 		return began
-	case timing.Every > 0 && last.IsZero():
-		next = began.Add(timing.Every)
-	case timing.Every > 0:
-		next = last.Add(timing.Every)
+	}
+	if timing.Every > 0 {
+		next = later(later(began, last), compared).Add(timing.Every)
 	}
 	gap, err := s.gap(ctx)
-	s.asking.Note(s.log, time.Now(), err, "whether webhooks may have been missed can't be looked up", "whether webhooks may have been missed is looked up again")
+	s.asking.Note(s.log, time.Now(), errors.Join(err, unknown), "whether webhooks may have been missed can't be looked up", "whether webhooks may have been missed is looked up again")
 	if err != nil || gap.IsZero() {
 		return next
 	}
-	settled := gap.Add(timing.Settle)
-	if again := last.Add(soonest); settled.Before(again) {
-		settled = again
-	}
+	settled := later(gap.Add(timing.Settle), last.Add(soonest))
 	if next.IsZero() || settled.Before(next) {
 		return settled
 	}
@@ -145,3 +145,10 @@ func (s *Schedule) sleep(ctx context.Context, until time.Time) bool {
 }
 
 func jitter(most time.Duration) time.Duration { return rand.N(max(most, 1)) }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -28,7 +28,7 @@ func scheduledBy(t *testing.T, timing func() mirror.Timing, lasts time.Duration,
 			}
 			return gap(), nil
 		}
-		s := mirror.NewSchedule(timing, gap, func(context.Context) (mirror.Report, error) {
+		s := mirror.NewSchedule(timing, gap, never, func(context.Context) (mirror.Report, error) {
 			at = append(at, time.Since(began))
 			return mirror.Report{}, run(len(at))
 		}, slog.New(slog.DiscardHandler))
@@ -42,6 +42,8 @@ func scheduledBy(t *testing.T, timing func() mirror.Timing, lasts time.Duration,
 }
 
 func well(int) error { return nil }
+
+func never(context.Context) (time.Time, error) { return time.Time{}, nil }
 
 func TestComparisonsRunAtTheStartAndEverySoOften(t *testing.T) {
 	at := scheduled(t, mirror.Timing{Every: time.Hour, AtStart: true}, 150*time.Minute, nil, well)
@@ -173,6 +175,86 @@ func TestAScheduleWaitsForAnotherProcess(t *testing.T) {
 	}
 }
 
+// shared is what processes with the same tables know of comparisons.
+type shared struct {
+	mu       sync.Mutex
+	busy     bool
+	compared time.Time
+	ran      []time.Time
+}
+
+func (s *shared) last(context.Context) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.compared, nil
+}
+
+// compare takes ten seconds, or fails.
+func (s *shared) compare(err error) error {
+	s.mu.Lock()
+	if s.busy {
+		defer s.mu.Unlock()
+		return &mirror.Busy{Owner: "another", Until: time.Now().Add(time.Minute)}
+	}
+	s.busy = true
+	s.ran = append(s.ran, time.Now())
+	s.mu.Unlock()
+	time.Sleep(10 * time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy = false; err == nil {
+		s.compared = time.Now()
+	}
+	return err
+}
+
+// process runs a schedule beside others from a time on.
+func (s *shared) process(ctx context.Context, timing mirror.Timing, after time.Duration, fails error) {
+	time.Sleep(after)
+	run := func(context.Context) (mirror.Report, error) { return mirror.Report{}, s.compare(fails) }
+	_ = mirror.NewSchedule(func() mirror.Timing { return timing }, never, s.last, run, slog.New(slog.DiscardHandler)).Run(ctx)
+}
+
+func TestOfProcessesWithTheSameTablesOneCompares(t *testing.T) {
+	timing := mirror.Timing{Every: time.Hour, AtStart: true}
+	for name, test := range map[string]struct {
+		starts []time.Duration // of the processes
+		fails  int             // so many of them can't compare
+		want   []time.Duration // they begin to compare, at first
+		all    bool            // and no more often
+	}{
+		"that start together":       {[]time.Duration{0, time.Second, 9 * time.Second}, 0, []time.Duration{0, time.Hour, 2 * time.Hour}, true},
+		"of which one starts later": {[]time.Duration{0, 30 * time.Minute}, 0, []time.Duration{0, 30 * time.Minute, 90 * time.Minute}, true},
+		"of which one fails":        {[]time.Duration{0, 20 * time.Second}, 1, []time.Duration{0, 20 * time.Second}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				s := &shared{compared: began.Add(-time.Second)} // by the process before them
+				ctx, end := context.WithTimeout(t.Context(), 150*time.Minute)
+				defer end()
+				var all sync.WaitGroup
+				for i, start := range test.starts {
+					var err error
+					if i < test.fails {
+						err = errors.New("it can't")
+					}
+					all.Go(func() { s.process(ctx, timing, start, err) })
+				}
+				all.Wait()
+				if len(s.ran) < len(test.want) || test.all && len(s.ran) > len(test.want) {
+					t.Fatalf("they ran at %v", s.ran)
+				}
+				for i, want := range test.want {
+					if at := s.ran[i].Sub(began); at < want || at > want+2*time.Minute {
+						t.Errorf("they ran at %v", s.ran)
+					}
+				}
+			})
+		})
+	}
+}
+
 // All that share the tables become due together after a gap.
 func TestAGapThatAnotherProcessHasLookedAtIsNotLookedAtAgain(t *testing.T) {
 	var noted, until time.Time
@@ -219,8 +301,7 @@ func TestAGapThatAnotherProcessLeavesIsLookedAtOnceThatMayHaveDied(t *testing.T)
 func TestADoubtOfDeletionsIsNoReasonToCompareSooner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		noGap := func(context.Context) (time.Time, error) { return time.Time{}, nil }
-		s := mirror.NewSchedule(func() mirror.Timing { return mirror.Timing{Every: time.Hour, AtStart: true} }, noGap, func(context.Context) (mirror.Report, error) {
+		s := mirror.NewSchedule(func() mirror.Timing { return mirror.Timing{Every: time.Hour, AtStart: true} }, never, never, func(context.Context) (mirror.Report, error) {
 			n++
 			return mirror.Doubted(errors.New("all are gone")), nil
 		}, slog.New(slog.DiscardHandler))

@@ -325,6 +325,34 @@ func TestARecordIsWrittenReadAndDeleted(t *testing.T) {
 	}
 }
 
+func TestALeadHasNoCustomFieldWithoutAValue(t *testing.T) {
+	a := start(t, simulate.Options{})
+	var fee shape.Field
+	for _, f := range a.CRM().Fields("lead") {
+		if f.Label == "Yearly fee" {
+			fee = f
+		}
+	}
+	a.do("POST", "/api/v2/persons", `{"name": "A person"}`)
+	made := a.record(a.do("POST", "/v1/leads", fmt.Sprintf(`{"title": "A lead", "person_id": 1, %q: 12.5, %q: "SEK"}`, fee.Key, fee.Key+"_currency")))
+	if made[fee.Key] != json.Number("12.5") || made[fee.Key+"_currency"] != "SEK" {
+		t.Errorf("a lead with a value is %v", made)
+	}
+	path := fmt.Sprintf("/v1/leads/%v", made["id"])
+	for what, lead := range map[string]simulate.Record{
+		"the answer": a.record(a.do("PATCH", path, fmt.Sprintf(`{%q: null}`, fee.Key))), "the lead": a.record(a.do("GET", path, "")),
+	} {
+		if lead["title"] != "A lead" {
+			t.Errorf("%s is %v", what, lead)
+		}
+		for key := range lead {
+			if len(key) >= len(fee.Key) {
+				t.Errorf("%s has %s", what, key)
+			}
+		}
+	}
+}
+
 func TestAMergeMovesWhatReferredToTheLoser(t *testing.T) {
 	a := start(t, simulate.Options{})
 	for _, body := range []string{`{"name": "Loser", "website": "https://example.com"}`, `{"name": "Survivor"}`} {

@@ -47,7 +47,9 @@ func view1(object string, rec Record, crm *CRM) Record {
 	delete(view, "custom_fields")
 	custom, _ := rec["custom_fields"].(map[string]any)
 	for _, f := range crm.Fields(object) {
-		flatten(view, f, custom[f.Key])
+		if value := custom[f.Key]; value != nil || object != "lead" { // of leads those without a value are left out
+			flatten(view, f, value)
+		}
 	}
 	switch object {
 	case "deal":
