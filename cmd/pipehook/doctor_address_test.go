@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/coretest/testdb"
 )
 
@@ -120,16 +121,16 @@ func TestAnswersThatTakeLongAreJudged(t *testing.T) {
 }
 
 func TestAClockThatIsOffIsAWarning(t *testing.T) {
+	now := time.Now().Truncate(time.Second).Add(time.Second / 2) // a Date, which has whole seconds, is taken for the middle of its own
 	for _, test := range []struct {
 		off           time.Duration
 		verdict, text string
-	}{{0, good, "agrees with"}, {2 * time.Minute, warning, "2m0s behind"}, {-time.Hour, warning, "ahead of"}} {
+	}{{0, good, "agrees with"}, {2 * time.Minute, warning, "2m0s behind"}, {-time.Hour, warning, "1h0m0s ahead of"}} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Date", time.Now().Add(test.off).UTC().Format(http.TimeFormat))
+			w.Header().Set("Date", now.Add(test.off).UTC().Format(http.TimeFormat))
 		}))
-		p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": fmt.Sprintf("[pipedrive]\nbase_url = %q\n", s.URL)})
-		_, found := examined(t, p)
-		finds(t, found, "clock", test.verdict, test.text)
+		d := &doctor{conf: &config.Config{Pipedrive: config.Pipedrive{BaseURL: s.URL}}, now: func() time.Time { return now }}
+		finds(t, d.clock(t.Context()), "", test.verdict, test.text)
 		s.Close()
 	}
 	_, found := examined(t, addressed(t, fullChain, "", nobodysAPI))

@@ -472,7 +472,7 @@ func TestTheStatusOfAnAppIsAskedForNoLongerThanATryMayTake(t *testing.T) {
 		t.Fatal(err)
 	}
 	conf := &config.Config{}
-	conf.Pipedrive = config.Pipedrive{Company: "acme", BaseURL: silent.URL, Timeout: 20 * time.Millisecond, OAuth: config.PipedriveOAuth{ClientID: "app", ClientSecret: appSecret, Server: silent.URL}}
+	conf.Pipedrive = config.Pipedrive{Company: "acme", BaseURL: silent.URL, Timeout: time.Second, OAuth: config.PipedriveOAuth{ClientID: "app", ClientSecret: appSecret, Server: silent.URL}}
 	n := &connection{conf, states, namedApp(conf, states)}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

@@ -229,7 +229,7 @@ func (s *orderly) check(t *testing.T, p *project, l *ledgerFile) {
 }
 
 // A plugin does not outlive its host, and a host's plugin begins after that of the one before it has ended.
-func TestAHostThatIsKilledLeavesNoPluginBehind(t *testing.T) {
+func TestAHostThatIsKilledUnderLoadLeavesNoPluginBehind(t *testing.T) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
 		t.Skip("who lives is read from /proc")
 	}

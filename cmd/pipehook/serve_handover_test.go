@@ -83,7 +83,7 @@ func (pr *process) stop(t *testing.T, p *project, pid int) {
 }
 
 // Where the answer waits for the listener, the requests end before the attempts.
-func TestHandingOverAnswersWhatWaitsForListeners(t *testing.T) {
+func TestHandingOverUnderLoadAnswersWhatWaitsForListeners(t *testing.T) {
 	bin := buildBinary(t)
 	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"dispatch": `mode = "inline"`})
 	p.write(t, "scripts/slow.js", `export default () => { for (const end = Date.now() + 5; Date.now() < end; ); }`)
@@ -123,7 +123,7 @@ func TestAStopUnderLoadResetsNobody(t *testing.T) {
 	l.flawless(t, p)
 }
 
-func TestASuccessorWithABrokenConfigurationChangesNothing(t *testing.T) {
+func TestASuccessorWithABrokenConfigurationChangesNothingUnderLoad(t *testing.T) {
 	bin := buildBinary(t)
 	p := newProject(t, testdb.SQLite(t), fullChain, nil)
 	pr := launch(t, p, exec.Command(bin, "serve", "--config", p.config))
@@ -147,7 +147,7 @@ func TestASuccessorWithABrokenConfigurationChangesNothing(t *testing.T) {
 	pr.stop(t, p, next)
 }
 
-func TestASuccessorThatFailsIsReplacedByItsPredecessor(t *testing.T) {
+func TestASuccessorThatFailsIsReplacedByItsPredecessorUnderLoad(t *testing.T) {
 	for step, says := range map[string]string{"at once": "the successor did not start", "with the store": "the successor did not take over"} {
 		t.Run(step, func(t *testing.T) {
 			t.Setenv(falseSuccessor, step)
@@ -177,7 +177,7 @@ func TestASuccessorThatFailsIsReplacedByItsPredecessor(t *testing.T) {
 }
 
 // A listener that is busy must not make senders wait while the program is replaced.
-func TestHandingOverDoesNotWaitForListenersBeforeItAnswers(t *testing.T) {
+func TestHandingOverUnderLoadDoesNotWaitForListenersBeforeItAnswers(t *testing.T) {
 	bin := buildBinary(t)
 	p := newProject(t, testdb.SQLite(t), fullChain, nil)
 	p.write(t, "scripts/slow.js", `export default () => { for (const end = Date.now() + 3000; Date.now() < end; ); }`)

@@ -109,7 +109,7 @@ func TestAPasswordIsChangedUnderLoad(t *testing.T) {
 
 // A configuration that was damaged is refused with its place, or is a valid one; either way no
 // request is without an answer.
-func TestADamagedConfigurationDropsNothing(t *testing.T) {
+func TestADamagedConfigurationUnderLoadDropsNothing(t *testing.T) {
 	bin := buildBinary(t)
 	p := newProject(t, testdb.SQLite(t), fullChain, nil)
 	p.write(t, "scripts/count.js", `export default (event) => { event.current.title }`)

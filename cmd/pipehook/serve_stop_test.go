@@ -17,7 +17,7 @@ func TestAStopDoesNotFailBecauseAnAttemptTakesLong(t *testing.T) {
 	bin := buildBinary(t)
 	testdb.Each(t, func(t *testing.T, url string) {
 		p := newProject(t, url, fullChain, map[string]string{"": forever})
-		edit(t, p.config, "[store]", "shutdown_grace = \"3s\"\n[store]")
+		edit(t, p.config, "[store]", "shutdown_grace = \"10s\"\n[store]")
 		p.write(t, "slow.js", `export default () => { for (;;); }`)
 		pr := launch(t, p, exec.Command(bin, "serve", "--config", p.config))
 		id := p.post(t, sampleBody(t)).ID
@@ -26,7 +26,7 @@ func TestAStopDoesNotFailBecauseAnAttemptTakesLong(t *testing.T) {
 		pr.signal(t, pr.cmd.Process.Pid, syscall.SIGTERM)
 		pr.says(t, "stopping; a second signal ends it at once", 1)
 		<-pr.exit
-		if took := time.Since(begun); took > 3*time.Second {
+		if took := time.Since(begun); took > 10*time.Second {
 			t.Errorf("the stop took %s", took)
 		}
 		if code := pr.cmd.ProcessState.ExitCode(); code != exitDone {
@@ -58,7 +58,7 @@ func noted(t *testing.T, p *project) bool {
 // Under a service manager the attempts end before the requests.
 func TestAManagedStopDoesNotFailBecauseAnAttemptTakesLong(t *testing.T) {
 	p := newProject(t, testdb.SQLite(t), fullChain, map[string]string{"": forever})
-	edit(t, p.config, "[store]", "shutdown_grace = \"2s\"\n[store]")
+	edit(t, p.config, "[store]", "shutdown_grace = \"10s\"\n[store]")
 	p.write(t, "slow.js", `export default () => { for (;;); }`)
 	pr, _, _ := underManager(t, p, buildBinary(t))
 	p.post(t, sampleBody(t))

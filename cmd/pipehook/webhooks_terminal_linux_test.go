@@ -135,6 +135,7 @@ func TestANewPasswordIsShownOnceAndOnATerminalOnly(t *testing.T) {
 	who := sitDown(t, "make 1 webhook anew", "yes")
 	code, out := webhooksRun(t, p, a, who.terminal, who.terminal, "rotate")
 	made := string(a.passwords[101])
+	eventually(t, "the new password shows", func() bool { return strings.Contains(who.screen(), made) })
 	if code != exitDone || len(a.all) != 1 || len(made) < 40 || strings.Count(who.screen(), made) != 1 || strings.Contains(out, made) {
 		t.Errorf("exit code %d, left are %v\n%s%s", code, a.all, out, who.screen())
 	}

@@ -75,6 +75,10 @@ func brokenReloads(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
+	p.maxPending = 1_000_000 // a damaged 0 would be a bound so low that senders are rightly refused
+	if err := p.write(); err != nil {
+		return err
+	}
 	// Where it listens may not be where the damage says, or there would be nobody to send to.
 	p.environ = []string{"PIPEHOOK_SERVER__LISTEN=" + p.address, "PIPEHOOK_ADMIN__LISTEN=" + p.admin}
 	v, err := r.start(ctx, p, r.readyWithin())

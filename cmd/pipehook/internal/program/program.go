@@ -37,7 +37,9 @@ func Build(ctx context.Context, dir string, tags ...string) (bin string, err err
 	return bin, cmd.Run()
 }
 
-// given are the ports that FreeAddress has chosen: none twice, for the first is used some time later.
+// given are the UDP ports of the addresses that FreeAddress has chosen, open until the process ends: none is
+// chosen twice, for the first is used some time later, and none by the processes beside this one, such as the
+// other half of the tests. The TCP port itself can't be held, for somebody else is to listen there.
 var given sync.Map
 
 // FreeAddress is an address of this machine on which nobody listens. Its port is below those that the
@@ -46,9 +48,11 @@ var given sync.Map
 func FreeAddress() string {
 	for range 1000 {
 		address := fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(10_000))
-		if _, twice := given.LoadOrStore(address, true); twice {
+		held, err := net.ListenPacket("udp", address)
+		if err != nil {
 			continue
 		}
+		given.Store(address, held)
 		if ln, err := net.Listen("tcp", address); err == nil {
 			_ = ln.Close() // nobody has connected
 			return address
