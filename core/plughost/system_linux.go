@@ -55,6 +55,8 @@ func strays(sockets string) (pids []int) {
 // holders are the other processes that hold the file's lock. Who only reads it, as a backup does, is
 // none of them.
 func holders(f *os.File) (pids []int) {
+	syscall.ForkLock.RLock() // a child that is being forked has it too, until it runs another program
+	defer syscall.ForkLock.RUnlock()
 	own, err := f.Stat()
 	if err != nil {
 		return nil
