@@ -4,6 +4,7 @@ package plughost
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -110,7 +111,7 @@ func (p *process) live(started chan<- error) {
 		p.kill()
 	}
 	var reading sync.WaitGroup
-	reading.Go(p.readOut)
+	reading.Go(func() { p.readOut(p.out) })
 	reading.Go(func() { _, _ = io.Copy(p.complained, p.err) })
 	started <- err
 
@@ -118,8 +119,8 @@ func (p *process) live(started chan<- error) {
 	rest := time.Now().Add(restWithin)
 	_, _ = p.out.SetReadDeadline(rest), p.err.SetReadDeadline(rest)
 	reading.Wait()
-	drain(p.out, p.said)
-	drain(p.err, p.complained)
+	p.readOut(bytes.NewReader(drain(p.out)))
+	_, _ = p.complained.Write(drain(p.err))
 	p.said.flush()
 	p.complained.flush()
 	_, _ = p.out.Close(), p.err.Close()
@@ -127,36 +128,43 @@ func (p *process) live(started chan<- error) {
 	close(p.ended)
 }
 
-// drain passes on what is in a pipe already, however late it is read.
-func drain(pipe *os.File, into io.Writer) {
+// drain is what is in a pipe already, however late it is read.
+func drain(pipe *os.File) (rest []byte) {
 	_ = pipe.SetReadDeadline(time.Time{})
 	raw, err := pipe.SyscallConn()
 	if err != nil {
-		return
+		return nil
 	}
-	rest := make([]byte, pipeSize)
 	_ = raw.Read(func(fd uintptr) bool {
-		if n, _ := syscall.Read(int(fd), rest); n > 0 {
-			_, _ = into.Write(rest[:n])
-		}
+		rest = make([]byte, pipeSize)
+		n, _ := syscall.Read(int(fd), rest)
+		rest = rest[:max(n, 0)]
 		return true // not to wait for more
 	})
+	return rest
 }
 
 // readOut gives the first line to go-plugin and the others to the log.
-func (p *process) readOut() {
-	from := bufio.NewReaderSize(p.out, maxHello)
-	line, err := from.ReadSlice('\n')
-	if len(line) > 0 {
-		p.mu.Lock()
-		p.first = string(line)
-		p.mu.Unlock()
-		if errors.Is(err, bufio.ErrBufferFull) {
-			line = append(line[:len(line):len(line)], '\n')
-		}
-		_, _ = p.pass.Write(line) // go-plugin reads until the end
+func (p *process) readOut(out io.Reader) {
+	from := bufio.NewReaderSize(out, maxHello)
+	if p.firstLine() == "" {
+		p.passHello(from)
 	}
 	_, _ = io.Copy(p.said, from)
+}
+
+func (p *process) passHello(from *bufio.Reader) {
+	line, err := from.ReadSlice('\n')
+	if len(line) == 0 {
+		return
+	}
+	p.mu.Lock()
+	p.first = string(line)
+	p.mu.Unlock()
+	if errors.Is(err, bufio.ErrBufferFull) {
+		line = append(line[:len(line):len(line)], '\n')
+	}
+	_, _ = p.pass.Write(line) // go-plugin reads until the end
 }
 
 // kill ends the process and those it has started, unless it has ended.
