@@ -339,3 +339,37 @@ func TestAfterAFillSinceATimeAPartWithoutATimeIsMissedWhenThePartsOfItsDealWereR
 		t.Errorf("the events are about %v", got)
 	}
 }
+
+// An old deal that such a fill left to itself comes to the tables when somebody edits it; its parts have not changed.
+func TestAfterAFillSinceATimeOldPartsOfAnOldDealThatIsFoundAreNotToldOf(t *testing.T) {
+	for name, with := range map[string]func(*mirror.ReconcileOptions){"what changed": func(*mirror.ReconcileOptions) {}, "all": deletes} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t, testdb.SQLite(t), "deal", "deal_product", "deal_installment")
+			for _, id := range []string{"1", "2", "4"} {
+				d.put("deal", id, noon.Add(-48*time.Hour), map[string]any{"title": "a", "status": "open"})
+			}
+			part := func(id, of string) {
+				d.put("deal_installment", id, d.now, map[string]any{"deal_id": jsonNumber(of), "add_time": "", "update_time": ""})
+			}
+			part("2", "2")
+			part("4", "4") // nobody edits that deal
+			d.put("deal_product", "2", noon.Add(-48*time.Hour), map[string]any{"deal_id": jsonNumber("2"), "quantity": jsonNumber("1")})
+			d.put("deal", "1", noon.Add(-time.Hour), nil)
+			if _, err := d.m.Fill(t.Context(), d.account, mirror.FillOptions{Since: noon.Add(-24 * time.Hour)}); err != nil {
+				t.Fatal(err)
+			}
+			d.later(time.Hour)
+			d.put("deal", "2", d.now.Add(-20*time.Minute), nil)
+			d.put("deal", "3", d.now.Add(-20*time.Minute), map[string]any{"title": "b", "status": "open"})
+			part("3", "3")
+			if d.all(t, with); !sameTexts(d.types(t), "added.deal 2", "added.deal 3", "added.deal_installment 3") {
+				t.Errorf("told %v", d.types(t))
+			}
+			d.deliver(t)
+			d.later(time.Hour)
+			if d.all(t, deletes); len(d.types(t)) != 0 {
+				t.Errorf("the next comparison told %v", d.types(t))
+			}
+		})
+	}
+}

@@ -35,9 +35,6 @@ var unsorted = map[string]bool{"user": true, "board": true, "phase": true, "proj
 // archives are the objects whose archived records are in a list of their own.
 var archives = map[string]bool{"deal": true, "lead": true, "project": true}
 
-// perParent are the objects by whose ids others are listed.
-var perParent = map[string]bool{"deal": true, "board": true}
-
 // listing says which of an object's records are listed.
 type listing struct {
 	object shape.Object

@@ -147,7 +147,7 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 	}
 	err = m.leased(ctx, o.Owner, func(ctx context.Context) error {
 		w := &work{m: m, api: api, fields: o.Fields, telling: &telling{tell: o.Progress, at: Progress{Of: len(objects)}}}
-		run := &comparison{work: w, o: o, began: w.now(), horizon: w.now().Add(-o.Settle), fresh: map[string][]string{}}
+		run := &comparison{work: w, o: o, began: w.now(), horizon: w.now().Add(-o.Settle), fresh: map[string]map[string]time.Time{"deal": {}, "board": {}}}
 		was, err := run.loadGap(ctx)
 		if err != nil {
 			return err
@@ -204,10 +204,10 @@ type comparison struct {
 	horizon time.Time // later changes are left alone
 	gap     time.Time // the end of one that has settled; zero for none
 
-	deals   []string            // that changed, whose parts are looked at
-	dealsBy bool                // deals are all that did
-	fresh   map[string][]string // the ids of parents, by their object, that were listed and are in no table yet
-	dealsOf time.Time           // since then
+	deals   []string                        // that changed, whose parts are looked at
+	dealsBy bool                            // deals are all that did
+	dealsOf time.Time                       // since then
+	fresh   map[string]map[string]time.Time // when the parents, by object and id, were added that were listed and are in no table yet
 }
 
 // look is the comparison of one object.
@@ -357,7 +357,7 @@ func (l *look) children(ctx context.Context) error {
 		return err
 	}
 	var others []string
-	for _, id := range l.fresh[l.object.Parent] {
+	for id := range l.fresh[l.object.Parent] {
 		if !l.asked[id] {
 			others = append(others, id)
 		}

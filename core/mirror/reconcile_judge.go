@@ -70,16 +70,21 @@ func (l *look) covers(r shape.Record) bool {
 	return l.base.covers(at) || !at.Before(l.from)
 }
 
-// unfilled finds the deals that the tables did not have yet when a fill since a time read the parts of those that they had,
-// and that are older than that time.
+// unfilled finds the deals whose parts no fill has read: they are older than the time since which one read, and were in no
+// table then, or still are not.
 func (l *look) unfilled(ctx context.Context, parents []string) error {
 	l.unread = map[string]bool{}
 	if l.base.Since.IsZero() || len(parents) == 0 {
 		return nil
 	}
 	rows, err := l.m.Rows(ctx, l.object.Parent, parents)
-	for id, row := range rows {
-		l.unread[id] = row.StoredAt.After(l.base.Filled) && row.Added.Before(l.base.Since)
+	for _, id := range parents {
+		row, known := rows[id]
+		added := row.Added
+		if !known {
+			added = l.fresh[l.object.Parent][id]
+		}
+		l.unread[id] = (!known || row.StoredAt.After(l.base.Filled)) && added.Before(l.base.Since)
 	}
 	return err
 }

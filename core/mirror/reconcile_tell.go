@@ -36,8 +36,8 @@ func (l *look) page(ctx context.Context, records []shape.Record, asked time.Time
 	var found []shape.Record
 	for _, r := range records {
 		row, known := rows[r.ID]
-		if !known && !r.Deleted && perParent[l.object.Name] {
-			l.fresh[l.object.Name] = append(l.fresh[l.object.Name], r.ID)
+		if fresh := l.fresh[l.object.Name]; fresh != nil && !known && !r.Deleted {
+			fresh[r.ID] = r.Added
 		}
 		switch v, _ := l.judge(r, row, known, asked); {
 		case v == ignored:
