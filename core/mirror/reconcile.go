@@ -120,12 +120,21 @@ func (m *Mirror) Last(ctx context.Context) (r Report, err error) {
 // comparedName is where it is kept when all was compared last, for all processes.
 const comparedName = "compared"
 
-// Compared is when a comparison of all since the one before it has last ended that a process made which serves; zero for never.
-func (m *Mirror) Compared(ctx context.Context) (at time.Time, err error) {
-	if err = m.load(ctx, comparedName, &at); at.After(m.opts.Now().Add(clockMargin)) { // by a clock that was ahead
-		at = time.Time{}
+type comparedState struct {
+	At      time.Time `json:"at"`
+	Objects []string  `json:"objects"` // that were all to who compared
+}
+
+// Compared is when a comparison of all since the one before it has last ended that a process made which serves and keeps no
+// fewer objects; zero for never.
+func (m *Mirror) Compared(ctx context.Context) (time.Time, error) {
+	var last comparedState
+	err := m.load(ctx, comparedName, &last)
+	ahead := last.At.After(m.opts.Now().Add(clockMargin)) // by another clock
+	if ahead || slices.ContainsFunc(m.Objects(), func(name string) bool { return !slices.Contains(last.Objects, name) }) {
+		return time.Time{}, err
 	}
-	return at, err
+	return last.At, err
 }
 
 // Reconcile compares Pipedrive with the tables and submits an event for each record that differs; the row follows when
@@ -175,7 +184,7 @@ func (m *Mirror) Reconcile(ctx context.Context, api API, o ReconcileOptions) (Re
 				return err
 			}
 			if o.Serving && o.Since.IsZero() {
-				if err := m.save(ctx, comparedName, m.opts.Now().UTC()); err != nil {
+				if err := m.save(ctx, comparedName, comparedState{m.opts.Now().UTC(), m.Objects()}); err != nil {
 					return err
 				}
 			}

@@ -511,6 +511,30 @@ func TestWhenAllWasComparedByWhoServesIsKnownToAll(t *testing.T) {
 	})
 }
 
+// A deploy that adds an object to those that are kept replaces one process after the other.
+func TestWhatWasComparedByWhoKeepsFewerObjectsWasNotAllToWhoKeepsMore(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDesk(t, url, "deal", "person")
+		keeps := func(objects ...string) *mirror.Mirror {
+			m, err := mirror.Open(t.Context(), mirror.Options{URL: url, Objects: objects, Now: func() time.Time { return d.now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = m.Close() })
+			return m
+		}
+		d.run(t, func(o *mirror.ReconcileOptions) { o.Serving = true })
+		for _, test := range []struct {
+			objects []string
+			all     bool
+		}{{[]string{"deal", "person"}, true}, {[]string{"person"}, true}, {[]string{"deal", "person", "note"}, false}, {nil, false}} {
+			if at, err := keeps(test.objects...).Compared(t.Context()); err != nil || at.Equal(d.now) != test.all || at.IsZero() == test.all {
+				t.Errorf("to who keeps %v all was compared at %v, %v", test.objects, at, err)
+			}
+		}
+	})
+}
+
 func TestADryRunChangesNothing(t *testing.T) {
 	d := newDesk(t, testdb.SQLite(t), "deal")
 	d.put("deal", "1", noon.Add(-time.Hour), map[string]any{"title": "old", "status": "open"})
