@@ -166,6 +166,7 @@ func (w *work) ahead(ctx context.Context, l listing) iter.Seq2[fetched, error] {
 
 // cleared adds to leads the custom fields of which their rows have a value and the answer says nothing: they have none any more.
 // Pipedrive leaves out those that have no value, of leads alone (its API reference of leads: "it won't appear in the response").
+// One that the definitions lack was deleted, and says nothing of a lead: all that had it would differ.
 func (w *work) cleared(ctx context.Context, o shape.Object, items []json.RawMessage) ([]json.RawMessage, error) {
 	if o.Name != "lead" {
 		return items, nil
@@ -178,6 +179,7 @@ func (w *work) cleared(ctx context.Context, o shape.Object, items []json.RawMess
 	if err != nil {
 		return nil, err
 	}
+	defined := len(w.fields.Of(o.Name)) > 0
 	for i, id := range ids {
 		had, _ := rows[id].Values[customFields].(map[string]any)
 		var lead map[string]json.RawMessage
@@ -186,7 +188,8 @@ func (w *work) cleared(ctx context.Context, o shape.Object, items []json.RawMess
 		}
 		said := len(lead)
 		for key, v := range had {
-			if _, there := lead[key]; !there && v != nil {
+			_, there := lead[key]
+			if _, is := w.fields.ByKey(o.Name, key); !there && v != nil && (is || !defined) {
 				lead[key] = json.RawMessage("null")
 			}
 		}

@@ -642,6 +642,39 @@ func TestACustomFieldOfALeadThatWasClearedIsClearedAndToldOf(t *testing.T) {
 	})
 }
 
+// A field that is deleted is gone from every lead at once, and no webhook tells of that.
+func TestACustomFieldThatIsDefinedNoMoreIsNotTakenForClearedOnEachLead(t *testing.T) {
+	const key, other = "0123456789abcdef0123456789abcdef01234567", "1123456789abcdef0123456789abcdef01234567"
+	defined := func(object, key string) *shape.Fields {
+		return shape.NewFields("acme", map[string][]shape.Field{object: {{Key: key, Label: "Tier", Type: "varchar", Custom: true}}})
+	}
+	for _, test := range []struct {
+		name   string
+		fields *shape.Fields
+		told   []string
+	}{
+		{"the field is deleted", defined("deal", other), []string{"updated.lead 2"}},
+		{"the field is there", defined("deal", key), []string{"updated.lead 1"}},
+		{"nothing is known", nil, []string{"updated.lead 1", "updated.lead 2"}},
+		{"nothing is known of leads", defined("person", other), []string{"updated.lead 1", "updated.lead 2"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := newDesk(t, testdb.SQLite(t), "lead")
+			d.o.Fields = test.fields
+			for _, id := range []string{"1", "2"} {
+				d.put("lead", id, noon.Add(-time.Hour), map[string]any{"title": "a", key: "x", other: "y"})
+			}
+			d.run(t)
+			d.later(time.Hour)
+			delete(d.objects[pathOf("lead")]["1"], key)
+			delete(d.objects[pathOf("lead")]["2"], other)
+			if d.run(t, deletes); !sameTexts(d.types(t), test.told...) {
+				t.Errorf("told %v, want %v", d.types(t), test.told)
+			}
+		})
+	}
+}
+
 func TestAThousandChangesCostTwoLists(t *testing.T) {
 	d := newDesk(t, testdb.SQLite(t), "person")
 	for id := range 3000 {
