@@ -16,6 +16,7 @@ import (
 const (
 	early     = 2 * time.Minute // before its end an access token is renewed
 	oauthWait = 20 * time.Second
+	lookFor   = time.Second     // while those that are known are good
 	lookAgain = 5 * time.Second // after so long tokens are read again: somebody may have connected the app anew, or with another company
 )
 
@@ -207,8 +208,13 @@ func (a *OAuthAuthorizer) load(ctx context.Context) (Tokens, error) {
 	if a.isKnown && now.Sub(a.looked) < lookAgain {
 		return a.tokens, nil
 	}
-	a.looked = now
+	if a.isKnown && now.Before(a.tokens.Expires) { // a store that hangs holds nobody up
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, lookFor)
+		defer cancel()
+	}
 	t, err := a.keeper.Load(ctx)
+	a.looked = a.now() // not before: who waited for the answer does not ask once more
 	if err != nil && a.isKnown && reasonOf(err) != Disconnected {
 		return a.tokens, nil
 	}

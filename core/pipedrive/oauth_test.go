@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
@@ -295,6 +296,57 @@ func TestAnAppThatSomebodyConnectsAgainIsAskedWithItsNewTokensWithinSeconds(t *t
 		kept.away = nil
 		want("acme.pipedrive.com Bearer of acme")
 	}
+}
+
+// hanging are tokens whose store answers nobody, until it gives up.
+type hanging struct {
+	held
+	hangs bool
+}
+
+func (h *hanging) Load(ctx context.Context) (pipedrive.Tokens, error) {
+	if !h.hangs {
+		return h.held.Load(ctx)
+	}
+	h.loads++
+	select {
+	case <-time.After(10 * time.Second):
+	case <-ctx.Done():
+	}
+	return pipedrive.Tokens{}, errors.New("the store does not answer")
+}
+
+func TestWhileTheStoreHangsTheTokensThatAreKnownAreUsedForAsLongAsTheyAreGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := &hanging{held: held{tokens: pipedrive.Tokens{Access: "a", Refresh: "r", Expires: time.Now().Add(time.Hour), APIDomain: "https://acme.pipedrive.com"}}}
+		c := client(t, func(*http.Request) (*http.Response, error) { return reply(200, good) }, once, func(o *pipedrive.Options) {
+			o.BaseURL, o.Auth = "", pipedrive.OAuth(pipedrive.OAuthOptions{Keeper: kept, HTTP: wire(func(*http.Request) (*http.Response, error) { return reply(503, "") })})
+		})
+		if err := get(c); err != nil {
+			t.Fatal(err)
+		}
+		kept.hangs, kept.loads = true, 0
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				if err := get(c); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took > time.Second || kept.loads != 1 {
+			t.Errorf("it took %s and the store was asked %d times, want a second and once", took, kept.loads)
+		}
+		time.Sleep(time.Hour)
+		began = time.Now()
+		e := failure(t, get(c), pipedrive.Unavailable)
+		if took := time.Since(began); took < 10*time.Second || !strings.Contains(e.Error(), "the store does not answer") {
+			t.Errorf("tokens that have ended: %v after %s", e, took)
+		}
+	})
 }
 
 func FuzzAnswer(f *testing.F) {
