@@ -141,16 +141,19 @@ func (a *OAuthAuthorizer) revoke(ctx context.Context, t Tokens) error {
 
 // Authorize sets the access token, which is renewed first when it is about to end.
 func (a *OAuthAuthorizer) Authorize(ctx context.Context, r *http.Request) error {
-	if err := a.lock(ctx); err != nil {
-		return err
-	}
-	defer a.unlock()
-	t, err := a.current(ctx, "")
+	t, err := a.good(ctx)
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Authorization", "Bearer "+string(t.Access))
-	return nil
+	return bearer(t.Access).Authorize(ctx, r)
+}
+
+func (a *OAuthAuthorizer) good(ctx context.Context) (Tokens, error) {
+	if err := a.lock(ctx); err != nil {
+		return Tokens{}, err
+	}
+	defer a.unlock()
+	return a.current(ctx, "")
 }
 
 // renew gets another access token than the one that was refused, unless somebody has it already.
@@ -161,18 +164,6 @@ func (a *OAuthAuthorizer) renew(ctx context.Context, refused *http.Request) (boo
 	defer a.unlock()
 	_, err := a.current(ctx, core.Secret(strings.TrimPrefix(refused.Header.Get("Authorization"), "Bearer ")))
 	return err == nil, err
-}
-
-func (a *OAuthAuthorizer) address(ctx context.Context) (string, error) {
-	t, err := a.Tokens(ctx)
-	switch {
-	case err != nil:
-		return "", err
-	case t.APIDomain == "":
-		return "", &Error{Reason: Disconnected}
-	default:
-		return checkBase(t.APIDomain)
-	}
 }
 
 // current is a token that is good for a while and not the one refused. The turn is held.
