@@ -73,9 +73,13 @@ func (s besideStates) with(ctx context.Context, use func(*store.Manager) error) 
 	return use(m)
 }
 
-// commandClient is the client of a command, which may run beside a process that serves.
+// commandClient is the client of a command, which may run beside a process that serves. All that it asks is of one company.
 func commandClient(conf *config.Config) (*pipedrive.Client, error) {
-	return openClient(conf, besideStates{core.Secret(storeURL(conf))}, slog.New(slog.DiscardHandler), nil)
+	client, err := openClient(conf, besideStates{core.Secret(storeURL(conf))}, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return nil, err
+	}
+	return client.Steady(), nil
 }
 
 // accountClient is the one client of a process that serves, so that all who ask share its budget. It is made
@@ -149,7 +153,7 @@ func (a *accountClient) locked(conf *config.Config) (*pipedrive.Client, error) {
 func (a *app) openFields(conf *config.Config) (fieldsAPI, error) { return a.account.of(conf) }
 
 // whose is the client, and the user and company that it speaks for. Of a token they are asked once; an app may have been
-// connected with another company since.
+// connected with another company since. What is asked with the client is of the one that it speaks for, or fails.
 func (a *accountClient) whose(ctx context.Context, conf *config.Config) (*pipedrive.Client, pipedrive.Me, error) {
 	client, err := a.of(conf)
 	if err != nil {
@@ -158,12 +162,13 @@ func (a *accountClient) whose(ctx context.Context, conf *config.Config) (*pipedr
 	if me := a.known(client, nil); me != nil && conf.Pipedrive.APIToken != "" {
 		return client, *me, nil
 	}
-	me, err := client.Me(ctx) // others use the client meanwhile
+	run := client.Steady()
+	me, err := run.Me(ctx) // others use the client meanwhile
 	if err != nil {
 		return nil, pipedrive.Me{}, err
 	}
 	a.known(client, &me)
-	return client, me, nil
+	return run, me, nil
 }
 
 // known is what is known of whom a client speaks for, once somebody has found it.

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
 	"github.com/pipehook/pipehook/core/pipedrive"
 )
@@ -92,5 +95,56 @@ func TestAnAppThatIsConnectedWithAnotherCompanyIsAskedAgain(t *testing.T) {
 		if id, _ := companyOf(me); err != nil || id != company {
 			t.Errorf("it is %+v (%v), want the company %s", me, err, company)
 		}
+	}
+}
+
+// What a comparison reads after that would be taken for changes of the first company's records.
+func TestARunThatBeganWithOneCompanyDoesNotGoOnWithAnother(t *testing.T) {
+	var accepted atomic.Value // the only token that is accepted: another is read from where it is kept then
+	company := func(id string) *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer "+accepted.Load().(string) {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+			_, _ = w.Write([]byte(`{"success":true,"data":{"id":1,"company_id":` + id + `,"company_domain":"acme"}}`))
+		}))
+		t.Cleanup(s.Close)
+		return s
+	}
+	conf := &config.Config{}
+	p := &conf.Pipedrive
+	p.Budget.Burst, p.OAuth.ClientID, p.OAuth.ClientSecret = 20, "app", "secret"
+	states := keptStates{}
+	keeper, err := pipedrive.NewSealedKeeper(states, p.OAuth.ClientSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := func(token string, with *httptest.Server) {
+		t.Helper()
+		accepted.Store(token)
+		if err := keeper.Save(t.Context(), pipedrive.Tokens{Access: core.Secret(token), Refresh: "refresh", Expires: time.Now().Add(time.Hour), APIDomain: with.URL}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acme, other := company("7"), company("8")
+	connect("first", acme)
+	a := &accountClient{states: states, log: slog.New(slog.DiscardHandler)}
+	run, me, err := a.whose(t.Context(), conf)
+	if err != nil || me.CompanyID != 7 {
+		t.Fatalf("it is %+v (%v)", me, err)
+	}
+	connect("second", acme)
+	if _, err := run.Me(t.Context()); err != nil {
+		t.Errorf("connected again with the same: %v", err)
+	}
+	connect("third", other)
+	for range 2 {
+		_, err := run.Me(t.Context())
+		if e, ok := errors.AsType[*pipedrive.Error](err); !ok || e.Reason != pipedrive.Switched {
+			t.Errorf("got %v, want the reason %s", err, pipedrive.Switched)
+		}
+	}
+	if _, me, err := a.whose(t.Context(), conf); err != nil || me.CompanyID != 8 {
+		t.Errorf("the next run is of %+v (%v)", me, err)
 	}
 }

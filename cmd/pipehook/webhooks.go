@@ -201,10 +201,18 @@ func (r *registrar) register(ctx context.Context, w hooks.Wanted, password core.
 // finishWithin is how long a command goes on after it was told to end.
 const finishWithin = 30 * time.Second
 
-// finishing is the context for what is done even if the command is to end, once a webhook was made in the place of another:
-// until that one is gone everything comes twice.
+// finishing is the context for making a webhook in the place of another, which goes on for a while although the command is to
+// end: nobody knows whether a request that was given up did something, and until the old one is gone everything comes twice.
 func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	on, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	told := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(finishWithin):
+			cancel(fmt.Errorf("it was not done %s after it was told to end", finishWithin))
+		case <-on.Done():
+		}
+	})
+	return on, func() { told(); cancel(nil) }
 }
 
 func named(w hooks.Wanted) hooks.Wanted {

@@ -234,8 +234,7 @@ func stepName(s hooks.Step) string {
 }
 
 // makeWanted makes what is declared and deletes what it replaces, in this order: what happens between the two is sent
-// by both and handled twice, and none is missed. What was begun is done even if the command is to end: nobody knows whether a
-// request that was given up did something, and the old one would stay.
+// by both and handled twice, and none is missed. What was begun is finished even if the command is to end.
 func (c *cli) makeWanted(ctx context.Context, r *registrar, s hooks.Step) (done, error) {
 	if err := ctx.Err(); err != nil {
 		return done{}, err
@@ -251,14 +250,14 @@ func (c *cli) makeWanted(ctx context.Context, r *registrar, s hooks.Step) (done,
 	if w.Name == "" {
 		w.Name = w.Prefix + w.Event.String()
 	}
-	made, err := r.register(context.WithoutCancel(ctx), w, password)
+	ctx, cancel := finishing(ctx)
+	defer cancel()
+	made, err := r.register(ctx, w, password)
 	if err != nil {
 		return done{}, err
 	}
 	one := done{made: made.ID}
 	if s.Has != nil {
-		ctx, cancel := finishing(ctx)
-		defer cancel()
 		if err := r.remove(ctx, s.Has.ID); err != nil {
 			err = fmt.Errorf("webhook %d was made; the old one, %d, is still there: %w", made.ID, s.Has.ID, err)
 			return one, &hinted{err, fmt.Sprintf("pipehook webhooks delete %d", s.Has.ID)}

@@ -5,8 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/config"
@@ -40,6 +44,65 @@ func TestAnApplyThatIsInterruptedLeavesNoWebhookDouble(t *testing.T) {
 	}
 	if len(a.all) != 1 || a.all[0].ID != 101 {
 		t.Errorf("left are %+v, calls %v", a.all, a.calls)
+	}
+}
+
+// slowDown is an account that answers requests of a method with 429 and how long to wait, the given number of times.
+type slowDown struct {
+	method string
+	times  int
+	asked  []string
+}
+
+func (s *slowDown) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.asked = append(s.asked, r.Method)
+	status, header := http.StatusOK, http.Header{}
+	if r.Method == s.method && s.times > 0 {
+		s.times--
+		status = http.StatusTooManyRequests
+		header.Set("Retry-After", "35")
+	}
+	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(`{"data":{"id":101}}`))}, nil
+}
+
+func TestAWebhookIsReplacedHoweverLongPipedriveAsksToWaitUntilTheCommandIsToldToEnd(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		api   slowDown
+		end   time.Duration // when it is told to end; 0 for never
+		asked []string
+		fails string
+	}{
+		{"the new one has to wait", slowDown{method: "POST", times: 1}, 0, []string{"POST", "POST", "DELETE"}, ""},
+		{"the old one has to wait", slowDown{method: "DELETE", times: 1}, 0, []string{"POST", "DELETE", "DELETE"}, ""},
+		{"it ends while the new one waits", slowDown{method: "POST", times: 9}, 38 * time.Second, []string{"POST", "POST"}, "30s after it was told to end"},
+		{"it ends while the old one waits", slowDown{method: "DELETE", times: 9}, time.Second, []string{"POST", "DELETE"}, "the old one, 7, is still there"},
+		{"it ends, and the wait is over in time", slowDown{method: "DELETE", times: 1}, 20 * time.Second, []string{"POST", "DELETE", "DELETE"}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, err := pipedrive.New(pipedrive.Options{BaseURL: "https://acme.pipedrive.com", Auth: pipedrive.Token("canary-token"), HTTP: &test.api})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				if test.end > 0 {
+					time.AfterFunc(test.end, stop)
+				}
+				began, old := time.Now(), hookHere(7, "*.note")
+				_, err = (&cli{}).makeWanted(ctx, &registrar{account: &pipedriveAccount{client}}, hooks.Step{Has: &old, Wanted: &hooks.Wanted{Key: "deals"}})
+				if took := time.Since(began); test.end > 0 && took > test.end+finishWithin {
+					t.Errorf("it ended after %s", took)
+				}
+				if failed := err != nil; failed != (test.fails != "") || failed && !strings.Contains(err.Error(), test.fails) {
+					t.Errorf("got the error %v, want %q in it", err, test.fails)
+				}
+				if !slices.Equal(test.api.asked, test.asked) {
+					t.Errorf("asked were %v, want %v", test.api.asked, test.asked)
+				}
+			})
+		})
 	}
 }
 

@@ -305,29 +305,29 @@ func (t *turn) anew(h hooks.Webhook) hooks.Wanted {
 	return named(hooks.Wanted{Event: h.Event, Name: h.Name, URL: h.URL, Version: h.Version, User: h.User, AuthUser: t.basic.Username})
 }
 
-// replaceAll makes each webhook anew before it deletes the old one, and keeps how far it has come.
+// replaceAll makes each webhook anew before it deletes the old one, and keeps how far it has come. The one that it is at is
+// finished even if the command is to end.
 func (t *turn) replaceAll(ctx context.Context, has []hooks.Webhook) error {
+	on, cancel := finishing(ctx)
+	defer cancel()
 	for _, h := range has {
 		if !slices.Contains(t.rotation.Waiting, h.ID) {
 			continue
 		}
-		if err := t.replace(ctx, h); err != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := t.replace(on, h); err != nil {
 			return err
 		}
 		t.rotation.Waiting = slices.DeleteFunc(t.rotation.Waiting, func(id int64) bool { return id == h.ID })
 	}
 	t.rotation.ReplacedAt = time.Now()
-	ctx, cancel := finishing(ctx)
-	defer cancel()
-	return t.save(ctx)
+	return t.save(on)
 }
 
-// replace does one of replaceAll. Once the new one is there the rest is done even if the command is to end: until
-// then everything comes twice.
+// replace does one of replaceAll.
 func (t *turn) replace(ctx context.Context, h hooks.Webhook) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	id, done := t.rotation.Replaced[h.ID]
 	if !done {
 		t.rotation.Making = h.ID
@@ -341,8 +341,6 @@ func (t *turn) replace(ctx context.Context, h hooks.Webhook) error {
 		id = made.ID
 		t.rotation.Made, t.rotation.Replaced[h.ID] = append(t.rotation.Made, id), id
 	}
-	ctx, cancel := finishing(ctx)
-	defer cancel()
 	if !done {
 		if err := t.save(ctx); err != nil {
 			return fmt.Errorf("webhook %d was made in the place of %d, which is not kept: %w", id, h.ID, err)

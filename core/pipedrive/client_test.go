@@ -489,6 +489,29 @@ func TestWhatIsNeverSentCostsNothing(t *testing.T) {
 	}
 }
 
+func TestTokensThatAnAnswerHasCountedMeanwhileAreNotGivenBackTwice(t *testing.T) {
+	var c *pipedrive.Client
+	answers := "100"
+	c = client(t, func(r *http.Request) (*http.Response, error) {
+		if r.Method == http.MethodPut { // goes nowhere, and what is asked beside it is answered before that is known
+			answers = "99"
+			if err := get(c); err != nil {
+				t.Error(err)
+			}
+			return nil, &net.OpError{Op: "dial", Err: errors.New("network is unreachable")}
+		}
+		return reply(200, good, "X-Daily-Ratelimit-Token-Remaining", answers)
+	}, once)
+	if err := get(c); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Do(t.Context(), pipedrive.Request{Method: http.MethodPut, Path: "/api/v1/notes/1", Cost: 40})
+	failure(t, err, pipedrive.Unavailable)
+	if b := c.Budget(); b.DailyLeft != 99 || b.Spent != 2 {
+		t.Errorf("%d are left and %d spent, want 99 and 2", b.DailyLeft, b.Spent)
+	}
+}
+
 func TestADayEndsAlsoWhenTheClockIsSetBack(t *testing.T) {
 	now := time.Date(2036, 1, 1, 12, 0, 0, 0, time.UTC) // a machine that does not know the time yet
 	c := client(t, func(*http.Request) (*http.Response, error) { return reply(200, good) }, func(o *pipedrive.Options) {

@@ -20,6 +20,7 @@ type day struct {
 	limit  int64 // as Pipedrive says; 0 when it does not
 	left   int64 // as Pipedrive says; -1 when it does not
 	writes int64 // x-daily-requests-left, which is for POST and PUT; -1 when it is not known
+	said   int   // how often it has said left or writes
 	probed time.Time
 }
 
@@ -67,7 +68,8 @@ func reserve(limit int64, background bool) int64 {
 
 func writes(method string) bool { return method == http.MethodPost || method == http.MethodPut }
 
-// spend takes a request's tokens. What it returns gives them back.
+// spend takes a request's tokens. What it returns gives them back. Where Pipedrive has said meanwhile how many are left, it
+// never counted them.
 func (d *day) spend(cost int64, method string) (back func()) {
 	var left, wrote int64
 	if d.left > 0 {
@@ -77,10 +79,14 @@ func (d *day) spend(cost int64, method string) (back func()) {
 		wrote = 1
 	}
 	d.spent, d.left, d.writes = d.spent+cost, d.left-left, d.writes-wrote
-	ends := d.ends
+	ends, said := d.ends, d.said
 	return func() {
-		if d.ends == ends { // else they were of another day
-			d.spent, d.left, d.writes = d.spent-cost, d.left+left, d.writes+wrote
+		if d.ends != ends { // they were of another day
+			return
+		}
+		d.spent -= cost
+		if d.said == said {
+			d.left, d.writes = d.left+left, d.writes+wrote
 		}
 	}
 }
@@ -93,12 +99,14 @@ func (d *day) learn(now time.Time, v *verdict) {
 	}
 	if n, ok := number(v.Header, "X-Daily-Ratelimit-Token-Remaining"); ok && n >= 0 {
 		d.left = n
+		d.said++
 		if n == 0 {
 			d.probed = now
 		}
 	}
 	if n, ok := number(v.Header, "X-Daily-Requests-Left"); ok && n >= 0 {
 		d.writes = n
+		d.said++
 		if n == 0 {
 			d.probed = now
 		}

@@ -33,11 +33,12 @@ const (
 	Repeated                   // a list gives the same page again
 	Open                       // not asked: it failed so often that it is left alone for a while
 	Canceled                   // whoever called went away
+	Switched                   // an app was connected with another company in the middle of a run
 )
 
 var reasonNames = [...]string{
 	"unexpected", "unauthorized", "disconnected", "closed", "forbidden", "blocked", "not_found", "gone", "feature_off", "limit",
-	"invalid", "rate_limited", "daily_spent", "unavailable", "garbled", "too_large", "redirected", "repeated", "open", "canceled",
+	"invalid", "rate_limited", "daily_spent", "unavailable", "garbled", "too_large", "redirected", "repeated", "open", "canceled", "switched",
 }
 
 // String is the reason's name, stable across releases.
@@ -102,7 +103,7 @@ func (e *Error) Kind() core.Kind {
 		return core.Forbidden
 	case RateLimited, DailySpent, Blocked:
 		return core.RateLimited
-	case Unavailable, Garbled, Open, Canceled, Repeated:
+	case Unavailable, Garbled, Open, Canceled, Repeated, Switched:
 		return core.Unavailable
 	case Invalid:
 		return core.Invalid
@@ -174,6 +175,7 @@ var whats = map[Reason]string{
 	Repeated:     "the list gives a page again that it has given before",
 	Open:         "Pipedrive failed so often that it is left alone for a while",
 	Canceled:     "given up",
+	Switched:     "the app was connected with another company since this began",
 }
 
 var nexts = map[Reason]string{
@@ -190,4 +192,5 @@ var nexts = map[Reason]string{
 	TooLarge:     "ask for smaller pages",
 	Redirected:   "set pipedrive.company or pipedrive.base_url to where the company is now",
 	Repeated:     "try again from the start",
+	Switched:     "begin again",
 }

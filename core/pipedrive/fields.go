@@ -119,7 +119,8 @@ func hash(key string) bool {
 func (c *Client) company(ctx context.Context) string {
 	base := c.base
 	if l, ok := c.auth.(located); ok && base == "" {
-		base, _ = l.address(ctx)
+		t, _ := l.Tokens(ctx)
+		base = t.APIDomain
 	}
 	return companyOf(base)
 }

@@ -19,6 +19,14 @@ type Tokens struct {
 	Renewed   time.Time // when Pipedrive last gave Access
 }
 
+// base is the address of what they are good for.
+func (t *Tokens) base() (string, error) {
+	if t.APIDomain == "" {
+		return "", &Error{Reason: Disconnected}
+	}
+	return checkBase(t.APIDomain)
+}
+
 // TokenKeeper keeps tokens over restarts. Load gives zero Tokens when there are none, and saving zero Tokens
 // forgets them.
 type TokenKeeper interface {

@@ -16,6 +16,7 @@ import (
 const (
 	early     = 2 * time.Minute // before its end an access token is renewed
 	oauthWait = 20 * time.Second
+	lookFor   = time.Second     // while those that are known are good
 	lookAgain = 5 * time.Second // after so long tokens are read again: somebody may have connected the app anew, or with another company
 )
 
@@ -140,16 +141,19 @@ func (a *OAuthAuthorizer) revoke(ctx context.Context, t Tokens) error {
 
 // Authorize sets the access token, which is renewed first when it is about to end.
 func (a *OAuthAuthorizer) Authorize(ctx context.Context, r *http.Request) error {
-	if err := a.lock(ctx); err != nil {
-		return err
-	}
-	defer a.unlock()
-	t, err := a.current(ctx, "")
+	t, err := a.good(ctx)
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Authorization", "Bearer "+string(t.Access))
-	return nil
+	return bearer(t.Access).Authorize(ctx, r)
+}
+
+func (a *OAuthAuthorizer) good(ctx context.Context) (Tokens, error) {
+	if err := a.lock(ctx); err != nil {
+		return Tokens{}, err
+	}
+	defer a.unlock()
+	return a.current(ctx, "")
 }
 
 // renew gets another access token than the one that was refused, unless somebody has it already.
@@ -160,18 +164,6 @@ func (a *OAuthAuthorizer) renew(ctx context.Context, refused *http.Request) (boo
 	defer a.unlock()
 	_, err := a.current(ctx, core.Secret(strings.TrimPrefix(refused.Header.Get("Authorization"), "Bearer ")))
 	return err == nil, err
-}
-
-func (a *OAuthAuthorizer) address(ctx context.Context) (string, error) {
-	t, err := a.Tokens(ctx)
-	switch {
-	case err != nil:
-		return "", err
-	case t.APIDomain == "":
-		return "", &Error{Reason: Disconnected}
-	default:
-		return checkBase(t.APIDomain)
-	}
 }
 
 // current is a token that is good for a while and not the one refused. The turn is held.
@@ -207,8 +199,13 @@ func (a *OAuthAuthorizer) load(ctx context.Context) (Tokens, error) {
 	if a.isKnown && now.Sub(a.looked) < lookAgain {
 		return a.tokens, nil
 	}
-	a.looked = now
+	if a.isKnown && now.Before(a.tokens.Expires) { // a store that hangs holds nobody up
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, lookFor)
+		defer cancel()
+	}
 	t, err := a.keeper.Load(ctx)
+	a.looked = a.now() // not before: who waited for the answer does not ask once more
 	if err != nil && a.isKnown && reasonOf(err) != Disconnected {
 		return a.tokens, nil
 	}

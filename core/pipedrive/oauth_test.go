@@ -7,14 +7,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pipehook/pipehook/core"
 	"github.com/pipehook/pipehook/core/pipedrive"
+	"github.com/pipehook/pipehook/core/pipedrive/shape"
 )
 
 // states are kept in memory.
@@ -295,6 +298,148 @@ func TestAnAppThatSomebodyConnectsAgainIsAskedWithItsNewTokensWithinSeconds(t *t
 		kept.away = nil
 		want("acme.pipedrive.com Bearer of acme")
 	}
+}
+
+func TestAListIsNotReadOnFromAnotherCompany(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	kept := &held{}
+	connect := func(company, access string) {
+		kept.tokens = pipedrive.Tokens{Access: core.Secret(access), Refresh: "r", Expires: now.Add(time.Hour), APIDomain: "https://" + company + ".pipedrive.com"}
+	}
+	var asked []string
+	after := func() {}
+	c := client(t, func(r *http.Request) (*http.Response, error) {
+		asked = append(asked, r.URL.Hostname()+r.URL.Query().Get("cursor"))
+		after()
+		now = now.Add(5 * time.Second)
+		if r.URL.Query().Get("cursor") == "" {
+			return reply(200, `{"data":[{"id":1}],"additional_data":{"next_cursor":"2"}}`)
+		}
+		return reply(200, `{"data":[{"id":2}]}`)
+	}, func(o *pipedrive.Options) {
+		o.BaseURL, o.Auth = "", pipedrive.OAuth(pipedrive.OAuthOptions{Keeper: kept, Now: func() time.Time { return now }})
+	})
+	list := func(c *pipedrive.Client) (err error) {
+		for _, err = range c.Pages(t.Context(), pipedrive.List{Path: "/api/v2/persons", Paging: shape.Cursor}) {
+		}
+		return err
+	}
+	want := func(want ...string) {
+		t.Helper()
+		if !slices.Equal(asked, want) {
+			t.Errorf("asked were %q, want %q", asked, want)
+		}
+		asked = nil
+	}
+	connect("acme", "1")
+	after = func() { connect("acme", "again") } // with another scope
+	if err := list(c); err != nil {
+		t.Error(err)
+	}
+	want("acme.pipedrive.com", "acme.pipedrive.com2")
+
+	run := c.Steady()
+	if err := get(run); err != nil {
+		t.Fatal(err)
+	}
+	after = func() { connect("other", "2") }
+	e := failure(t, list(c), pipedrive.Switched)
+	if text := e.Error(); !strings.Contains(text, "connected with another company since this began; begin again") {
+		t.Errorf("got %q", text)
+	}
+	want("acme.pipedrive.com", "acme.pipedrive.com")
+	failure(t, list(run), pipedrive.Switched)
+	failure(t, get(run), pipedrive.Switched)
+	want()
+	if err := list(c); err != nil {
+		t.Error(err)
+	}
+	want("other.pipedrive.com", "other.pipedrive.com2")
+}
+
+// moving are tokens of another company each time that they are read.
+type moving struct {
+	held
+	now time.Time
+}
+
+func (m *moving) Load(context.Context) (pipedrive.Tokens, error) {
+	m.loads++
+	company := fmt.Sprintf("company%d", m.loads)
+	return pipedrive.Tokens{Access: core.Secret(company), Refresh: "r", Expires: m.now.Add(time.Hour), APIDomain: "https://" + company + ".pipedrive.com"}, nil
+}
+
+func TestNoCompanyIsAskedWithAnothersToken(t *testing.T) {
+	kept := &moving{now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)}
+	asked := ""
+	c := client(t, func(r *http.Request) (*http.Response, error) {
+		asked = r.URL.Hostname() + " " + r.Header.Get("Authorization")
+		return reply(200, good)
+	}, once, func(o *pipedrive.Options) {
+		o.BaseURL, o.Auth = "", pipedrive.OAuth(pipedrive.OAuthOptions{Keeper: kept, Now: func() time.Time {
+			kept.now = kept.now.Add(5 * time.Second) // so that each look is a new one
+			return kept.now
+		}})
+	})
+	for i := range 3 {
+		if err := get(c); err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("company%d.pipedrive.com Bearer company%[1]d", kept.loads); asked != want {
+			t.Errorf("request %d: got %q, want %q", i, asked, want)
+		}
+	}
+}
+
+// hanging are tokens whose store answers nobody, until it gives up.
+type hanging struct {
+	held
+	hangs bool
+}
+
+func (h *hanging) Load(ctx context.Context) (pipedrive.Tokens, error) {
+	if !h.hangs {
+		return h.held.Load(ctx)
+	}
+	h.loads++
+	select {
+	case <-time.After(10 * time.Second):
+	case <-ctx.Done():
+	}
+	return pipedrive.Tokens{}, errors.New("the store does not answer")
+}
+
+func TestWhileTheStoreHangsTheTokensThatAreKnownAreUsedForAsLongAsTheyAreGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := &hanging{held: held{tokens: pipedrive.Tokens{Access: "a", Refresh: "r", Expires: time.Now().Add(time.Hour), APIDomain: "https://acme.pipedrive.com"}}}
+		c := client(t, func(*http.Request) (*http.Response, error) { return reply(200, good) }, once, func(o *pipedrive.Options) {
+			o.BaseURL, o.Auth = "", pipedrive.OAuth(pipedrive.OAuthOptions{Keeper: kept, HTTP: wire(func(*http.Request) (*http.Response, error) { return reply(503, "") })})
+		})
+		if err := get(c); err != nil {
+			t.Fatal(err)
+		}
+		kept.hangs, kept.loads = true, 0
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				if err := get(c); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took > time.Second || kept.loads != 1 {
+			t.Errorf("it took %s and the store was asked %d times, want a second and once", took, kept.loads)
+		}
+		time.Sleep(time.Hour)
+		began = time.Now()
+		e := failure(t, get(c), pipedrive.Unavailable)
+		if took := time.Since(began); took < 10*time.Second || !strings.Contains(e.Error(), "the store does not answer") {
+			t.Errorf("tokens that have ended: %v after %s", e, took)
+		}
+	})
 }
 
 func FuzzAnswer(f *testing.F) {

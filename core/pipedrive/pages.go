@@ -37,9 +37,11 @@ type Page struct {
 }
 
 // Pages reads a list to its end. A page may be empty and not the last. An error is the last thing it gives;
-// the Next beside it is where to go on. A list that gives a page twice ends with the Reason Repeated.
+// the Next beside it is where to go on. A list that gives a page twice ends with the Reason Repeated; all of it is of
+// one company, see Steady.
 func (c *Client) Pages(ctx context.Context, l List) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
+		c := c.Steady()
 		at, empty := l.From, 0
 		seen := map[string]bool{at: true}
 		bodies := map[[sha256.Size]byte]bool{}

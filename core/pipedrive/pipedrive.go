@@ -44,7 +44,7 @@ type Client struct {
 	http     *http.Client
 	budget   *budget
 	breaker  *gobreaker.CircuitBreaker[*Response]
-	openTill atomic.Int64 // Unix ms
+	openTill *atomic.Int64 // Unix ms
 	log      *slog.Logger
 	now      func() time.Time
 	agent    string
@@ -66,7 +66,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: base, auth: o.Auth, log: o.Log, now: o.Now, agent: o.UserAgent, retries: o.Retries, timeout: o.Timeout}
+	c := &Client{base: base, auth: o.Auth, log: o.Log, now: o.Now, agent: o.UserAgent, retries: o.Retries, timeout: o.Timeout, openTill: new(atomic.Int64)}
 	c.defaults()
 	if u, err := url.Parse(base); err == nil && u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback() {
 		c.log.Warn("Pipedrive's API is asked without TLS: anybody on the way can read the token", "host", u.Host)
@@ -92,6 +92,18 @@ func New(o Options) (*Client, error) {
 		},
 	})
 	return c, nil
+}
+
+// Steady is the client for one run, such as a comparison, and shares with it all but this: once an app is connected with another
+// company than that of the run's first request, those that come after fail with the Reason Switched.
+func (c *Client) Steady() *Client {
+	app, ok := c.auth.(*OAuthAuthorizer)
+	if !ok { // a token is of one company, and a run in a run is the same
+		return c
+	}
+	one := *c
+	one.auth = &steady{OAuthAuthorizer: app}
+	return &one
 }
 
 func (c *Client) defaults() {

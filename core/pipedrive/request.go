@@ -216,12 +216,16 @@ func (c *Client) judge(e *Error, response *http.Response, said *verdict) *Error 
 }
 
 func (c *Client) request(ctx context.Context, r *Request, body []byte) (*http.Request, error) {
-	base := c.base
-	if base == "" {
-		var err error
-		if base, err = c.auth.(located).address(ctx); err != nil {
+	base, auth := c.base, c.auth
+	if app, ok := c.auth.(located); ok {
+		t, err := app.good(ctx)
+		if err == nil && base == "" {
+			base, err = t.base()
+		}
+		if err != nil {
 			return nil, err
 		}
+		auth = bearer(t.Access)
 	}
 	at := base + r.Path
 	if len(r.Query) > 0 {
@@ -238,7 +242,7 @@ func (c *Client) request(ctx context.Context, r *Request, body []byte) (*http.Re
 	} else {
 		request.Body, request.ContentLength, request.GetBody = nil, 0, nil
 	}
-	return request, c.auth.Authorize(ctx, request)
+	return request, auth.Authorize(ctx, request)
 }
 
 // again reports whether a request may be sent once more after it failed so.
