@@ -276,7 +276,7 @@ func hopeless(ctx context.Context, err error) bool {
 		return core.KindOf(err) == core.Unavailable // our own tables, or the store
 	}
 	switch e.Reason {
-	case pipedrive.Unauthorized, pipedrive.Disconnected, pipedrive.Blocked, pipedrive.DailySpent, pipedrive.Open:
+	case pipedrive.Unauthorized, pipedrive.Disconnected, pipedrive.Blocked, pipedrive.DailySpent, pipedrive.Open, pipedrive.Switched:
 		return true
 	}
 	return false
