@@ -94,11 +94,12 @@ func (c *child) listen(in *inbox, began time.Time) error {
 		if err != nil {
 			return err
 		}
-		if m.GetReady() && !c.served() {
-			c.serve(began)
-			continue
+		if m.GetReady() {
+			err = c.serve(began)
+		} else {
+			err = c.take(m)
 		}
-		if err := c.take(m); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -130,12 +131,20 @@ func (c *child) take(m *message.Up) error {
 	return errors.New("it says something that has no meaning")
 }
 
-func (c *child) serve(began time.Time) {
+// serve takes note that the child is ready, unless its end has come before.
+func (c *child) serve(began time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch {
+	case c.ready:
+		return errors.New("it says twice that it is ready")
+	case c.end != nil:
+		return nil
+	}
 	c.ready = true
 	close(c.started)
 	c.process.log.Debug("the script's process is ready", "pid", c.proc.pid(), "took", time.Since(began).Round(time.Millisecond))
+	return nil
 }
 
 // refuse remembers why the script can't be run. The child ends then.

@@ -117,3 +117,18 @@ func TestALineIsOfTheEventThatSaidItAlsoWhenItComesAfterTheEndOfTheProcess(t *te
 		t.Errorf("the lines are %+v", lines)
 	}
 }
+
+func TestAChildThatIsReadyWhenItIsNotNeededAnyMoreHarmsNobody(t *testing.T) {
+	c, b, _ := mad(t)
+	c.finish(&end{retired: true})
+	if err := c.serve(time.Now()); err != nil || c.served() {
+		t.Errorf("it serves: %v, %v", c.served(), err)
+	}
+	if o := <-b.outcomes; o.end == nil {
+		t.Error("its call is not told of the end")
+	}
+	ready, _, _ := mad(t)
+	if first, second := ready.serve(time.Now()), ready.serve(time.Now()); first != nil || second == nil {
+		t.Errorf("ready %v, and once more %v", first, second)
+	}
+}
