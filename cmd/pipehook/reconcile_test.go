@@ -137,15 +137,8 @@ func TestAWebhookThatComesAfterItsChangeWasFoundIsADuplicate(t *testing.T) {
 		if n := submitted(compared(t, p, "--since", "1h")); n != 1 {
 			t.Fatalf("%d events", n)
 		}
-		text, err := json.Marshal(made)
-		if err != nil {
-			t.Fatal(err)
-		}
-		record, err := shape.FromAPI("deal", text, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		late := p.post(t, shape.Body(shape.Envelope{Action: "create", Object: "deal", ID: record.ID, CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()}))
+		record := asRecord(t, made)
+		late := p.post(t, webhookOf("create", record))
 		if late.Status != "duplicate" {
 			t.Errorf("it is answered %+v", late)
 		}
@@ -158,11 +151,36 @@ func TestAWebhookThatComesAfterItsChangeWasFoundIsADuplicate(t *testing.T) {
 		if n := submitted(compared(t, p, "deal", "--since", "1h")); n != 1 {
 			t.Fatalf("%d events of the deletion", n)
 		}
-		late = p.post(t, shape.Body(shape.Envelope{Action: "delete", Object: "deal", ID: record.ID, CompanyID: "7", UserID: "1", Previous: record.Data(), At: time.Now()}))
+		late = p.post(t, webhookOf("delete", record))
 		if late.Status != "duplicate" || len(p.events(t)) != 2 {
 			t.Errorf("the deletion is answered %+v", late)
 		}
 	})
+}
+
+// asRecord is a deal of the stand-in in the normal form.
+func asRecord(t *testing.T, deal simulate.Record) shape.Record {
+	t.Helper()
+	text, err := json.Marshal(deal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := shape.FromAPI("deal", text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record
+}
+
+// webhookOf is the body of a webhook that tells of a deal.
+func webhookOf(action string, deal shape.Record) []byte {
+	e := shape.Envelope{Action: action, Object: "deal", ID: deal.ID, CompanyID: "7", UserID: "1", At: time.Now()}
+	if action == "delete" {
+		e.Previous = deal.Data()
+	} else {
+		e.Data = deal.Data()
+	}
+	return shape.Body(e)
 }
 
 // While nobody kept the tables the listeners ran all the same.
@@ -180,16 +198,9 @@ func TestWhatWasStoredWhileNobodyKeptTheTablesIsNotToldAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := json.Marshal(changed)
-		if err != nil {
-			t.Fatal(err)
-		}
-		record, err := shape.FromAPI("deal", text, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		record := asRecord(t, changed)
 		stop := p.serve(t)
-		want(t, p.post(t, shape.Body(shape.Envelope{Action: "change", Object: "deal", ID: "1", CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()})), 200, "accepted")
+		want(t, p.post(t, webhookOf("change", record)), 200, "accepted")
 		stop()
 		p.write(t, "pipeline.toml", kept)
 		if r := compared(t, p, "deal", "--since", "1h"); submitted(r) != 0 || r.Objects[0].Written == 0 || len(p.events(t)) != 1 {
@@ -213,16 +224,9 @@ func TestWhatWasStoredWhileItsObjectWasNotKeptIsNotToldAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(changed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	record, err := shape.FromAPI("deal", text, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	record := asRecord(t, changed)
 	stop := p.serve(t)
-	got := p.post(t, shape.Body(shape.Envelope{Action: "change", Object: "deal", ID: "1", CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()}))
+	got := p.post(t, webhookOf("change", record))
 	want(t, got, 200, "accepted")
 	stop()
 	compared(t, p) // delivers what is pending
@@ -277,16 +281,9 @@ func TestWhatAStageMakesOfARecordIsNoDifference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(made)
-	if err != nil {
-		t.Fatal(err)
-	}
-	record, err := shape.FromAPI("deal", text, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	record := asRecord(t, made)
 	stop := p.serve(t)
-	want(t, p.post(t, shape.Body(shape.Envelope{Action: "create", Object: "deal", ID: record.ID, CompanyID: "7", UserID: "1", Data: record.Data(), At: time.Now()})), 200, "accepted")
+	want(t, p.post(t, webhookOf("create", record)), 200, "accepted")
 	stop()
 	compared(t, p, "person") // delivers what is pending
 	if _, err := crm.Create("deal", simulate.Record{"title": " missed "}, quiet); err != nil {
